@@ -1,0 +1,1 @@
+"""A phone line for realtime voice agents: SIP calls in, a Realtime session out."""

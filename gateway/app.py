@@ -1,0 +1,242 @@
+"""The composition root: settings in, a running gateway out, and its end in good order."""
+
+import asyncio
+import gc
+import secrets
+import signal
+import ssl
+import sys
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+
+from aiohttp import web
+from structlog.typing import FilteringBoundLogger
+
+from gateway import logs
+from gateway.api.service import routes
+from gateway.calls.call import Call
+from gateway.calls.machine import CallMachine, CallPolicy, Refusal
+from gateway.calls.registry import Registry
+from gateway.embedded import EmbeddedAgent, EmbeddedAgentError
+from gateway.legs.pacer import Pacer
+from gateway.legs.ports import PortPool
+from gateway.legs.sip_endpoint import SipEndpoint
+from gateway.legs.sip_leg import MediaConfig, SipLeg
+from gateway.metrics import Metrics
+from gateway.settings import Settings
+from gateway.sip.agent import SipAgent
+from gateway.sip.config import SipConfig
+from gateway.upstream.realtime import Backend, BackendConfig
+
+_FAST_DRAIN_S = 5.0
+_HTTP_KEEPALIVE_S = 15.0
+
+
+class StartError(Exception):
+    """The gateway cannot start; the text says why in one line."""
+
+
+class Gateway:
+    """Everything that serves calls in this process.
+
+    `async with Gateway(settings):` has it listening; leaving the context drains and stops it.
+    """
+
+    def __init__(self, settings: Settings, log: FilteringBoundLogger) -> None:
+        self._settings = settings
+        self._log = log
+        self._stack = AsyncExitStack()
+        self._metrics = Metrics()
+        self._registry = Registry(settings.calls_max, self._metrics.call_ended)
+        self._policy = CallPolicy(
+            session=settings.session_config,
+            greet=settings.calls_greet,
+            digits_to_model=settings.dtmf_to_model == "item",
+            ring_timeout_s=settings.calls_ring_timeout_s,
+            max_duration_s=settings.calls_max_duration_s,
+        )
+        self._ports = PortPool(settings.rtp_port_min, settings.rtp_port_max)
+        self._agent = SipAgent(_sip_config(settings), token=lambda: secrets.token_hex(8))
+        self._backend: Backend
+        self._endpoint: SipEndpoint
+        self.http_port = 0
+
+    @property
+    def dial(self) -> str:
+        """The URI that reaches the agent."""
+        settings = self._settings
+        host = settings.sip_advertised_host or settings.sip_host
+        host = f"[{host}]" if ":" in host else host
+        if settings.sip_udp_port:
+            return f"sip:agent@{host}:{settings.sip_udp_port}"
+        return f"sip:agent@{host}:{settings.sip_tcp_port};transport=tcp"
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            StartError: a port is taken, a file cannot be read, the embedded agent does not start.
+        """
+        settings = self._settings
+        try:
+            self._backend = await self._stack.enter_async_context(
+                Backend(await self._backend_config())
+            )
+            pacer = Pacer()
+            media = MediaConfig(
+                bind_host=settings.sip_host,
+                advertised_host=settings.sip_advertised_host or settings.sip_host,
+                ports=self._ports,
+                pacer=pacer,
+                timeout_s=settings.rtp_timeout_s,
+            )
+            self._endpoint = SipEndpoint(self._agent, media, self._take_call, self._log)
+            self._stack.push_async_callback(self._endpoint.close)
+            await self._endpoint.open(
+                settings.sip_host, settings.sip_udp_port, settings.sip_tcp_port
+            )
+            self._gauges(pacer)
+            await self._serve_http()
+        except (OSError, ssl.SSLError, EmbeddedAgentError) as error:
+            await self._stack.aclose()
+            raise StartError(str(error)) from None
+        # What start-up made stays for good: the collector need not look at it again, and between
+        # calls it need not look often. A collection in mid-call would be heard.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 50, 1000)
+        self._log.info(
+            "gateway.started",
+            version=version("voice-agent-gateway"),
+            http_port=self.http_port,
+            sip_udp_port=settings.sip_udp_port,
+            sip_tcp_port=settings.sip_tcp_port,
+            dial=self.dial,
+            page=self.page,
+            agent="embedded" if not settings.realtime_url else "configured",
+        )
+        if settings.sip_networks == ():
+            self._log.warning("sip.nobody_allowed", hint="set GATEWAY_SIP_ALLOW")
+
+    @property
+    def page(self) -> str:
+        """The URL of the status page."""
+        settings = self._settings
+        scheme = "https" if settings.http_tls_cert else "http"
+        host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
+        return f"{scheme}://{host}:{self.http_port}/"
+
+    async def stop(self, drain_s: float) -> None:
+        """Take no more calls, let the rest finish for `drain_s`, hang up, free everything."""
+        self._log.info("gateway.draining", calls=len(self._registry), drain_s=drain_s)
+        self._agent.available = False
+        await self._registry.drain(drain_s)
+        await self._stack.aclose()
+        self._log.info("gateway.stopped")
+
+    def hasten(self) -> None:
+        """End a drain in progress soon."""
+        for call in self._registry:
+            call.hang_up("drain")
+
+    def _take_call(self, leg: SipLeg) -> None:
+        refusal = self._registry.refusal()
+        if refusal is None and self._settings.calls_on_incoming == "reject":
+            refusal = Refusal(603, "rejected")
+        machine = CallMachine(
+            self._policy,
+            new_event_id=lambda: f"event_{secrets.token_hex(10)}",
+            refusal=refusal,
+        )
+        call_id = f"rtc_{secrets.token_hex(16)}"
+        self._registry.start(Call(call_id, leg, machine, self._backend, self._log))
+
+    def _readiness(self) -> str | None:
+        refusal = self._registry.refusal()
+        if refusal is not None:
+            return refusal.reason
+        return None if len(self._ports) else "no_media_port"
+
+    async def _backend_config(self) -> BackendConfig:
+        settings = self._settings
+        url = settings.realtime_url
+        if not url:
+            url = (await self._stack.enter_async_context(EmbeddedAgent(self._log))).url
+        return BackendConfig(
+            url=url,
+            api_key=settings.realtime_api_key,
+            auth=settings.realtime_auth,
+            connect_timeout_s=settings.realtime_connect_timeout_s,
+        )
+
+    async def _serve_http(self) -> None:
+        settings = self._settings
+        application = web.Application()
+        application.add_routes(routes(self._readiness, self._metrics.text, self.dial))
+        runner = web.AppRunner(
+            application, access_log=None, keepalive_timeout=_HTTP_KEEPALIVE_S, handle_signals=False
+        )
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        context: ssl.SSLContext | None = None
+        if settings.http_tls_cert:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(settings.http_tls_cert, settings.http_tls_key)
+        await web.TCPSite(
+            runner, settings.http_host, settings.http_port, ssl_context=context
+        ).start()
+        self.http_port = runner.addresses[0][1]
+
+    def _gauges(self, pacer: Pacer) -> None:
+        gauge = self._metrics.gauge
+        gauge("gateway_calls_active", "Calls in progress.", lambda: len(self._registry))
+        gauge("gateway_media_ports_free", "Pairs of media ports.", lambda: len(self._ports))
+        gauge(
+            "gateway_pacer_late_seconds",
+            "How late the latest tick of the media clock was.",
+            lambda: pacer.late_s,
+        )
+        gauge("gateway_pacer_stalls", "Times frames were skipped.", lambda: pacer.stalls)
+        gauge("gateway_sip_dialogs", "SIP dialogs.", lambda: self._agent.dialogs)
+        gauge("gateway_sip_transactions", "SIP transactions.", lambda: self._agent.transactions)
+        gauge(
+            "gateway_sip_connections",
+            "Open SIP connections over TCP.",
+            lambda: self._endpoint.connections,
+        )
+
+
+async def serve(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit status."""
+    logs.configure(settings.log_format, settings.log_level)
+    gateway = Gateway(settings, logs.get_log())
+    stop = asyncio.Event()
+
+    def signalled() -> None:
+        if stop.is_set():
+            loop.call_later(_FAST_DRAIN_S, gateway.hasten)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signalled)
+    try:
+        await gateway.start()
+    except StartError as error:
+        print(f"gateway: {error}", file=sys.stderr)
+        return 1
+    if sys.stdout.isatty():
+        print(f"\n  Dial {gateway.dial}\n  or open {gateway.page}\n", file=sys.stderr)
+    await stop.wait()
+    await gateway.stop(settings.drain_s)
+    return 0
+
+
+def _sip_config(settings: Settings) -> SipConfig:
+    return SipConfig(
+        host=settings.sip_advertised_host or settings.sip_host,
+        udp_port=settings.sip_udp_port,
+        tcp_port=settings.sip_tcp_port,
+        user_agent=f"voice-agent-gateway/{version('voice-agent-gateway')}",
+        allow=settings.sip_networks,
+    )

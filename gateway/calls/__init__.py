@@ -1,0 +1,1 @@
+"""Calls: one call from first ring to last byte, and all calls of the process."""

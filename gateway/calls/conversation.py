@@ -1,0 +1,237 @@
+"""What is being said in an answered call: turns, interruptions and digits.
+
+The gateway owns the playout, so it alone knows what the caller heard. The Realtime server generates
+faster than real time and only knows what it sent. Everything here keeps the two in step:
+
+* Interruption. `speech_started` (unless the session says `interrupt_response: false`), a key press
+  or a client's `output_audio_buffer.clear` empties the playout at once. For every part that was not
+  fully heard the server is told `conversation.item.truncate` with the heard milliseconds, and audio
+  of the interrupted response that is still on its way is dropped.
+* Playout events. `output_audio_buffer.started` when the first frame of a response leaves;
+  `.stopped` when it was played to its end *and* the response is done; `.cleared` when it was cut.
+* Digits become events at once, and text for the model when a line of them is complete. The model is
+  asked to answer them as soon as no response is in progress.
+
+Pure: events, marks and `now` in; effects out.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from gateway.audio.playout import Heard, ItemPart, Started, Stopped
+from gateway.calls.digits import DigitCollector
+from gateway.calls.effects import ClearPlayout, Effect, FinishPart, Note, ToBackend, ToControl
+from gateway.realtime import events
+from gateway.realtime.events import Event, text_of
+
+_REMEMBERED_RESPONSES = 16
+"""How many interrupted responses are remembered; their late audio comes within a second or two."""
+
+
+class Conversation:
+    """The turns of one call.
+
+    Args:
+        new_event_id: makes ids for the events that the gateway originates.
+        digits_to_model: whether key presses also reach the model as text.
+    """
+
+    def __init__(self, *, new_event_id: Callable[[], str], digits_to_model: bool) -> None:
+        self._new_event_id = new_event_id
+        self._digits_to_model = digits_to_model
+        self._digits = DigitCollector()
+        self._effects: list[Effect] = []
+        self._interrupts = True
+        self._active = ""  # the response in progress, if any
+        self._parts: dict[ItemPart, None] = {}  # with audio queued and more to come, in order
+        self._interrupted: deque[str] = deque(maxlen=_REMEMBERED_RESPONSES)
+        self._heard_response = ""  # the response whose start was announced and whose end was not
+        self._played_out = False  # its audio ended before the response was done
+        self._answer_digits = False
+        self._turn_ended_at: float | None = None
+        self.turns = 0
+        self.bargeins = 0
+        self.dtmf_count = 0
+        self.response_ms: deque[float] = deque(maxlen=1000)
+        """From the end of the caller's turn, as the server reported it, to the first frame."""
+
+    def wants_audio(self, response_id: str) -> bool:
+        """Whether audio of this response is still to be played. On the hot path."""
+        return response_id not in self._interrupted
+
+    def audio(self, part: ItemPart) -> None:
+        """A piece of audio of this part was queued; to be told once per new part at least."""
+        self._parts[part] = None
+
+    # Inputs. Each returns the effects it asks for.
+
+    def server_event(self, event: Event, now: float) -> list[Effect]:
+        """An event of the Realtime session, audio deltas excepted."""
+        kind = event["type"]
+        self._effects.append(ToControl(event))
+        if kind == "input_audio_buffer.speech_started":
+            self._speech_started()
+        elif kind == "input_audio_buffer.speech_stopped":
+            self._turn_ended_at = now
+        elif kind == "response.created":
+            if not _out_of_band(event):
+                self._active = text_of(event, "response", "id")
+        elif kind == "response.output_audio.done":
+            self._audio_done(event)
+        elif kind == "response.done":
+            self._response_done(text_of(event, "response", "id"))
+        elif kind in ("session.created", "session.updated"):
+            self._configured(event)
+        elif kind == "error":
+            fields = {name: text_of(event, "error", name) for name in ("type", "code", "message")}
+            self._effects.append(Note("session.error", fields, "warning"))
+        return self._drain()
+
+    def client_event(self, event: Event) -> list[Effect]:
+        """An event from a client that controls the call."""
+        if event["type"] == "output_audio_buffer.clear":
+            self._effects.append(ClearPlayout("client"))
+        else:
+            self._effects.append(ToBackend(event))
+        return self._drain()
+
+    def played(self, mark: Started | Stopped, now: float) -> list[Effect]:
+        """The playout passed the start or the end of a response."""
+        response_id = mark.part.response_id
+        if isinstance(mark, Started):
+            self._started(response_id, now)
+        elif response_id == self._heard_response:
+            self._played_out = True
+            if response_id != self._active:
+                self._stopped()
+        return self._drain()
+
+    def digit(self, digit: str, received_at: int, now: float) -> list[Effect]:
+        """One key press."""
+        self.dtmf_count += 1
+        self._effects.append(ToControl(events.dtmf_received(digit, received_at)))
+        if self._digits_to_model:
+            # As on any phone menu, a key silences the prompt: the answer will be about the key.
+            self._effects.append(ClearPlayout("dtmf"))
+            self._turn_ended_at = now
+            self._ask(self._digits.press(digit, now))
+        return self._drain()
+
+    def cleared(self, heard: list[Heard], cause: str) -> list[Effect]:
+        """The playout was emptied; `heard` lists what had not been heard to its end."""
+        if self._active and self._interrupt(self._active) and cause == "dtmf":
+            # On speech the server cancels by itself, a client says so itself; for a key we do.
+            self._effects.append(ToBackend(events.response_cancel(self._active)))
+        for entry in heard:
+            part = entry.part
+            self._interrupt(part.response_id)
+            self._effects.append(
+                ToBackend(events.truncate(part.item_id, part.content_index, entry.heard_ms))
+            )
+        if heard:
+            self.bargeins += 1
+        if self._heard_response and heard:
+            self._buffer("cleared", self._heard_response)
+            self._heard_response = ""
+        return self._drain()
+
+    def timeout(self, now: float) -> list[Effect]:
+        self._ask(self._digits.timeout(now))
+        return self._drain()
+
+    def next_timeout(self) -> float | None:
+        return self._digits.next_timeout()
+
+    # Parts of the above.
+
+    def _speech_started(self) -> None:
+        self._turn_ended_at = None
+        # The turn that begins now will be answered, digits included: no answer of their own.
+        self._tell(self._digits.take())
+        self._answer_digits = False
+        if self._interrupts:
+            self._effects.append(ClearPlayout("speech"))
+
+    def _configured(self, event: Event) -> None:
+        value: object = event
+        for key in ("session", "audio", "input", "turn_detection", "interrupt_response"):
+            value = value.get(key) if isinstance(value, dict) else None
+        self._interrupts = value is not False
+
+    def _audio_done(self, event: Event) -> None:
+        index = event.get("content_index")
+        part = ItemPart(
+            text_of(event, "response_id"),
+            text_of(event, "item_id"),
+            index if isinstance(index, int) else 0,
+        )
+        self._finish([part] if part in self._parts else [])
+
+    def _response_done(self, response_id: str) -> None:
+        # A response that was cancelled or failed may end without the `done` of its parts.
+        self._finish([part for part in self._parts if part.response_id == response_id])
+        if response_id == self._active:
+            self._active = ""
+        if self._played_out and response_id == self._heard_response:
+            self._stopped()
+        if self._answer_digits and not self._active:
+            self._answer_digits = False
+            self._effects.append(ToBackend(events.response_create()))
+
+    def _started(self, response_id: str, now: float) -> None:
+        self._played_out = False
+        if response_id == self._heard_response:
+            return  # a further item of the same response
+        if self._heard_response:
+            self._buffer("stopped", self._heard_response)
+        self._heard_response = response_id
+        self.turns += 1
+        if self._turn_ended_at is not None:
+            self.response_ms.append((now - self._turn_ended_at) * 1000)
+            self._turn_ended_at = None
+        self._buffer("started", response_id)
+
+    def _stopped(self) -> None:
+        self._buffer("stopped", self._heard_response)
+        self._heard_response = ""
+        self._played_out = False
+
+    def _interrupt(self, response_id: str) -> bool:
+        """Want no more audio of this response. False when that was so already."""
+        for part in [part for part in self._parts if part.response_id == response_id]:
+            del self._parts[part]
+        if response_id in self._interrupted:
+            return False
+        self._interrupted.append(response_id)
+        return True
+
+    def _finish(self, parts: list[ItemPart]) -> None:
+        for part in parts:
+            del self._parts[part]
+            self._effects.append(FinishPart(part))
+
+    def _tell(self, digits: str) -> None:
+        if digits:
+            self._effects.append(ToBackend(events.user_text(f"DTMF {digits}")))
+
+    def _ask(self, digits: str) -> None:
+        """Tell the model these digits, and have it answer as soon as it may."""
+        self._tell(digits)
+        if digits and self._active:
+            self._answer_digits = True
+        elif digits:
+            self._effects.append(ToBackend(events.response_create()))
+
+    def _buffer(self, change: str, response_id: str) -> None:
+        event = events.output_buffer(change, response_id, self._new_event_id())
+        self._effects.append(ToControl(event))
+
+    def _drain(self) -> list[Effect]:
+        effects, self._effects = self._effects, []
+        return effects
+
+
+def _out_of_band(event: Event) -> bool:
+    """Whether this response stands outside the conversation: such run beside the one in progress."""
+    response = event.get("response")
+    return isinstance(response, dict) and response.get("conversation_id", "") is None

@@ -1,0 +1,96 @@
+"""What the call machine wants done. A `Call` performs these, in order, and decides nothing."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.audio.playout import ItemPart
+from gateway.realtime.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class RingLeg:
+    """Let the caller hear ringing."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """Connect and configure the Realtime session; the outcome comes back as an input."""
+
+    session: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLeg:
+    """Open media, join it to the session and answer the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class RejectLeg:
+    """Refuse the caller with a final SIP status."""
+
+    status: int
+    reason: str
+    retry_after_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndLeg:
+    """Hang up."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToBackend:
+    """Send an event to the Realtime session."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class ToControl:
+    """Show an event to everyone who controls or watches the call."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class FinishPart:
+    """No more audio of this part will come: its tail may be played out."""
+
+    part: ItemPart
+
+
+@dataclass(frozen=True, slots=True)
+class ClearPlayout:
+    """Silence the voice now. What was heard comes back through `CallMachine.cleared`."""
+
+    cause: str
+    """`speech`, `dtmf` or `client`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line for the log."""
+
+    event: str
+    fields: dict[str, Any]
+    level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The call is over: everything it holds is to be freed."""
+
+
+Effect = (
+    RingLeg
+    | OpenSession
+    | AnswerLeg
+    | RejectLeg
+    | EndLeg
+    | ToBackend
+    | ToControl
+    | FinishPart
+    | ClearPlayout
+    | Note
+    | Finish
+)

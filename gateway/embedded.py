@@ -1,0 +1,89 @@
+"""The embedded agent beside the service: a child process that serves Realtime on loopback.
+
+It is a process of its own so that its voice detection never delays a frame of a call, and so that
+the service dials it like any other Realtime server. It ends when the service ends, however that
+happens: its standard input closes. Should it die first, it is started again on the same port.
+"""
+
+import asyncio
+import json
+import sys
+from types import TracebackType
+from typing import Self
+
+from structlog.typing import FilteringBoundLogger
+
+_START_TIMEOUT_S = 20.0
+_RESTART_PAUSE_S = 0.5
+_STOP_TIMEOUT_S = 3.0
+
+
+class EmbeddedAgentError(Exception):
+    """The embedded agent did not start."""
+
+
+class EmbeddedAgent:
+    """Keeps the child alive. Use as an async context; then `url` is where it serves."""
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        self._log = log
+        self._process: asyncio.subprocess.Process | None = None
+        self._port = 0
+        self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self._port}/v1/realtime?model={{model}}"
+
+    async def __aenter__(self) -> Self:
+        self._process = await self._start()
+        self._keeper = asyncio.create_task(self._keep(self._process))
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+        if self._process is not None and self._process.returncode is None:
+            await _stop(self._process)
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "gateway", "backend", "--child", "--port", str(self._port)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                line = await process.stdout.readline() if process.stdout else b""
+            self._port = int(json.loads(line)["port"])
+        except (TimeoutError, ValueError, KeyError, TypeError) as error:
+            await _stop(process)
+            raise EmbeddedAgentError(f"the embedded agent did not start: {error}") from None
+        return process
+
+    async def _keep(self, process: asyncio.subprocess.Process) -> None:
+        while True:
+            self._log.warning("agent.died", status=await process.wait())
+            await asyncio.sleep(_RESTART_PAUSE_S)
+            try:
+                process = self._process = await self._start()
+            except EmbeddedAgentError as error:
+                self._log.error("agent.restart_failed", reason=str(error))
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    """Close its input, which it takes as the end; insist when it does not."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        async with asyncio.timeout(_STOP_TIMEOUT_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()

@@ -1,0 +1,263 @@
+"""The media port of a plain RTP leg: two sockets around an `RtpSession` and a `Playout`.
+
+In: a datagram is read, ordered and handed to the sink in the same call; nothing is queued here. Out:
+the pacer's tick pulls a frame from the playout, or takes silence, and sends it, so that RTP never
+stops while the call is up and not on hold. The port decides nothing about the call: digits, marks
+and silence of the caller are reported as `LegEvent`s.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.audio import g711
+from gateway.audio.conceal import Concealer
+from gateway.audio.formats import PCMA, PCMU, AudioFormat
+from gateway.audio.playout import Playout
+from gateway.legs.leg import DtmfIn, LegEvent, LegSilent, MediaStats, Played
+from gateway.legs.pacer import FRAME_S, Pacer
+from gateway.rtp.mos import estimate_mos
+from gateway.rtp.session import Digit, Lost, RtpSession
+from gateway.sdp.answer import AudioPlan
+
+_FORMATS = {"pcmu": PCMU, "pcma": PCMA}
+_FRAME_MS = int(FRAME_S * 1000)
+_SLOW_TICKS = 25
+"""RTCP and the silence of the caller are looked at twice a second."""
+_NTP_EPOCH_S = 2_208_988_800
+_RECEIVE_BUFFER_BYTES = 256 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class RtpFlow:
+    """What a port needs that SDP does not say.
+
+    The numbers are random per call (RFC 3550 section 5.1); `report_jitter` (0 to 1) spreads the
+    RTCP reports of many calls.
+    """
+
+    ssrc: int
+    first_sequence: int
+    first_timestamp: int
+    cname: str
+    report_jitter: float
+    timeout_s: float
+    """Without a packet for this long the caller counts as gone."""
+
+
+class RtpPort:
+    """Media of one leg. `open` it, `apply` each plan that signalling agrees on, `close` it.
+
+    Args:
+        codec: what the call is joined in, for its whole life.
+        emit: is handed digits, marks and the caller's silence.
+    """
+
+    def __init__(
+        self,
+        codec: Literal["pcmu", "pcma"],
+        flow: RtpFlow,
+        pacer: Pacer,
+        emit: Callable[[LegEvent], None],
+    ) -> None:
+        self.format: AudioFormat = _FORMATS[codec]
+        self.playout = Playout(self.format)
+        self._codec = codec
+        self._flow = flow
+        self._pacer = pacer
+        self._emit = emit
+        self._sink: Callable[[bytes], None] | None = None
+        self._rtp: RtpSession | None = None
+        self._plan: AudioPlan | None = None
+        self._transport: asyncio.DatagramTransport | None = None
+        self._rtcp_transport: asyncio.DatagramTransport | None = None
+        self._concealer = Concealer(self.format)
+        self._to_wire: bytes | None = None
+        self._from_wire: bytes | None = None
+        self._silence = b""
+        self._packet_ms = _FRAME_MS
+        self._credit_ms = 0
+        self._talking = False
+        self._ticks = 0
+        self._heard_at = 0.0
+        self._silent = False
+
+    async def open(self, host: str, port: int) -> None:
+        """Bind RTP to `port` and RTCP to the next one.
+
+        Raises:
+            OSError: one of them is taken.
+        """
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(
+            lambda: _Datagrams(self._received), local_addr=(host, port)
+        )
+        self._rtcp_transport, _ = await loop.create_datagram_endpoint(
+            lambda: _Datagrams(self._received_rtcp), local_addr=(host, port + 1)
+        )
+
+    def apply(self, plan: AudioPlan) -> None:
+        """Do from now on what offer and answer agreed on."""
+        self._plan = plan
+        remote = (plan.remote_host, plan.remote_port)
+        if self._rtp is None:
+            self._rtp = RtpSession(
+                payload_type=plan.payload_type,
+                dtmf_payload_type=plan.dtmf_payload_type,
+                remote=remote,
+                ssrc=self._flow.ssrc,
+                first_sequence=self._flow.first_sequence,
+                first_timestamp=self._flow.first_timestamp,
+                cname=self._flow.cname,
+            )
+            self._pacer.add(self)
+        else:
+            self._rtp.retarget(
+                payload_type=plan.payload_type,
+                dtmf_payload_type=plan.dtmf_payload_type,
+                remote=remote,
+            )
+        self._to_wire = g711.translation(self._codec, plan.codec)
+        self._from_wire = g711.translation(plan.codec, self._codec)
+        self._packet_ms = plan.ptime_ms
+        self._credit_ms = 0
+        self.playout.frame_samples = plan.ptime_ms * 8
+        self._silence = self.format.silence(plan.ptime_ms * 8)
+        self._talking = False
+        self._heard_at = time.monotonic()
+        if plan.can_receive:
+            self._rtp.resume(self._heard_at)
+        else:
+            self._rtp.pause(self._heard_at)
+
+    def join(self, sink: Callable[[bytes], None]) -> None:
+        self._sink = sink
+
+    def part(self) -> None:
+        self._sink = None
+
+    def stats(self) -> MediaStats:
+        if self._rtp is None:
+            return MediaStats()
+        stats = self._rtp.stats
+        loss = stats.lost / max(stats.received + stats.lost, 1)
+        return MediaStats(
+            rtp_received=stats.received,
+            rtp_sent=stats.sent,
+            rtp_lost=stats.lost,
+            jitter_ms=stats.jitter_ms,
+            mos=round(estimate_mos(loss, stats.jitter_ms), 2) if stats.received else None,
+        )
+
+    def close(self) -> None:
+        """Say goodbye over RTCP and free the sockets."""
+        self._pacer.remove(self)
+        self._sink = None
+        if self._rtp is not None:
+            self._send_rtcp(self._rtp.bye(time.monotonic()))
+        for transport in (self._transport, self._rtcp_transport):
+            if transport is not None:
+                transport.close()
+        self._transport = self._rtcp_transport = None
+
+    # Network in.
+
+    def _received(self, data: bytes, source: tuple[str, int]) -> None:
+        rtp = self._rtp
+        if rtp is None:
+            return
+        if len(data) > 1 and 192 <= data[1] <= 223:  # RTCP on the same port, RFC 5761
+            rtp.receive_rtcp(data, source, time.monotonic())
+            return
+        received = rtp.receive(data, source, time.monotonic())
+        if received:
+            self._deliver(received)
+
+    def _received_rtcp(self, data: bytes, source: tuple[str, int]) -> None:
+        if self._rtp is not None:
+            self._rtp.receive_rtcp(data, source, time.monotonic())
+
+    def _deliver(self, items: Sequence[bytes | Lost | Digit]) -> None:
+        for item in items:
+            if isinstance(item, Digit):
+                self._emit(DtmfIn(item.event, int(time.time())))
+                continue
+            if isinstance(item, Lost):
+                audio = self._concealer.lost(item.samples)
+            else:
+                audio = item if self._from_wire is None else item.translate(self._from_wire)
+                self._concealer.heard(audio)
+            if self._sink is not None:
+                self._sink(audio)
+
+    # The clock.
+
+    def tick(self) -> None:
+        """20 ms have passed: see to the jitter buffer, send what is due."""
+        rtp, plan = self._rtp, self._plan
+        if rtp is None or plan is None:
+            return
+        waited = rtp.tick(time.monotonic())
+        if waited:
+            self._deliver(waited)
+        self._credit_ms += _FRAME_MS
+        while self._credit_ms >= self._packet_ms:
+            self._credit_ms -= self._packet_ms
+            if plan.can_send:
+                self._send_frame(rtp)
+            else:
+                rtp.skip(self.playout.frame_samples)
+                self._talking = False
+        for mark in self.playout.marks():
+            self._emit(Played(mark))
+        self._ticks += 1
+        if self._ticks % _SLOW_TICKS == 0:
+            self._slow_tick(rtp, plan)
+
+    def _send_frame(self, rtp: RtpSession) -> None:
+        frame = self.playout.pull()
+        if frame is None:
+            frame = self._silence
+        if self._to_wire is not None:
+            frame = frame.translate(self._to_wire)
+        # The marker opens a stretch of packets after a pause in sending (RFC 3551 section 4.1);
+        # between words we send silence, so that is the start of the call and the end of a hold.
+        packet = rtp.send(frame, marker=not self._talking)
+        self._talking = True
+        if self._transport is not None and rtp.remote is not None:
+            self._transport.sendto(packet, rtp.remote)
+
+    def _slow_tick(self, rtp: RtpSession, plan: AudioPlan) -> None:
+        now = time.monotonic()
+        report = rtp.rtcp_report(now, time.time() + _NTP_EPOCH_S)
+        if report is not None:
+            self._send_rtcp(report)
+        if rtp.last_received is not None:
+            self._heard_at = max(self._heard_at, rtp.last_received)
+        if not plan.can_receive:
+            self._heard_at = now
+        if now - self._heard_at > self._flow.timeout_s and not self._silent:
+            self._silent = True
+            self._emit(LegSilent())
+
+    def _send_rtcp(self, report: bytes) -> None:
+        if self._rtp is None or self._plan is None:
+            return
+        transport = self._transport if self._plan.rtcp_mux else self._rtcp_transport
+        if transport is not None and self._rtp.remote_rtcp is not None:
+            transport.sendto(report, self._rtp.remote_rtcp)
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    """Hands datagrams on."""
+
+    def __init__(self, receive: Callable[[bytes, tuple[str, int]], None]) -> None:
+        self._receive = receive
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._receive(data, addr)
+
+    def error_received(self, exc: Exception) -> None:
+        """An ICMP error: the caller's port is closed. Their silence is noticed by its time-out."""

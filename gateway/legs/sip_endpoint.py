@@ -1,0 +1,266 @@
+"""The sockets of SIP: feeds a `SipAgent`, sends what it wants sent, keeps its one timer.
+
+UDP is one socket. TCP is a listening socket and connections, known by the peer's address: a message
+goes out on the connection that its peer opened, and a new one is opened only when there is none
+(RFC 3261 section 18). This shell decides nothing; dialogs' events go to their legs.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from structlog.typing import FilteringBoundLogger
+
+from gateway.legs.sip_leg import MediaConfig, SipLeg
+from gateway.sdp.description import SdpError, SessionDescription, parse
+from gateway.sip.agent import SipAgent
+from gateway.sip.errors import SipError
+from gateway.sip.events import CallEnded, IncomingCall, SipEvent
+from gateway.sip.message import Address, Outgoing
+from gateway.sip.stream import StreamFramer
+
+_UDP_BUFFER_BYTES = 4 << 20
+_MAX_CONNECTIONS = 1000
+_MAX_UNSENT_BYTES = 1 << 20
+_CONNECT_TIMEOUT_S = 5.0
+_LINGER_S = 2.0
+"""At shutdown, this long for the last BYEs to be answered."""
+
+OnCall = Callable[[SipLeg], None]
+
+
+class SipEndpoint:
+    """SIP on the network.
+
+    Args:
+        agent: decides about everything.
+        media: what the legs' RTP ports share.
+        on_call: is given each caller whose offer can be served.
+        log: for what concerns no call.
+    """
+
+    def __init__(
+        self,
+        agent: SipAgent,
+        media: MediaConfig,
+        on_call: OnCall,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._agent = agent
+        self._media = media
+        self._on_call = on_call
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._legs: dict[str, SipLeg] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._udp: asyncio.DatagramTransport | None = None
+        self._server: asyncio.Server | None = None
+        self._connections: dict[tuple[str, int], _Connection] = {}
+        self._connecting: dict[tuple[str, int], list[bytes]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._draining = False
+
+    async def open(self, host: str, udp_port: int, tcp_port: int) -> None:
+        """Listen; a port of 0 leaves that transport off.
+
+        Raises:
+            OSError: a port is taken or the address is not ours.
+        """
+        if udp_port:
+            self._udp, _ = await self._loop.create_datagram_endpoint(
+                lambda: _Udp(self._receive), local_addr=(host, udp_port)
+            )
+            socket = self._udp.get_extra_info("socket")
+            socket.setsockopt(*_RECEIVE_BUFFER, _UDP_BUFFER_BYTES)
+        if tcp_port:
+            self._server = await self._loop.create_server(self._accepted, host, tcp_port)
+
+    def act(self, action: Callable[[SipAgent, float], None]) -> None:
+        """Ask something of the agent and send what comes of it."""
+        action(self._agent, self._loop.time())
+        self._drain()
+
+    @property
+    def connections(self) -> int:
+        """Open TCP connections."""
+        return len(self._connections)
+
+    async def close(self) -> None:
+        """Let the last transactions end, but not for long, then free the sockets."""
+        deadline = self._loop.time() + _LINGER_S
+        while self._agent.transactions and self._loop.time() < deadline:
+            await asyncio.sleep(0.05)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        for connection in list(self._connections.values()):
+            connection.close()
+        if self._udp is not None:
+            self._udp.close()
+
+    # The ten lines that every core's shell is made of.
+
+    def _receive(self, data: bytes, source: Address) -> None:
+        self._agent.receive(data, source, self._loop.time())
+        self._drain()
+
+    def _timeout(self) -> None:
+        self._timer = None
+        self._agent.timeout(self._loop.time())
+        self._drain()
+
+    def _drain(self) -> None:
+        if self._draining:
+            return  # an event's receiver asked for more; the loop below sees to it
+        self._draining = True
+        try:
+            while True:
+                for outgoing in self._agent.datagrams_to_send():
+                    self._send(outgoing)
+                events = self._agent.events()
+                if not events:
+                    break
+                for event in events:
+                    self._dispatch(event)
+        finally:
+            self._draining = False
+        self._arm()
+
+    def _arm(self) -> None:
+        deadline = self._agent.next_timeout()
+        if self._timer is not None:
+            if deadline is not None and self._timer.when() <= deadline:
+                return  # it fires early, finds nothing due and is set again: cheaper than moving it
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None:
+            self._timer = self._loop.call_at(deadline, self._timeout)
+
+    def _dispatch(self, event: SipEvent) -> None:
+        if isinstance(event, IncomingCall):
+            self._incoming(event)
+            return
+        leg = self._legs.get(event.dialog_id)
+        if isinstance(event, CallEnded):
+            self._legs.pop(event.dialog_id, None)
+        if leg is not None:
+            leg.dialog_event(event)
+
+    def _incoming(self, event: IncomingCall) -> None:
+        offer: SessionDescription | None = None
+        try:
+            if event.offer is not None:
+                offer = parse(event.offer)
+            leg = SipLeg(self, event, offer, self._media)
+        except SdpError as error:
+            self._log.info("call.rejected", sip_status=error.status, reason=str(error))
+            headers = (("Warning", error.warning),) if error.warning else ()
+            status = error.status
+            self._agent.reject(event.dialog_id, status, self._loop.time(), headers=headers)
+            return
+        self._legs[event.dialog_id] = leg
+        self._on_call(leg)
+
+    # Sockets.
+
+    def _send(self, outgoing: Outgoing) -> None:
+        to = outgoing.to
+        if to.transport == "udp":
+            if self._udp is not None:
+                self._udp.sendto(outgoing.data, (to.host, to.port))
+            return
+        key = (to.host, to.port)
+        connection = self._connections.get(key)
+        if connection is not None:
+            connection.send(outgoing.data)
+        elif key in self._connecting:
+            self._connecting[key].append(outgoing.data)
+        else:
+            self._connecting[key] = [outgoing.data]
+            task = self._loop.create_task(self._connect(to))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _connect(self, to: Address) -> None:
+        key = (to.host, to.port)
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                await self._loop.create_connection(self._accepted, to.host, to.port)
+        except (OSError, TimeoutError):
+            del self._connecting[key]
+            self._agent.transport_failed(to, self._loop.time())
+            self._drain()
+
+    def _accepted(self) -> "_Connection":
+        return _Connection(self)
+
+    def _connected(self, connection: "_Connection") -> None:
+        key = connection.peer
+        if len(self._connections) >= _MAX_CONNECTIONS:
+            connection.close()
+            return
+        self._connections[key] = connection
+        for data in self._connecting.pop(key, ()):
+            connection.send(data)
+
+    def _disconnected(self, connection: "_Connection") -> None:
+        if self._connections.get(connection.peer) is connection:
+            del self._connections[connection.peer]
+
+
+class _Udp(asyncio.DatagramProtocol):
+    def __init__(self, receive: Callable[[bytes, Address], None]) -> None:
+        self._receive = receive
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._receive(data, Address(addr[0], addr[1], "udp"))
+
+    def error_received(self, exc: Exception) -> None:
+        """An ICMP error says nothing that the transaction's timer will not say."""
+
+
+class _Connection(asyncio.Protocol):
+    """One TCP connection, whoever opened it."""
+
+    def __init__(self, endpoint: SipEndpoint) -> None:
+        self._endpoint = endpoint
+        self._framer = StreamFramer()
+        self._transport: asyncio.Transport | None = None
+        self.peer = ("", 0)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            self._transport = transport
+        peer = transport.get_extra_info("peername")
+        self.peer = (peer[0], peer[1])
+        self._endpoint._connected(self)
+
+    def data_received(self, data: bytes) -> None:
+        source = Address(*self.peer, "tcp")
+        try:
+            messages = self._framer.feed(data)
+        except SipError:
+            # Where the next message starts is unknown: nothing can be answered, RFC 3261 s. 18.3.
+            self.close()
+            return
+        for message in messages:
+            self._endpoint._receive(message, source)
+        self.send(self._framer.replies())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._endpoint._disconnected(self)
+
+    def send(self, data: bytes) -> None:
+        transport = self._transport
+        if not data or transport is None or transport.is_closing():
+            return
+        if transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
+            transport.abort()  # the peer does not read
+            return
+        transport.write(data)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()

@@ -1,0 +1,253 @@
+"""A SIP caller as a leg: one dialog of the `SipAgent`, one `RtpPort`.
+
+The offer was checked before this leg was made, so what is left can only fail for want of a port.
+With a late offer (an INVITE without SDP) our 200 carries the offer and the ACK its answer.
+"""
+
+import asyncio
+import ipaddress
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+from gateway.audio.formats import PCMA, PCMU, AudioFormat
+from gateway.legs.leg import (
+    Caller,
+    LegAnswered,
+    LegEnded,
+    LegError,
+    LegEvent,
+    LegHeld,
+    MediaPort,
+)
+from gateway.legs.pacer import Pacer
+from gateway.legs.ports import NoPortError, PortPool
+from gateway.legs.rtp_port import RtpFlow, RtpPort
+from gateway.sdp import answer as offer_answer
+from gateway.sdp.answer import AudioPlan, LocalMedia
+from gateway.sdp.description import SdpError, SessionDescription, parse
+from gateway.sip.agent import SipAgent
+from gateway.sip.events import Answered, CallEnded, IncomingCall, Reanswered, Reoffer, Ringing
+from gateway.sip.events import SipEvent as SipEvent
+
+Codec = Literal["pcmu", "pcma"]
+_CODECS: tuple[Codec, ...] = ("pcmu", "pcma")
+_BIND_TRIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class MediaConfig:
+    """What all RTP legs of the process share."""
+
+    bind_host: str
+    advertised_host: str
+    ports: PortPool
+    pacer: Pacer
+    timeout_s: float
+
+
+class Signalling(Protocol):
+    """The endpoint as a leg sees it."""
+
+    def act(self, action: Callable[[SipAgent, float], None]) -> None:
+        """Ask something of the agent and send what comes of it."""
+
+
+class SipLeg:
+    """One dialog.
+
+    Args:
+        offer: the caller's SDP; None for a late offer.
+
+    Raises:
+        SdpError: nothing in the offer can be served.
+    """
+
+    kind = "sip"
+    media_security = "rtp"
+
+    def __init__(
+        self,
+        signalling: Signalling,
+        incoming: IncomingCall,
+        offer: SessionDescription | None,
+        media: MediaConfig,
+    ) -> None:
+        self._signalling = signalling
+        self._dialog_id = incoming.dialog_id
+        self._media = media
+        self._offer = offer
+        self._local = LocalMedia(
+            host=media.advertised_host,
+            port=0,
+            session_id=random.getrandbits(62),
+            session_version=1,
+            codecs=_CODECS,
+        )
+        # Tried once with no port, to learn now whether the offer can be served at all.
+        self._plan: AudioPlan | None = None
+        if offer is not None:
+            _, self._plan = offer_answer.answer(offer, replace(self._local, port=9))
+        self.codec: Codec = "pcmu" if self._plan is None else self._plan.codec
+        self.format: AudioFormat = PCMA if self.codec == "pcma" else PCMU
+        self.caller = Caller(incoming.from_uri, incoming.to_uri, incoming.headers)
+        self._port: RtpPort | None = None
+        self._rtp_port_number: int | None = None
+        self._listener: Callable[[LegEvent], None] | None = None
+        self._early: list[LegEvent] = []
+        self._ended = False
+
+    # What a call asks.
+
+    def listen(self, listener: Callable[[LegEvent], None]) -> None:
+        self._listener = listener
+        early, self._early = self._early, []
+        for event in early:
+            listener(event)
+
+    def ring(self) -> None:
+        self._signalling.act(lambda agent, now: agent.ring(self._dialog_id, now))
+
+    async def answer(self) -> MediaPort:
+        port = await self._open_port()
+        if self._ended:
+            raise LegError(487, "caller_gone")
+        if self._offer is None:
+            description = offer_answer.offer(self._local)
+        else:
+            description, plan = offer_answer.answer(self._offer, self._local)
+            port.apply(plan)
+        body = description.to_bytes()
+        self._signalling.act(lambda agent, now: agent.accept(self._dialog_id, body, now))
+        return port
+
+    def reject(self, status: int, retry_after_s: int | None = None) -> None:
+        headers = () if retry_after_s is None else (("Retry-After", str(retry_after_s)),)
+        self._signalling.act(
+            lambda agent, now: agent.reject(self._dialog_id, status, now, headers=headers)
+        )
+
+    def hang_up(self) -> None:
+        self._signalling.act(lambda agent, now: agent.hang_up(self._dialog_id, now))
+
+    async def close(self) -> None:
+        self._listener = None
+        port, self._port = self._port, None
+        if port is not None:
+            port.close()
+        number, self._rtp_port_number = self._rtp_port_number, None
+        if number is not None:
+            self._media.ports.give_back(number)
+
+    # What the dialog tells.
+
+    def dialog_event(self, event: SipEvent) -> None:
+        """Take an event of this leg's dialog."""
+        match event:
+            case Answered(body=body):
+                self._acknowledged(body)
+            case Reoffer(offer=body):
+                self._reoffered(body)
+            case CallEnded(cause=cause, status=status):
+                self._ended = True
+                self._emit(LegEnded(cause, status))
+            case Ringing() | Reanswered() | IncomingCall():
+                pass  # of calls and offers that we make; a caller's leg makes none
+
+    def _emit(self, event: LegEvent) -> None:
+        if self._listener is not None:
+            self._listener(event)
+        elif self._port is None and not self._ended:
+            self._early.append(event)
+
+    def _acknowledged(self, body: bytes | None) -> None:
+        if self._offer is None:
+            try:
+                plan = offer_answer.plan_from_answer(parse(body or b""), self._local)
+            except SdpError:
+                self.hang_up()
+                self._emit(LegEnded("bad_answer"))
+                return
+            self._apply(plan)
+        self._emit(LegAnswered())
+
+    def _reoffered(self, body: bytes | None) -> None:
+        """A new offer inside the call: hold, resume, a new address, a new codec."""
+        self._local = replace(self._local, session_version=self._local.session_version + 1)
+        if body is None:
+            description = offer_answer.offer(self._local)
+            self._offer = None  # the ACK brings the answer
+        else:
+            try:
+                offer = parse(body)
+                description, plan = self._answer_again(offer)
+            except SdpError as error:
+                headers = (("Warning", error.warning),) if error.warning else ()
+                self._signalling.act(
+                    lambda agent, now: agent.refuse_offer(
+                        self._dialog_id, 488, now, headers=headers
+                    )
+                )
+                return
+            self._offer = offer
+            self._apply(plan)
+        answer = description.to_bytes()
+        self._signalling.act(lambda agent, now: agent.answer_offer(self._dialog_id, answer, now))
+
+    def _answer_again(self, offer: SessionDescription) -> tuple[SessionDescription, AudioPlan]:
+        """Stay with the codec in use if the new offer still has it, else take what it has."""
+        current = self.codec if self._plan is None else self._plan.codec
+        try:
+            return offer_answer.answer(offer, replace(self._local, codecs=(current,)))
+        except SdpError:
+            return offer_answer.answer(offer, self._local)
+
+    def _apply(self, plan: AudioPlan) -> None:
+        was_held = self._plan is not None and not self._plan.can_send
+        self._plan = plan
+        if self._port is not None:
+            self._port.apply(plan)
+        if was_held == plan.can_send:
+            self._emit(LegHeld(not plan.can_send))
+
+    async def _open_port(self) -> RtpPort:
+        flow = RtpFlow(
+            ssrc=random.getrandbits(32),
+            first_sequence=random.getrandbits(16),
+            first_timestamp=random.getrandbits(32),
+            cname=f"{random.getrandbits(64):x}@{self._media.advertised_host}",
+            report_jitter=random.random(),
+            timeout_s=self._media.timeout_s,
+        )
+        port = RtpPort(self.codec, flow, self._media.pacer, self._emit)
+        for _ in range(_BIND_TRIES):
+            try:
+                number = self._media.ports.take()
+            except NoPortError:
+                break
+            try:
+                await port.open(self._media.bind_host, number)
+            except OSError:
+                # Another program sits there. The pair goes to the end of the line.
+                port.close()
+                self._media.ports.give_back(number)
+                continue
+            except asyncio.CancelledError:
+                port.close()
+                self._media.ports.give_back(number)
+                raise
+            self._port, self._rtp_port_number = port, number
+            self._local = replace(self._local, port=number)
+            return port
+        raise LegError(503, "no_media_port")
+
+
+def usable_host(host: str) -> bool:
+    """Whether media may be sent to this address of an offer: a unicast IP address, not ours to
+    multiply (multicast, broadcast) and not nowhere."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return not (address.is_multicast or address.is_unspecified or address.is_reserved)

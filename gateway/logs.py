@@ -1,0 +1,81 @@
+"""The log: one JSON object a line, or a readable line on a terminal.
+
+Text that came from outside is only ever a value, never the event's name, and is cut at 256
+characters. Numbers of callers are masked, keys and digits never appear: a digit is shown only when
+the level is debug.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+_LONGEST = 256
+_SECRET = re.compile(r"(?i)(authorization|api_key|secret|password|token)")
+_DIGITS = re.compile(r"\d(?=\d{2})")
+
+
+def configure(log_format: str, level: str, stream: TextIO = sys.stdout) -> None:
+    """Set up structlog for the process.
+
+    Args:
+        log_format: `json`, `console`, or "" for console on a terminal and else json.
+        level: `debug`, `info`, `warning` or `error`.
+        stream: where the lines go.
+    """
+    console = log_format == "console" or (not log_format and stream.isatty())
+    processors: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        _guard if level == "debug" else _guard_digits,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if console:
+        processors += [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+    else:
+        processors += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=True,
+    )
+
+
+def get_log() -> FilteringBoundLogger:
+    log: FilteringBoundLogger = structlog.get_logger()
+    return log
+
+
+def mask(party: str) -> str:
+    """A SIP or tel URI, or a number, with all but the last two digits of each number hidden.
+
+    >>> mask("sip:+4930123456@example.net")
+    'sip:+********56@example.net'
+    """
+    user, at, host = party.partition("@")
+    return _DIGITS.sub("*", user) + at + host
+
+
+def _guard(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if _SECRET.search(key):
+            event[key] = "(hidden)"
+        elif isinstance(value, str) and len(value) > _LONGEST:
+            event[key] = value[:_LONGEST] + "…"
+    return event
+
+
+def _guard_digits(_: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event.pop("digit", None)
+    return _guard(_, name, event)

@@ -1,0 +1,97 @@
+"""Realtime events as they travel: a JSON object with a `type`.
+
+An event stays a plain dict so that fields and types that this version does not know pass through
+unchanged. The builders below exist for the events that the gateway itself originates.
+"""
+
+import json
+from typing import Any
+
+Event = dict[str, Any]
+"""A JSON object whose `type` is a string."""
+
+
+class EventError(ValueError):
+    """What arrived is not a Realtime event."""
+
+
+def parse_event(data: bytes | str) -> Event:
+    """Read one event.
+
+    Raises:
+        EventError: the text is not JSON, not an object, or has no string `type`.
+    """
+    try:
+        event = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise EventError(f"not JSON: {error}") from None
+    if not isinstance(event, dict) or not isinstance(event.get("type"), str):
+        raise EventError("not an object with a string type")
+    return event
+
+
+def encode_event(event: Event) -> bytes:
+    """The event as one compact JSON text, UTF-8."""
+    return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def text_of(event: Event, *path: str) -> str:
+    """The string at `path` inside the event, or "" where there is none."""
+    value: Any = event
+    for key in path:
+        if not isinstance(value, dict):
+            return ""
+        value = value.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def session_update(session: dict[str, Any]) -> Event:
+    return {"type": "session.update", "session": session}
+
+
+def response_create() -> Event:
+    return {"type": "response.create"}
+
+
+def response_cancel(response_id: str) -> Event:
+    return {"type": "response.cancel", "response_id": response_id}
+
+
+def truncate(item_id: str, content_index: int, audio_end_ms: int) -> Event:
+    """Tell the model how much of an item the caller heard, in milliseconds from its start."""
+    return {
+        "type": "conversation.item.truncate",
+        "item_id": item_id,
+        "content_index": content_index,
+        "audio_end_ms": audio_end_ms,
+    }
+
+
+def user_text(text: str) -> Event:
+    """A text item that stands in the conversation as the caller's words."""
+    return {
+        "type": "conversation.item.create",
+        "item": {
+            "type": "message",
+            "role": "user",
+            "content": [{"type": "input_text", "text": text}],
+        },
+    }
+
+
+def output_buffer(change: str, response_id: str, event_id: str) -> Event:
+    """`output_audio_buffer.started`, `.stopped` or `.cleared`."""
+    return {
+        "type": f"output_audio_buffer.{change}",
+        "event_id": event_id,
+        "response_id": response_id,
+    }
+
+
+def dtmf_received(digit: str, received_at: int) -> Event:
+    """One key press; `received_at` in unix seconds. The official type carries no `event_id`."""
+    return {
+        "type": "input_audio_buffer.dtmf_event_received",
+        "event": digit,
+        "received_at": received_at,
+    }

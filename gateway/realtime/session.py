@@ -1,0 +1,46 @@
+"""The part of a session config that the gateway fixes: which audio goes over the wire.
+
+The media of a phone call is settled with the caller, so the session follows it: G.711 passes
+through untouched. A session that asks for `audio/pcm` by itself gets PCM, and the gateway
+transcodes. What the server finally says in `session.updated` is what counts.
+"""
+
+from copy import deepcopy
+from typing import Any
+
+from gateway.audio.formats import AudioFormat
+
+Session = dict[str, Any]
+
+
+def with_formats(session: Session, leg_format: AudioFormat) -> Session:
+    """A copy of `session` in which both directions name a format: its own, or else the leg's."""
+    config = deepcopy(session)
+    audio = _object(config, "audio")
+    for direction in ("input", "output"):
+        _object(audio, direction).setdefault("format", leg_format.to_session())
+    return config
+
+
+def formats_of(session: Session, default: AudioFormat) -> tuple[AudioFormat, AudioFormat]:
+    """Input and output format of an effective session; `default` where it names none.
+
+    Raises:
+        ValueError: a format that the gateway cannot produce.
+    """
+    audio = session.get("audio")
+    return _format(audio, "input", default), _format(audio, "output", default)
+
+
+def _format(audio: object, direction: str, default: AudioFormat) -> AudioFormat:
+    side = audio.get(direction) if isinstance(audio, dict) else None
+    value = side.get("format") if isinstance(side, dict) else None
+    return AudioFormat.from_session(value) if isinstance(value, dict) else default
+
+
+def _object(parent: dict[str, Any], key: str) -> dict[str, Any]:
+    """The object at `key`, made when it is missing or null."""
+    value = parent.get(key)
+    if not isinstance(value, dict):
+        value = parent[key] = {}
+    return value

@@ -1,0 +1,158 @@
+"""A caller and a Realtime server for tests of calls: no sockets, and a media clock turned by hand."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+from gateway.audio.formats import PCMU, AudioFormat
+from gateway.audio.playout import Playout
+from gateway.legs.leg import Caller, LegError, LegEvent, MediaStats, Played
+from gateway.upstream.realtime import BackendError
+
+SILENCE = b"\xff" * 160
+
+
+class FakePort:
+    """A media port whose 20 ms ticks are called by the test."""
+
+    def __init__(self, leg: "FakeLeg", audio_format: AudioFormat) -> None:
+        self.format = audio_format
+        self.playout = Playout(audio_format)
+        self.sink: Callable[[bytes], None] | None = None
+        self.sent: list[bytes] = []
+        self._leg = leg
+
+    def join(self, sink: Callable[[bytes], None]) -> None:
+        self.sink = sink
+
+    def part(self) -> None:
+        self.sink = None
+
+    def stats(self) -> MediaStats:
+        return MediaStats(rtp_sent=len(self.sent))
+
+    def tick(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.sent.append(self.playout.pull() or SILENCE)
+            for mark in self.playout.marks():
+                self._leg.emit(Played(mark))
+
+    def voice_frames(self) -> int:
+        return sum(frame != SILENCE for frame in self.sent)
+
+
+class FakeLeg:
+    """A caller who does what the test says."""
+
+    kind = "sip"
+    codec = "pcmu"
+    media_security = "rtp"
+
+    def __init__(self, audio_format: AudioFormat = PCMU, answer_error: LegError | None = None):
+        self.format = audio_format
+        self.caller = Caller("sip:alice@example.net", "sip:agent@example.net", ())
+        self.done: list[Any] = []
+        self.port = FakePort(self, audio_format)
+        self._answer_error = answer_error
+        self._listener: Callable[[LegEvent], None] | None = None
+
+    def listen(self, listener: Callable[[LegEvent], None]) -> None:
+        self._listener = listener
+
+    def emit(self, event: LegEvent) -> None:
+        if self._listener is not None:
+            self._listener(event)
+
+    def ring(self) -> None:
+        self.done.append("ring")
+
+    async def answer(self) -> FakePort:
+        if self._answer_error is not None:
+            raise self._answer_error
+        self.done.append("answer")
+        return self.port
+
+    def reject(self, status: int, retry_after_s: int | None = None) -> None:
+        self.done.append(("reject", status, retry_after_s))
+
+    def hang_up(self) -> None:
+        self.done.append("hang_up")
+
+    async def close(self) -> None:
+        self.done.append("close")
+        self._listener = None
+
+
+class FakeSession:
+    """A Realtime session; the test plays the server."""
+
+    def __init__(self, effective: dict[str, Any]) -> None:
+        self.effective = effective
+        self.sent: list[dict[str, Any]] = []
+        self.audio = b""
+        self.close_reason = ""
+        self.closed = False
+        self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    def append_audio(self, audio: bytes) -> None:
+        self.audio += audio
+
+    def send(self, event: dict[str, Any]) -> None:
+        self.sent.append(event)
+
+    async def receive(self) -> bytes | None:
+        return await self._inbox.get()
+
+    async def close(self) -> None:
+        self.closed = True
+
+    async def say(self, *events: dict[str, Any]) -> None:
+        """The server sends these, and the call has dealt with them when this returns."""
+        for event in events:
+            self._inbox.put_nowait(json.dumps(event, separators=(",", ":")).encode())
+        await settle()
+
+    async def raw(self, message: bytes) -> None:
+        self._inbox.put_nowait(message)
+        await settle()
+
+    async def lose(self, reason: str = "closed with code 1006") -> None:
+        self.close_reason = reason
+        self._inbox.put_nowait(None)
+        await settle()
+
+    def types(self) -> list[str]:
+        return [event["type"] for event in self.sent]
+
+
+class FakeBackend:
+    """Opens a `FakeSession`, fails, or never answers."""
+
+    def __init__(
+        self,
+        *,
+        error: str = "",
+        hang: bool = False,
+        effective: dict[str, Any] | None = None,
+    ) -> None:
+        self._error = error
+        self._hang = hang
+        self._effective = effective
+        self.asked: list[dict[str, Any]] = []
+        self.session: FakeSession | None = None
+
+    async def open(self, session: dict[str, Any]) -> Any:
+        self.asked.append(session)
+        if self._hang:
+            await asyncio.Event().wait()
+        if self._error:
+            raise BackendError(self._error)
+        self.session = FakeSession(session if self._effective is None else self._effective)
+        return self.session
+
+
+async def settle() -> None:
+    """Let everything that can run, run."""
+    for _ in range(10):
+        await asyncio.sleep(0)

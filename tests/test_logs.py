@@ -1,0 +1,70 @@
+"""The log: one JSON object a line, nothing of a caller in clear."""
+
+import json
+
+import pytest
+import structlog
+
+from gateway import logs
+
+pytestmark = pytest.mark.pure
+
+
+@pytest.fixture(autouse=True)
+def restore_structlog() -> object:
+    yield
+    structlog.reset_defaults()
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_one_json_object_a_line_whatever_a_caller_sends(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure("json", "info")
+    logs.get_log().info("call.incoming", caller='x"\n{"event":"forged"}\x1b[31m')
+    (line,) = lines(capsys)
+    assert line["event"] == "call.incoming"
+    assert line["caller"] == 'x"\n{"event":"forged"}\x1b[31m'
+
+
+def test_long_values_are_cut_and_secrets_hidden(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "info")
+    logs.get_log().info("x", text="y" * 1000, api_key="canary", Authorization="canary")
+    (line,) = lines(capsys)
+    assert line["text"] == "y" * 256 + "…"
+    assert "canary" not in json.dumps(line)
+
+
+def test_a_digit_is_shown_only_at_debug(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "info")
+    logs.get_log().info("dtmf.received", digit="7")
+    assert "digit" not in lines(capsys)[0]
+    logs.configure("json", "debug")
+    logs.get_log().info("dtmf.received", digit="7")
+    assert lines(capsys)[0]["digit"] == "7"
+
+
+def test_an_exception_stays_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "info")
+    try:
+        raise ValueError("two\nlines")
+    except ValueError as error:
+        logs.get_log().error("call.failed", exc_info=error)
+    (line,) = lines(capsys)
+    assert line["exception"]
+
+
+@pytest.mark.parametrize(
+    ("party", "masked"),
+    [
+        ("sip:+4930123456@192.0.2.1:5060", "sip:+********56@192.0.2.1:5060"),
+        ("tel:+15551234567", "tel:+*********67"),
+        ("sip:alice@example.net", "sip:alice@example.net"),
+        ("", ""),
+    ],
+)
+def test_numbers_are_masked(party: str, masked: str) -> None:
+    assert logs.mask(party) == masked
