@@ -90,7 +90,7 @@ class Gateway:
                 pacer=pacer,
                 timeout_s=settings.rtp_timeout_s,
             )
-            self._endpoint = SipEndpoint(self._agent, media, self._take_call, self._log)
+            self._endpoint = SipEndpoint(self._agent, media, self._take_call)
             self._stack.push_async_callback(self._endpoint.close)
             await self._endpoint.open(
                 settings.sip_host, settings.sip_udp_port, settings.sip_tcp_port
@@ -141,6 +141,8 @@ class Gateway:
 
     def _take_call(self, leg: SipLeg) -> None:
         refusal = self._registry.refusal()
+        if refusal is None and leg.fault is not None:
+            refusal = Refusal(leg.fault.status, leg.fault.reason)
         if refusal is None and self._settings.calls_on_incoming == "reject":
             refusal = Refusal(603, "rejected")
         machine = CallMachine(

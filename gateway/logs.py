@@ -25,14 +25,15 @@ _SECRET = re.compile(r"(?i)(authorization|api_key|secret|password|token)")
 _DIGITS = re.compile(r"\d(?=\d{2})")
 
 
-def configure(log_format: str, level: str, stream: TextIO = sys.stdout) -> None:
+def configure(log_format: str, level: str, stream: TextIO | None = None) -> None:
     """Set up structlog for the process.
 
     Args:
         log_format: `json`, `console`, or "" for console on a terminal and else json.
         level: `debug`, `info`, `warning` or `error`.
-        stream: where the lines go.
+        stream: where the lines go; standard output unless given.
     """
+    stream = stream or sys.stdout
     console = log_format == "console" or (not log_format and stream.isatty())
     processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -44,9 +44,7 @@ def test_defaults() -> None:
     assert settings.session_config == {"type": "realtime"}
 
 
-def test_environment_wins_over_the_file(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("GATEWAY_HTTP_PORT=1111\nGATEWAY_CALLS_MAX=7\n")
     monkeypatch.setenv("GATEWAY_HTTP_PORT", "2222")
     settings = Settings.load()

@@ -108,7 +108,8 @@ class Call:
             for error in errors.exceptions:
                 self._failed(error)
         finally:
-            record = await self._free()
+            record = self._record()
+            await self._free()
         self._log.info("call.ended", **record)
         return record
 
@@ -290,20 +291,17 @@ class Call:
         else:
             self._log.info(name, **fields)
 
-    async def _free(self) -> dict[str, Any]:
-        """Let go of everything; returns the call's record."""
+    async def _free(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        stats = MediaStats()
         if self._port is not None:
             self._port.part()
-            stats = self._port.stats()
         await self.leg.close()
         if self._session is not None:
             await self._session.close()
-        return self._record(stats)
 
-    def _record(self, stats: MediaStats) -> dict[str, Any]:
+    def _record(self) -> dict[str, Any]:
+        stats = MediaStats() if self._port is None else self._port.stats()
         machine, conversation = self._machine, self._machine.conversation
         answered_at = self._answered_at
         duration_s = 0.0 if answered_at is None else round(self._loop.time() - answered_at, 3)

@@ -232,6 +232,6 @@ class Conversation:
 
 
 def _out_of_band(event: Event) -> bool:
-    """Whether this response stands outside the conversation: such run beside the one in progress."""
+    """Whether this response stands outside the conversation, beside the one in progress."""
     response = event.get("response")
     return isinstance(response, dict) and response.get("conversation_id", "") is None

@@ -1,4 +1,4 @@
-"""The pool of media ports: pairs of an even port for RTP and the next one for RTCP (RFC 3550 s. 11).
+"""The pool of media ports: an even one for RTP and the next for RTCP (RFC 3550 section 11).
 
 Pairs are given out in rotation, so that one which was just freed is the last to be used again:
 packets that are still on their way to an old call do not arrive in a new one.

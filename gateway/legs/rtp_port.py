@@ -1,20 +1,19 @@
 """The media port of a plain RTP leg: two sockets around an `RtpSession` and a `Playout`.
 
-In: a datagram is read, ordered and handed to the sink in the same call; nothing is queued here. Out:
-the pacer's tick pulls a frame from the playout, or takes silence, and sends it, so that RTP never
-stops while the call is up and not on hold. The port decides nothing about the call: digits, marks
-and silence of the caller are reported as `LegEvent`s.
+In: a datagram is read, ordered and handed to the sink in the same call; nothing is queued here.
+Out: the pacer's tick pulls a frame from the playout, or takes silence, and sends it, so that RTP
+never stops while the call is up and not on hold. The port decides nothing about the call: digits,
+marks and silence of the caller are reported as `LegEvent`s.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from gateway.audio import g711
 from gateway.audio.conceal import Concealer
-from gateway.audio.formats import PCMA, PCMU, AudioFormat
+from gateway.audio.formats import PCMA, PCMU, AudioFormat, Law
 from gateway.audio.playout import Playout
 from gateway.legs.leg import DtmfIn, LegEvent, LegSilent, MediaStats, Played
 from gateway.legs.pacer import FRAME_S, Pacer
@@ -24,10 +23,10 @@ from gateway.sdp.answer import AudioPlan
 
 _FORMATS = {"pcmu": PCMU, "pcma": PCMA}
 _FRAME_MS = int(FRAME_S * 1000)
+_SAMPLES_PER_MS = 8
 _SLOW_TICKS = 25
 """RTCP and the silence of the caller are looked at twice a second."""
 _NTP_EPOCH_S = 2_208_988_800
-_RECEIVE_BUFFER_BYTES = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +50,21 @@ class RtpPort:
     """Media of one leg. `open` it, `apply` each plan that signalling agrees on, `close` it.
 
     Args:
-        codec: what the call is joined in, for its whole life.
+        codec: what the call is joined in, for its whole life; the wire may change to the other law.
+        packet_ms: how much audio a packet of ours carries.
         emit: is handed digits, marks and the caller's silence.
     """
 
     def __init__(
         self,
-        codec: Literal["pcmu", "pcma"],
+        codec: Law,
+        packet_ms: int,
         flow: RtpFlow,
         pacer: Pacer,
         emit: Callable[[LegEvent], None],
     ) -> None:
         self.format: AudioFormat = _FORMATS[codec]
-        self.playout = Playout(self.format)
+        self.playout = Playout(self.format, frame_samples=packet_ms * _SAMPLES_PER_MS)
         self._codec = codec
         self._flow = flow
         self._pacer = pacer
@@ -76,8 +77,8 @@ class RtpPort:
         self._concealer = Concealer(self.format)
         self._to_wire: bytes | None = None
         self._from_wire: bytes | None = None
-        self._silence = b""
-        self._packet_ms = _FRAME_MS
+        self._silence = self.format.silence(packet_ms * _SAMPLES_PER_MS)
+        self._packet_ms = packet_ms
         self._credit_ms = 0
         self._talking = False
         self._ticks = 0
@@ -119,12 +120,9 @@ class RtpPort:
                 dtmf_payload_type=plan.dtmf_payload_type,
                 remote=remote,
             )
-        self._to_wire = g711.translation(self._codec, plan.codec)
-        self._from_wire = g711.translation(plan.codec, self._codec)
-        self._packet_ms = plan.ptime_ms
-        self._credit_ms = 0
-        self.playout.frame_samples = plan.ptime_ms * 8
-        self._silence = self.format.silence(plan.ptime_ms * 8)
+        same_law = plan.codec == self._codec
+        self._to_wire = None if same_law else g711.TRANSLATE[self._codec]
+        self._from_wire = None if same_law else g711.TRANSLATE[plan.codec]
         self._talking = False
         self._heard_at = time.monotonic()
         if plan.can_receive:
@@ -188,7 +186,7 @@ class RtpPort:
                 audio = self._concealer.lost(item.samples)
             else:
                 audio = item if self._from_wire is None else item.translate(self._from_wire)
-                self._concealer.heard(audio)
+                audio = self._concealer.heard(audio)
             if self._sink is not None:
                 self._sink(audio)
 
@@ -208,7 +206,7 @@ class RtpPort:
             if plan.can_send:
                 self._send_frame(rtp)
             else:
-                rtp.skip(self.playout.frame_samples)
+                rtp.skip(self._packet_ms * _SAMPLES_PER_MS)
                 self._talking = False
         for mark in self.playout.marks():
             self._emit(Played(mark))

@@ -6,12 +6,11 @@ goes out on the connection that its peer opened, and a new one is opened only wh
 """
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Callable
 
-from structlog.typing import FilteringBoundLogger
-
 from gateway.legs.sip_leg import MediaConfig, SipLeg
-from gateway.sdp.description import SdpError, SessionDescription, parse
 from gateway.sip.agent import SipAgent
 from gateway.sip.errors import SipError
 from gateway.sip.events import CallEnded, IncomingCall, SipEvent
@@ -34,8 +33,7 @@ class SipEndpoint:
     Args:
         agent: decides about everything.
         media: what the legs' RTP ports share.
-        on_call: is given each caller whose offer can be served.
-        log: for what concerns no call.
+        on_call: is given each caller.
     """
 
     def __init__(
@@ -43,12 +41,10 @@ class SipEndpoint:
         agent: SipAgent,
         media: MediaConfig,
         on_call: OnCall,
-        log: FilteringBoundLogger,
     ) -> None:
         self._agent = agent
         self._media = media
         self._on_call = on_call
-        self._log = log
         self._loop = asyncio.get_running_loop()
         self._legs: dict[str, SipLeg] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -58,6 +54,7 @@ class SipEndpoint:
         self._connecting: dict[tuple[str, int], list[bytes]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
+        self._quiet: asyncio.Event | None = None
 
     async def open(self, host: str, udp_port: int, tcp_port: int) -> None:
         """Listen; a port of 0 leaves that transport off.
@@ -67,10 +64,10 @@ class SipEndpoint:
         """
         if udp_port:
             self._udp, _ = await self._loop.create_datagram_endpoint(
-                lambda: _Udp(self._receive), local_addr=(host, udp_port)
+                lambda: _Udp(self.receive), local_addr=(host, udp_port)
             )
-            socket = self._udp.get_extra_info("socket")
-            socket.setsockopt(*_RECEIVE_BUFFER, _UDP_BUFFER_BYTES)
+            sock = self._udp.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UDP_BUFFER_BYTES)
         if tcp_port:
             self._server = await self._loop.create_server(self._accepted, host, tcp_port)
 
@@ -86,9 +83,11 @@ class SipEndpoint:
 
     async def close(self) -> None:
         """Let the last transactions end, but not for long, then free the sockets."""
-        deadline = self._loop.time() + _LINGER_S
-        while self._agent.transactions and self._loop.time() < deadline:
-            await asyncio.sleep(0.05)
+        self._quiet = asyncio.Event()
+        self._drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                await self._quiet.wait()
         if self._timer is not None:
             self._timer.cancel()
         if self._server is not None:
@@ -102,7 +101,7 @@ class SipEndpoint:
 
     # The ten lines that every core's shell is made of.
 
-    def _receive(self, data: bytes, source: Address) -> None:
+    def receive(self, data: bytes, source: Address) -> None:
         self._agent.receive(data, source, self._loop.time())
         self._drain()
 
@@ -126,6 +125,8 @@ class SipEndpoint:
                     self._dispatch(event)
         finally:
             self._draining = False
+        if self._quiet is not None and not self._agent.transactions:
+            self._quiet.set()
         self._arm()
 
     def _arm(self) -> None:
@@ -149,17 +150,7 @@ class SipEndpoint:
             leg.dialog_event(event)
 
     def _incoming(self, event: IncomingCall) -> None:
-        offer: SessionDescription | None = None
-        try:
-            if event.offer is not None:
-                offer = parse(event.offer)
-            leg = SipLeg(self, event, offer, self._media)
-        except SdpError as error:
-            self._log.info("call.rejected", sip_status=error.status, reason=str(error))
-            headers = (("Warning", error.warning),) if error.warning else ()
-            status = error.status
-            self._agent.reject(event.dialog_id, status, self._loop.time(), headers=headers)
-            return
+        leg = SipLeg(self, event, self._media)
         self._legs[event.dialog_id] = leg
         self._on_call(leg)
 
@@ -196,7 +187,9 @@ class SipEndpoint:
     def _accepted(self) -> "_Connection":
         return _Connection(self)
 
-    def _connected(self, connection: "_Connection") -> None:
+    # What the connections tell.
+
+    def connected(self, connection: "_Connection") -> None:
         key = connection.peer
         if len(self._connections) >= _MAX_CONNECTIONS:
             connection.close()
@@ -205,7 +198,7 @@ class SipEndpoint:
         for data in self._connecting.pop(key, ()):
             connection.send(data)
 
-    def _disconnected(self, connection: "_Connection") -> None:
+    def disconnected(self, connection: "_Connection") -> None:
         if self._connections.get(connection.peer) is connection:
             del self._connections[connection.peer]
 
@@ -235,7 +228,7 @@ class _Connection(asyncio.Protocol):
             self._transport = transport
         peer = transport.get_extra_info("peername")
         self.peer = (peer[0], peer[1])
-        self._endpoint._connected(self)
+        self._endpoint.connected(self)
 
     def data_received(self, data: bytes) -> None:
         source = Address(*self.peer, "tcp")
@@ -246,11 +239,11 @@ class _Connection(asyncio.Protocol):
             self.close()
             return
         for message in messages:
-            self._endpoint._receive(message, source)
+            self._endpoint.receive(message, source)
         self.send(self._framer.replies())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._endpoint._disconnected(self)
+        self._endpoint.disconnected(self)
 
     def send(self, data: bytes) -> None:
         transport = self._transport

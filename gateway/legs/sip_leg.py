@@ -1,17 +1,18 @@
 """A SIP caller as a leg: one dialog of the `SipAgent`, one `RtpPort`.
 
-The offer was checked before this leg was made, so what is left can only fail for want of a port.
-With a late offer (an INVITE without SDP) our 200 carries the offer and the ACK its answer.
+The offer is looked at when the leg is made, so that a caller who cannot be served is told so before
+anything else is tried; after that an answer can only fail for want of a port. With a late offer (an
+INVITE without SDP) our 200 carries the offer and the ACK its answer.
 """
 
 import asyncio
 import ipaddress
-import random
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Protocol
 
-from gateway.audio.formats import PCMA, PCMU, AudioFormat
+from gateway.audio.formats import PCMA, PCMU, AudioFormat, Law
 from gateway.legs.leg import (
     Caller,
     LegAnswered,
@@ -28,12 +29,19 @@ from gateway.sdp import answer as offer_answer
 from gateway.sdp.answer import AudioPlan, LocalMedia
 from gateway.sdp.description import SdpError, SessionDescription, parse
 from gateway.sip.agent import SipAgent
-from gateway.sip.events import Answered, CallEnded, IncomingCall, Reanswered, Reoffer, Ringing
-from gateway.sip.events import SipEvent as SipEvent
+from gateway.sip.events import (
+    Answered,
+    CallEnded,
+    IncomingCall,
+    Reanswered,
+    Reoffer,
+    Ringing,
+    SipEvent,
+)
 
-Codec = Literal["pcmu", "pcma"]
-_CODECS: tuple[Codec, ...] = ("pcmu", "pcma")
+_CODECS: tuple[Law, ...] = ("pcmu", "pcma")
 _BIND_TRIES = 8
+_PACKET_MS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +63,7 @@ class Signalling(Protocol):
 
 
 class SipLeg:
-    """One dialog.
-
-    Args:
-        offer: the caller's SDP; None for a late offer.
-
-    Raises:
-        SdpError: nothing in the offer can be served.
-    """
+    """One dialog."""
 
     kind = "sip"
     media_security = "rtp"
@@ -71,25 +72,25 @@ class SipLeg:
         self,
         signalling: Signalling,
         incoming: IncomingCall,
-        offer: SessionDescription | None,
         media: MediaConfig,
     ) -> None:
         self._signalling = signalling
         self._dialog_id = incoming.dialog_id
         self._media = media
-        self._offer = offer
+        self._offer: SessionDescription | None = None  # None: late, the ACK brings the answer
         self._local = LocalMedia(
             host=media.advertised_host,
             port=0,
-            session_id=random.getrandbits(62),
+            session_id=secrets.randbits(62),
             session_version=1,
             codecs=_CODECS,
         )
-        # Tried once with no port, to learn now whether the offer can be served at all.
         self._plan: AudioPlan | None = None
-        if offer is not None:
-            _, self._plan = offer_answer.answer(offer, replace(self._local, port=9))
-        self.codec: Codec = "pcmu" if self._plan is None else self._plan.codec
+        self.fault: LegError | None = None
+        self._warning: str | None = None
+        if incoming.offer is not None:
+            self._look_at(incoming.offer)
+        self.codec: Law = "pcmu" if self._plan is None else self._plan.codec
         self.format: AudioFormat = PCMA if self.codec == "pcma" else PCMU
         self.caller = Caller(incoming.from_uri, incoming.to_uri, incoming.headers)
         self._port: RtpPort | None = None
@@ -97,6 +98,7 @@ class SipLeg:
         self._listener: Callable[[LegEvent], None] | None = None
         self._early: list[LegEvent] = []
         self._ended = False
+        self._closed = False
 
     # What a call asks.
 
@@ -123,7 +125,9 @@ class SipLeg:
         return port
 
     def reject(self, status: int, retry_after_s: int | None = None) -> None:
-        headers = () if retry_after_s is None else (("Retry-After", str(retry_after_s)),)
+        headers = _warning_header(self._warning)
+        if retry_after_s is not None:
+            headers += (("Retry-After", str(retry_after_s)),)
         self._signalling.act(
             lambda agent, now: agent.reject(self._dialog_id, status, now, headers=headers)
         )
@@ -132,6 +136,7 @@ class SipLeg:
         self._signalling.act(lambda agent, now: agent.hang_up(self._dialog_id, now))
 
     async def close(self) -> None:
+        self._closed = True
         self._listener = None
         port, self._port = self._port, None
         if port is not None:
@@ -152,45 +157,62 @@ class SipLeg:
             case CallEnded(cause=cause, status=status):
                 self._ended = True
                 self._emit(LegEnded(cause, status))
-            case Ringing() | Reanswered() | IncomingCall():
-                pass  # of calls and offers that we make; a caller's leg makes none
+            case Reanswered(body=body):
+                self._take_late_answer(body)
+            case Ringing() | IncomingCall():
+                pass  # of calls that we make, and how this one began
+
+    def _look_at(self, offer: bytes) -> None:
+        """Learn whether the offer can be served; tried with a port that stands for any."""
+        try:
+            self._offer = parse(offer)
+            _, plan = offer_answer.answer(self._offer, replace(self._local, port=9))
+            self._plan = self._checked(plan)
+            if plan.remote_port == 0:
+                raise SdpError("the offer takes its only audio away", status=488)
+        except SdpError as error:
+            self.fault = LegError(error.status, "unacceptable_media")
+            self._warning = error.warning
 
     def _emit(self, event: LegEvent) -> None:
         if self._listener is not None:
             self._listener(event)
-        elif self._port is None and not self._ended:
-            self._early.append(event)
+        elif not self._closed:
+            self._early.append(event)  # a caller may give up before the call has begun to listen
 
     def _acknowledged(self, body: bytes | None) -> None:
-        if self._offer is None:
-            try:
-                plan = offer_answer.plan_from_answer(parse(body or b""), self._local)
-            except SdpError:
-                self.hang_up()
-                self._emit(LegEnded("bad_answer"))
-                return
-            self._apply(plan)
+        if self._offer is None and not self._take_late_answer(body):
+            return
         self._emit(LegAnswered())
+
+    def _take_late_answer(self, body: bytes | None) -> bool:
+        """An answer to an offer of ours; one that cannot be used ends the call."""
+        try:
+            plan = self._checked(offer_answer.plan_from_answer(parse(body or b""), self._local))
+        except SdpError:
+            self._emit(LegEnded("bad_answer"))
+            self.hang_up()
+            return False
+        self._apply(plan)
+        return True
 
     def _reoffered(self, body: bytes | None) -> None:
         """A new offer inside the call: hold, resume, a new address, a new codec."""
         self._local = replace(self._local, session_version=self._local.session_version + 1)
         if body is None:
             description = offer_answer.offer(self._local)
-            self._offer = None  # the ACK brings the answer
         else:
             try:
                 offer = parse(body)
                 description, plan = self._answer_again(offer)
             except SdpError as error:
-                headers = (("Warning", error.warning),) if error.warning else ()
+                status, headers = error.status, _warning_header(error.warning)
                 self._signalling.act(
                     lambda agent, now: agent.refuse_offer(
-                        self._dialog_id, 488, now, headers=headers
+                        self._dialog_id, status, now, headers=headers
                     )
                 )
                 return
-            self._offer = offer
             self._apply(plan)
         answer = description.to_bytes()
         self._signalling.act(lambda agent, now: agent.answer_offer(self._dialog_id, answer, now))
@@ -199,9 +221,16 @@ class SipLeg:
         """Stay with the codec in use if the new offer still has it, else take what it has."""
         current = self.codec if self._plan is None else self._plan.codec
         try:
-            return offer_answer.answer(offer, replace(self._local, codecs=(current,)))
+            description, plan = offer_answer.answer(offer, replace(self._local, codecs=(current,)))
         except SdpError:
-            return offer_answer.answer(offer, self._local)
+            description, plan = offer_answer.answer(offer, self._local)
+        return description, self._checked(plan)
+
+    def _checked(self, plan: AudioPlan) -> AudioPlan:
+        """The plan, unless it would have us send media where no caller can be."""
+        if plan.can_send and not usable_host(plan.remote_host, self._media.advertised_host):
+            raise SdpError("media cannot be sent to the address offered", status=488)
+        return plan
 
     def _apply(self, plan: AudioPlan) -> None:
         was_held = self._plan is not None and not self._plan.can_send
@@ -213,14 +242,15 @@ class SipLeg:
 
     async def _open_port(self) -> RtpPort:
         flow = RtpFlow(
-            ssrc=random.getrandbits(32),
-            first_sequence=random.getrandbits(16),
-            first_timestamp=random.getrandbits(32),
-            cname=f"{random.getrandbits(64):x}@{self._media.advertised_host}",
-            report_jitter=random.random(),
+            ssrc=secrets.randbits(32),
+            first_sequence=secrets.randbits(16),
+            first_timestamp=secrets.randbits(32),
+            cname=f"{secrets.randbits(64):x}@{self._media.advertised_host}",
+            report_jitter=secrets.randbits(16) / 65536,
             timeout_s=self._media.timeout_s,
         )
-        port = RtpPort(self.codec, flow, self._media.pacer, self._emit)
+        packet_ms = _PACKET_MS if self._plan is None else self._plan.ptime_ms
+        port = RtpPort(self.codec, packet_ms, flow, self._media.pacer, self._emit)
         for _ in range(_BIND_TRIES):
             try:
                 number = self._media.ports.take()
@@ -243,11 +273,24 @@ class SipLeg:
         raise LegError(503, "no_media_port")
 
 
-def usable_host(host: str) -> bool:
-    """Whether media may be sent to this address of an offer: a unicast IP address, not ours to
-    multiply (multicast, broadcast) and not nowhere."""
+def _warning_header(warning: str | None) -> tuple[tuple[str, str], ...]:
+    return () if warning is None else (("Warning", warning),)
+
+
+def usable_host(host: str, ours: str) -> bool:
+    """Whether media may be sent to an address that a peer named: one unicast host, not nowhere, and
+    this machine itself only when we are reached there too."""
     try:
         address = ipaddress.ip_address(host)
+        address = getattr(address, "ipv4_mapped", None) or address
+        ours_is_loopback = ipaddress.ip_address(ours).is_loopback
     except ValueError:
         return False
-    return not (address.is_multicast or address.is_unspecified or address.is_reserved)
+    if address.is_loopback:
+        return ours_is_loopback
+    return not (
+        address.is_multicast
+        or address.is_unspecified
+        or address.is_reserved
+        or address.is_link_local
+    )

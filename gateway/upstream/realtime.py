@@ -26,6 +26,10 @@ _MAX_MESSAGE_BYTES = 16 << 20
 """An `input_audio_buffer.append` may be 15 MiB; nothing a server sends is larger."""
 
 
+_CLOSE_TIMEOUT_S = 1.0
+"""A server that does not answer our close frame is not waited for longer."""
+
+
 class BackendError(Exception):
     """The Realtime server could not be reached, refused, or broke the protocol."""
 
@@ -137,33 +141,38 @@ class Backend:
         Raises:
             BackendError: with a reason fit for a log; it holds no secret.
         """
-        if self._client is None:
-            raise RuntimeError("Backend is used outside of its context")
-        url, headers = self._target(session)
-        opened: RealtimeSession | None = None
         try:
             async with asyncio.timeout(self._config.connect_timeout_s):
-                socket = await self._client.ws_connect(
-                    url, headers=headers, decode_text=False, max_msg_size=_MAX_MESSAGE_BYTES
-                )
-                if not isinstance(socket, _Socket):
-                    raise BackendError("the WebSocket is not of the class that was asked for")
-                opened = RealtimeSession(socket)
-                await opened.configure(session)
-                return opened
+                return await self._connect(session)
         except aiohttp.WSServerHandshakeError as error:
             raise BackendError(f"handshake answered {error.status}") from None
+        except TimeoutError:
+            raise BackendError(f"no answer in {self._config.connect_timeout_s:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
-            await _close(opened)
             # The text of an OSError names host and port; that of a client error may name the URL.
             detail = error.strerror if isinstance(error, OSError) else None
             raise BackendError(f"{type(error).__name__}: {detail or 'no connection'}") from None
-        except TimeoutError:
-            await _close(opened)
-            raise BackendError(f"no answer in {self._config.connect_timeout_s:g} s") from None
-        except (BackendError, asyncio.CancelledError):
-            await _close(opened)
+
+    async def _connect(self, session: dict[str, Any]) -> RealtimeSession:
+        if self._client is None:
+            raise RuntimeError("Backend is used outside of its context")
+        url, headers = self._target(session)
+        socket = await self._client.ws_connect(
+            url,
+            headers=headers,
+            decode_text=False,
+            max_msg_size=_MAX_MESSAGE_BYTES,
+            timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_TIMEOUT_S),
+        )
+        if not isinstance(socket, _Socket):
+            raise RuntimeError("the WebSocket is not of the class that was asked for")
+        opened = RealtimeSession(socket)
+        try:
+            await opened.configure(session)
+        except BaseException:
+            await opened.close()
             raise
+        return opened
 
     def _target(self, session: dict[str, Any]) -> tuple[URL, dict[str, str]]:
         config = self._config
@@ -208,8 +217,3 @@ class _Socket(ClientWebSocketResponse[Literal[True]]):
 
     def abort(self) -> None:
         self._writer.transport.abort()
-
-
-async def _close(session: RealtimeSession | None) -> None:
-    if session is not None:
-        await session.close()

@@ -1,4 +1,4 @@
-"""A caller and a Realtime server for tests of calls: no sockets, and a media clock turned by hand."""
+"""A caller and a Realtime server for tests of calls: no sockets, a media clock turned by hand."""
 
 import asyncio
 import json

@@ -1,0 +1,472 @@
+"""A call with a caller and a server that the test plays: turns, interruptions, digits, ends.
+
+Time is the media clock, which the tests turn by hand; nothing here waits.
+"""
+
+import asyncio
+import base64
+import itertools
+import json
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import structlog
+
+from gateway.calls.call import Call
+from gateway.calls.machine import CallMachine, CallPolicy, Refusal
+from gateway.legs.leg import DtmfIn, LegAnswered, LegEnded, LegError
+from tests.calls.fakes import SILENCE, FakeBackend, FakeLeg, FakeSession, settle
+
+pytestmark = pytest.mark.loop
+
+VOICE = bytes(range(160))  # one frame, nothing in it is silence
+
+
+def delta(audio: bytes, response: str = "resp_1", item: str = "item_1") -> dict[str, Any]:
+    return {
+        "type": "response.output_audio.delta",
+        "event_id": "event_x",
+        "response_id": response,
+        "item_id": item,
+        "output_index": 0,
+        "content_index": 0,
+        "delta": base64.b64encode(audio).decode(),
+    }
+
+
+def created(response: str = "resp_1") -> dict[str, Any]:
+    return {"type": "response.created", "response": {"id": response, "conversation_id": "conv_1"}}
+
+
+def audio_done(response: str = "resp_1", item: str = "item_1") -> dict[str, Any]:
+    return {
+        "type": "response.output_audio.done",
+        "response_id": response,
+        "item_id": item,
+        "output_index": 0,
+        "content_index": 0,
+    }
+
+
+def done(response: str = "resp_1", status: str = "completed") -> dict[str, Any]:
+    return {"type": "response.done", "response": {"id": response, "status": status}}
+
+
+SPEECH = {"type": "input_audio_buffer.speech_started", "item_id": "item_u", "audio_start_ms": 0}
+
+
+class Line:
+    """A call in progress, and all that was seen of it."""
+
+    def __init__(self, leg: FakeLeg, backend: FakeBackend, policy: CallPolicy) -> None:
+        numbers = itertools.count()
+        machine = CallMachine(policy, new_event_id=lambda: f"event_{next(numbers)}")
+        self.leg = leg
+        self.backend = backend
+        self.call = Call("rtc_1", leg, machine, backend, structlog.get_logger())
+        self.seen: list[dict[str, Any]] = []
+        self.call.watch(self.seen.append)
+        self.task = asyncio.ensure_future(self.call.run())
+
+    @property
+    def session(self) -> FakeSession:
+        assert self.backend.session is not None
+        return self.backend.session
+
+    def buffer_events(self) -> list[tuple[str, str]]:
+        return [
+            (event["type"].rpartition(".")[2], event["response_id"])
+            for event in self.seen
+            if event["type"].startswith("output_audio_buffer.")
+        ]
+
+    def truncations(self) -> list[tuple[str, int]]:
+        return [
+            (event["item_id"], event["audio_end_ms"])
+            for event in self.session.sent
+            if event["type"] == "conversation.item.truncate"
+        ]
+
+
+@asynccontextmanager
+async def line(
+    *,
+    leg: FakeLeg | None = None,
+    backend: FakeBackend | None = None,
+    policy: CallPolicy | None = None,
+    answered: bool = True,
+) -> AsyncIterator[Line]:
+    call = Line(leg or FakeLeg(), backend or FakeBackend(), policy or CallPolicy())
+    await settle()
+    if answered:
+        call.leg.emit(LegAnswered())
+    yield call
+    call.leg.emit(LegEnded("remote_bye"))
+    await asyncio.wait_for(call.task, 1)
+
+
+async def test_the_greeting_is_asked_for_when_the_caller_is_there() -> None:
+    async with line(answered=False) as call:
+        assert call.leg.done == ["ring", "answer"]
+        assert call.session.types() == []
+        call.leg.emit(LegAnswered())
+        assert call.session.types() == ["response.create"]
+
+
+async def test_audio_passes_untouched_both_ways() -> None:
+    async with line() as call:
+        assert call.leg.port.sink is not None
+        call.leg.port.sink(VOICE)
+        assert call.session.audio == VOICE
+        await call.session.say(created(), delta(VOICE * 3))
+        call.leg.port.tick(5)
+        assert call.leg.port.sent == [VOICE] * 3 + [SILENCE] * 2
+
+
+async def test_the_session_is_asked_for_the_codec_of_the_leg() -> None:
+    async with line(policy=CallPolicy(session={"type": "realtime", "audio": None})) as call:
+        (asked,) = call.backend.asked
+        assert asked["audio"]["input"]["format"] == {"type": "audio/pcmu"}
+        assert asked["audio"]["output"]["format"] == {"type": "audio/pcmu"}
+
+
+async def test_a_session_of_pcm_is_transcoded() -> None:
+    pcm = {"type": "audio/pcm", "rate": 24000}
+    session = {
+        "type": "realtime",
+        "audio": {"input": {"format": pcm}, "output": {"format": pcm}},
+    }
+    async with line(policy=CallPolicy(session=session)) as call:
+        assert call.leg.port.sink is not None
+        for _ in range(10):
+            call.leg.port.sink(VOICE)
+        assert 10 * 960 - 200 <= len(call.session.audio) <= 10 * 960
+        await call.session.say(created(), delta(bytes(range(240)) * 40), audio_done(), done())
+        call.leg.port.tick(12)
+        # 200 ms at 24 kHz are ten frames, and the resampler's tail is in the last of them.
+        assert call.leg.port.voice_frames() == 10
+
+
+async def test_playout_is_announced_once_each_way() -> None:
+    async with line() as call:
+        await call.session.say(created(), delta(VOICE * 2))
+        assert call.buffer_events() == []
+        call.leg.port.tick()
+        assert call.buffer_events() == [("started", "resp_1")]
+        await call.session.say(audio_done())
+        call.leg.port.tick(3)
+        assert call.buffer_events() == [("started", "resp_1")]
+        await call.session.say(done())
+        assert call.buffer_events() == [("started", "resp_1"), ("stopped", "resp_1")]
+
+
+async def test_a_response_done_before_it_was_played_stops_when_it_was() -> None:
+    async with line() as call:
+        await call.session.say(created(), delta(VOICE * 2), audio_done(), done())
+        call.leg.port.tick(2)
+        call.leg.port.tick()
+        assert call.buffer_events() == [("started", "resp_1"), ("stopped", "resp_1")]
+
+
+# Interruptions: the races, in the order in which they can happen.
+
+
+async def test_speech_before_any_output() -> None:
+    async with line() as call:
+        await call.session.say(created(), SPEECH, done(status="cancelled"))
+        await call.session.say(delta(VOICE))
+        call.leg.port.tick(2)
+        assert call.leg.port.voice_frames() == 0
+        assert call.truncations() == []
+        assert call.buffer_events() == []
+
+
+async def test_speech_while_generating() -> None:
+    async with line() as call:
+        await call.session.say(created(), delta(VOICE * 50))
+        call.leg.port.tick(7)
+        await call.session.say(SPEECH)
+        await call.session.say(delta(VOICE * 50))  # was on its way
+        call.leg.port.tick(5)
+        assert call.leg.port.voice_frames() == 7
+        assert call.truncations() == [("item_1", 140)]
+        assert call.buffer_events() == [("started", "resp_1"), ("cleared", "resp_1")]
+        await call.session.say(audio_done(), done(status="cancelled"))
+        call.leg.port.tick(2)
+        assert call.buffer_events() == [("started", "resp_1"), ("cleared", "resp_1")]
+
+
+async def test_speech_when_the_item_is_finished_and_the_response_open() -> None:
+    async with line() as call:
+        await call.session.say(created(), delta(VOICE * 50), audio_done())
+        call.leg.port.tick(3)
+        await call.session.say(SPEECH, done(status="cancelled"))
+        call.leg.port.tick(2)
+        assert call.truncations() == [("item_1", 60)]
+        assert call.buffer_events()[-1] == ("cleared", "resp_1")
+
+
+async def test_speech_when_the_response_is_done_and_still_playing() -> None:
+    async with line() as call:
+        await call.session.say(created(), delta(VOICE * 50), audio_done(), done())
+        call.leg.port.tick(3)
+        await call.session.say(SPEECH)
+        call.leg.port.tick(2)
+        assert call.truncations() == [("item_1", 60)]
+        assert call.leg.port.voice_frames() == 3
+        assert "response.cancel" not in call.session.types()
+
+
+async def test_speech_when_nothing_plays_changes_nothing() -> None:
+    async with line() as call:
+        await call.session.say(created(), delta(VOICE), audio_done(), done())
+        call.leg.port.tick(3)
+        before = call.buffer_events()
+        await call.session.say(SPEECH)
+        assert call.truncations() == []
+        assert call.buffer_events() == before
+        await call.session.say(created("resp_2"), delta(VOICE, "resp_2", "item_2"))
+        call.leg.port.tick()
+        assert call.leg.port.voice_frames() == 2
+
+
+async def test_a_session_may_say_that_speech_does_not_interrupt() -> None:
+    vad = {"type": "server_vad", "interrupt_response": False}
+    updated = {"type": "session.updated", "session": {"audio": {"input": {"turn_detection": vad}}}}
+    async with line() as call:
+        await call.session.say(updated, created(), delta(VOICE * 10), SPEECH)
+        call.leg.port.tick(10)
+        assert call.leg.port.voice_frames() == 10
+        assert call.truncations() == []
+
+
+async def test_a_client_clears_the_playout() -> None:
+    async with line() as call:
+        await call.session.say(created(), delta(VOICE * 10))
+        call.leg.port.tick(4)
+        call.call.control({"type": "output_audio_buffer.clear"})
+        call.leg.port.tick(4)
+        assert call.leg.port.voice_frames() == 4
+        assert call.truncations() == [("item_1", 80)]
+        assert "output_audio_buffer.clear" not in call.session.types()
+
+
+async def test_what_was_queued_behind_the_voice_is_truncated_too() -> None:
+    async with line() as call:
+        await call.session.say(created(), delta(VOICE * 5), audio_done())
+        await call.session.say(delta(VOICE * 5, item="item_2"))
+        call.leg.port.tick(2)
+        await call.session.say(SPEECH)
+        assert call.truncations() == [("item_1", 40), ("item_2", 0)]
+
+
+async def test_the_resamplers_tail_goes_too() -> None:
+    pcm = {"type": "audio/pcm", "rate": 24000}
+    session = {"type": "realtime", "audio": {"output": {"format": pcm}}}
+    loud = b"\x00\x40" * 4800
+    async with line(policy=CallPolicy(session=session)) as call:
+        await call.session.say(created(), delta(loud))
+        call.leg.port.tick(2)
+        await call.session.say(SPEECH, created("resp_2"))
+        quiet = b"\x00\x00" * 4800
+        await call.session.say(delta(quiet, "resp_2", "item_2"))
+        call.leg.port.tick(9)
+        assert set(b"".join(call.leg.port.sent[2:])) == {0xFF}
+
+
+async def test_200_interruptions_at_random_moments() -> None:
+    """No voice after the clear, and what the server is told is what was sent, to the frame."""
+    rng = random.Random(7)
+    async with line() as call:
+        port = call.leg.port
+        for turn in range(200):
+            response, item = f"resp_{turn}", f"item_{turn}"
+            before = port.voice_frames()
+            await call.session.say(created(response))
+            chunks = rng.randint(1, 6)
+            finished = rng.random() < 0.5
+            generated = False
+            for chunk in range(chunks):
+                size = rng.choice([1600, 800, 1601, 333])
+                await call.session.say(delta((VOICE * 20)[:size], response, item))
+                if chunk < chunks - 1:
+                    port.tick(rng.randint(0, 4))
+            if finished:
+                await call.session.say(audio_done(response, item))
+                generated = rng.random() < 0.5
+                if generated:
+                    await call.session.say(done(response))
+            port.tick(rng.randint(0, 12))
+            heard = port.voice_frames() - before
+            truncated = len(call.truncations())
+            await call.session.say(SPEECH)
+            for _ in range(0 if generated else rng.randint(0, 3)):
+                await call.session.say(delta(VOICE * 10, response, item))
+            port.tick(3)
+            assert port.voice_frames() - before == heard
+            if len(call.truncations()) > truncated:
+                told_item, told_ms = call.truncations()[-1]
+                assert told_item == item
+                assert heard * 20 - 20 < told_ms <= heard * 20
+            await call.session.say(done(response, "cancelled"))
+
+
+# Digits.
+
+
+async def test_digits_are_events_at_once_and_text_when_the_line_ends() -> None:
+    async with line(policy=CallPolicy(greet=False)) as call:
+        for digit in "12":
+            call.leg.emit(DtmfIn(digit, 1_700_000_000))
+        assert [event for event in call.seen if "dtmf" in event["type"]] == [
+            {
+                "type": "input_audio_buffer.dtmf_event_received",
+                "event": digit,
+                "received_at": 1_700_000_000,
+            }
+            for digit in "12"
+        ]
+        assert call.session.types() == []
+        call.leg.emit(DtmfIn("#", 1_700_000_001))
+        assert call.session.types() == ["conversation.item.create", "response.create"]
+        assert call.session.sent[0]["item"]["content"][0]["text"] == "DTMF 12#"
+
+
+async def test_digits_wait_for_a_response_in_progress_to_end() -> None:
+    async with line(policy=CallPolicy(greet=False)) as call:
+        await call.session.say(created(), delta(VOICE * 50))
+        call.leg.port.tick(2)
+        call.leg.emit(DtmfIn("5", 1))
+        assert call.session.types() == ["response.cancel", "conversation.item.truncate"]
+        call.leg.port.tick(2)
+        assert call.leg.port.voice_frames() == 2
+        call.leg.emit(DtmfIn("#", 2))
+        assert call.session.types()[2:] == ["conversation.item.create"]
+        await call.session.say(done(status="cancelled"))
+        assert call.session.types()[3:] == ["response.create"]
+
+
+async def test_speech_sends_the_digits_and_is_answered_itself() -> None:
+    async with line(policy=CallPolicy(greet=False)) as call:
+        call.leg.emit(DtmfIn("5", 1))
+        await call.session.say(SPEECH)
+        assert call.session.types() == ["conversation.item.create"]
+
+
+async def test_digits_kept_from_the_model() -> None:
+    async with line(policy=CallPolicy(greet=False, digits_to_model=False)) as call:
+        await call.session.say(created(), delta(VOICE * 5))
+        call.leg.port.tick()
+        call.leg.emit(DtmfIn("#", 1))
+        call.leg.port.tick(4)
+        assert call.session.types() == []
+        assert call.leg.port.voice_frames() == 5
+        assert any("dtmf" in event["type"] for event in call.seen)
+
+
+# Ends.
+
+
+async def record_of(call: Line) -> dict[str, Any]:
+    record: dict[str, Any] = await asyncio.wait_for(call.task, 1)
+    return record
+
+
+async def test_the_record_says_how_it_went() -> None:
+    async with line() as call:
+        await call.session.say(created(), delta(VOICE * 50))
+        call.leg.port.tick(3)
+        await call.session.say(SPEECH)
+        call.leg.emit(DtmfIn("1", 1))
+    record = await record_of(call)
+    assert record["reason"] == "remote_bye"
+    assert (record["turns"], record["bargeins"], record["dtmf_count"]) == (1, 1, 1)
+    assert (record["codec"], record["leg"], record["direction"]) == ("pcmu", "sip", "inbound")
+    assert record["rtp_sent"] == 3
+    assert call.leg.done[-1] == "close"
+    assert call.session.closed
+
+
+async def test_a_backend_that_refuses_rejects_the_caller() -> None:
+    async with line(backend=FakeBackend(error="handshake answered 401"), answered=False) as call:
+        record = await record_of(call)
+    assert ("reject", 503, None) in call.leg.done
+    assert (record["reason"], record["sip_status"]) == ("backend_unavailable", 503)
+
+
+async def test_a_caller_who_gives_up_while_the_backend_is_dialled() -> None:
+    async with line(backend=FakeBackend(hang=True), answered=False) as call:
+        call.leg.emit(LegEnded("cancelled", 487))
+        record = await record_of(call)
+    assert (record["reason"], record["sip_status"]) == ("cancelled", 487)
+
+
+async def test_a_leg_without_a_port_is_rejected() -> None:
+    leg = FakeLeg(answer_error=LegError(503, "no_media_port"))
+    async with line(leg=leg, answered=False) as call:
+        record = await record_of(call)
+    assert ("reject", 503, None) in leg.done
+    assert record["reason"] == "no_media_port"
+    assert call.session.closed
+
+
+async def test_a_lost_session_hangs_up() -> None:
+    async with line() as call:
+        await call.session.lose()
+        record = await record_of(call)
+    assert record["reason"] == "session_lost"
+    assert "hang_up" in call.leg.done
+
+
+async def test_garbage_from_the_server_costs_a_log_line() -> None:
+    async with line() as call:
+        for message in (b"", b"{", b"[]", b'{"type":1}', b"\xff\xfe", b'{"a":' * 5000):
+            await call.session.raw(message)
+        await call.session.raw(b'{"type": "response.output_audio.delta", "delta": "!", "x": 1}')
+        await call.session.say(created(), delta(VOICE))
+        call.leg.port.tick()
+        assert call.leg.port.voice_frames() == 1
+
+
+async def test_a_delta_in_an_unusual_shape_is_understood() -> None:
+    async with line() as call:
+        event = delta(VOICE)
+        spaced = json.dumps(dict(reversed(event.items())), indent=1)
+        await call.session.raw(spaced.encode())
+        call.leg.port.tick()
+        assert call.leg.port.sent == [VOICE]
+
+
+async def test_an_error_inside_the_call_ends_it_with_a_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with line() as call:
+
+        def broken(*_: object) -> None:
+            raise RuntimeError("a defect")
+
+        monkeypatch.setattr(call.leg.port.playout, "push", broken)
+        await call.session.say(created(), delta(VOICE))
+        record = await record_of(call)
+    assert record["reason"] == "internal_error"
+    assert "hang_up" in call.leg.done
+
+
+async def test_a_format_that_cannot_be_served_hangs_up() -> None:
+    effective = {"audio": {"output": {"format": {"type": "audio/opus"}}}}
+    async with line(backend=FakeBackend(effective=effective), answered=False) as call:
+        record = await record_of(call)
+    assert record["reason"] == "backend_format"
+
+
+async def test_a_refusal_ends_at_once() -> None:
+    leg, backend = FakeLeg(), FakeBackend()
+    machine = CallMachine(CallPolicy(), new_event_id=str, refusal=Refusal(503, "full", 10))
+    call = Call("rtc_2", leg, machine, backend, structlog.get_logger())
+    record = await asyncio.wait_for(call.run(), 1)
+    assert leg.done == [("reject", 503, 10), "close"]
+    assert (record["reason"], record["sip_status"]) == ("full", 503)
+    assert backend.asked == []

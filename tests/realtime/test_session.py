@@ -1,0 +1,41 @@
+"""Which audio a session is asked for, and which it got."""
+
+import pytest
+
+from gateway.audio.formats import PCM24K, PCMA, PCMU
+from gateway.realtime.session import formats_of, with_formats
+
+pytestmark = pytest.mark.pure
+
+PCM = {"type": "audio/pcm", "rate": 24000}
+
+
+def test_a_session_follows_the_leg() -> None:
+    config = {"type": "realtime", "audio": {"output": {"voice": "marin"}}}
+    asked = with_formats(config, PCMA)
+    assert asked["audio"] == {
+        "input": {"format": {"type": "audio/pcma"}},
+        "output": {"voice": "marin", "format": {"type": "audio/pcma"}},
+    }
+    assert config == {"type": "realtime", "audio": {"output": {"voice": "marin"}}}
+
+
+def test_a_format_of_its_own_stays() -> None:
+    asked = with_formats({"type": "realtime", "audio": {"input": {"format": PCM}}}, PCMU)
+    assert asked["audio"]["input"]["format"] == PCM
+    assert asked["audio"]["output"]["format"] == {"type": "audio/pcmu"}
+
+
+@pytest.mark.parametrize("audio", [None, {}, {"input": None}, {"input": {"format": None}}, "x"])
+def test_what_the_server_does_not_name_is_as_asked(audio: object) -> None:
+    assert formats_of({"audio": audio}, PCMU) == (PCMU, PCMU)
+
+
+def test_the_servers_word_counts() -> None:
+    session = {"audio": {"input": {"format": PCM}, "output": {"format": {"type": "audio/pcma"}}}}
+    assert formats_of(session, PCMU) == (PCM24K, PCMA)
+
+
+def test_a_format_that_cannot_be_made() -> None:
+    with pytest.raises(ValueError):
+        formats_of({"audio": {"input": {"format": {"type": "audio/opus"}}}}, PCMU)
