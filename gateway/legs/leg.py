@@ -109,13 +109,23 @@ class MediaPort(Protocol):
 class Leg(Protocol):
     """One caller."""
 
-    kind: str
-    """`sip` or `webrtc`."""
-    caller: Caller
-    format: AudioFormat
-    """Of the audio that will be joined; settled by the offer."""
-    codec: str
-    media_security: str
+    @property
+    def kind(self) -> str:
+        """`sip` or `webrtc`."""
+
+    @property
+    def caller(self) -> Caller: ...
+
+    @property
+    def format(self) -> AudioFormat:
+        """Of the audio that will be joined; settled by the offer."""
+
+    @property
+    def codec(self) -> str: ...
+
+    @property
+    def media_security(self) -> str:
+        """`rtp` or `srtp`."""
 
     def listen(self, listener: Callable[[LegEvent], None]) -> None: ...
 

@@ -17,11 +17,13 @@ from gateway.audio.formats import PCMA, PCMU, AudioFormat, Law
 from gateway.audio.playout import Playout
 from gateway.legs.leg import DtmfIn, LegEvent, LegSilent, MediaStats, Played
 from gateway.legs.pacer import FRAME_S, Pacer
+from gateway.rtp.dtmf import Digit
 from gateway.rtp.mos import estimate_mos
-from gateway.rtp.session import Digit, Lost, RtpSession
+from gateway.rtp.session import RtpConfig, RtpSession
+from gateway.rtp.timeline import Lost
 from gateway.sdp.answer import AudioPlan
 
-_FORMATS = {"pcmu": PCMU, "pcma": PCMA}
+FORMATS: dict[Law, AudioFormat] = {"pcmu": PCMU, "pcma": PCMA}
 _FRAME_MS = int(FRAME_S * 1000)
 _SAMPLES_PER_MS = 8
 _SLOW_TICKS = 25
@@ -33,15 +35,15 @@ _NTP_EPOCH_S = 2_208_988_800
 class RtpFlow:
     """What a port needs that SDP does not say.
 
-    The numbers are random per call (RFC 3550 section 5.1); `report_jitter` (0 to 1) spreads the
-    RTCP reports of many calls.
+    The numbers are random per call (RFC 3550 section 5.1).
     """
 
     ssrc: int
     first_sequence: int
     first_timestamp: int
     cname: str
-    report_jitter: float
+    random: Callable[[], float]
+    """From 0 up to 1; spreads the RTCP reports of many calls."""
     timeout_s: float
     """Without a packet for this long the caller counts as gone."""
 
@@ -63,7 +65,7 @@ class RtpPort:
         pacer: Pacer,
         emit: Callable[[LegEvent], None],
     ) -> None:
-        self.format: AudioFormat = _FORMATS[codec]
+        self.format: AudioFormat = FORMATS[codec]
         self.playout = Playout(self.format, frame_samples=packet_ms * _SAMPLES_PER_MS)
         self._codec = codec
         self._flow = flow
@@ -102,24 +104,25 @@ class RtpPort:
     def apply(self, plan: AudioPlan) -> None:
         """Do from now on what offer and answer agreed on."""
         self._plan = plan
-        remote = (plan.remote_host, plan.remote_port)
+        config = RtpConfig(
+            payload_type=plan.payload_type,
+            dtmf_payload_type=plan.dtmf_payload_type,
+            remote=(plan.remote_host, plan.remote_port) if plan.remote_port else None,
+            rtcp_mux=plan.rtcp_mux,
+            remote_rtcp_port=plan.remote_rtcp_port or None,
+        )
         if self._rtp is None:
             self._rtp = RtpSession(
-                payload_type=plan.payload_type,
-                dtmf_payload_type=plan.dtmf_payload_type,
-                remote=remote,
+                config,
                 ssrc=self._flow.ssrc,
                 first_sequence=self._flow.first_sequence,
                 first_timestamp=self._flow.first_timestamp,
                 cname=self._flow.cname,
+                random=self._flow.random,
             )
             self._pacer.add(self)
         else:
-            self._rtp.retarget(
-                payload_type=plan.payload_type,
-                dtmf_payload_type=plan.dtmf_payload_type,
-                remote=remote,
-            )
+            self._rtp.retarget(config)
         same_law = plan.codec == self._codec
         self._to_wire = None if same_law else g711.TRANSLATE[self._codec]
         self._from_wire = None if same_law else g711.TRANSLATE[plan.codec]
@@ -128,7 +131,7 @@ class RtpPort:
         if plan.can_receive:
             self._rtp.resume(self._heard_at)
         else:
-            self._rtp.pause(self._heard_at)
+            self._rtp.pause()
 
     def join(self, sink: Callable[[bytes], None]) -> None:
         self._sink = sink
@@ -141,12 +144,13 @@ class RtpPort:
             return MediaStats()
         stats = self._rtp.stats
         loss = stats.lost / max(stats.received + stats.lost, 1)
+        delay_ms = (stats.rtt_ms or 0.0) / 2 + stats.jitter_ms + self._packet_ms
         return MediaStats(
             rtp_received=stats.received,
             rtp_sent=stats.sent,
             rtp_lost=stats.lost,
             jitter_ms=stats.jitter_ms,
-            mos=round(estimate_mos(loss, stats.jitter_ms), 2) if stats.received else None,
+            mos=round(estimate_mos(loss, delay_ms), 2) if stats.received else None,
         )
 
     def close(self) -> None:
@@ -165,9 +169,6 @@ class RtpPort:
     def _received(self, data: bytes, source: tuple[str, int]) -> None:
         rtp = self._rtp
         if rtp is None:
-            return
-        if len(data) > 1 and 192 <= data[1] <= 223:  # RTCP on the same port, RFC 5761
-            rtp.receive_rtcp(data, source, time.monotonic())
             return
         received = rtp.receive(data, source, time.monotonic())
         if received:

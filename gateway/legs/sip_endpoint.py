@@ -105,6 +105,11 @@ class SipEndpoint:
         self._agent.receive(data, source, self._loop.time())
         self._drain()
 
+    def refuse(self, error: SipError, source: Address) -> None:
+        """Answer what a framer could not read to its end."""
+        self._agent.refuse(error, source)
+        self._drain()
+
     def _timeout(self) -> None:
         self._timer = None
         self._agent.timeout(self._loop.time())
@@ -233,13 +238,13 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         source = Address(*self.peer, "tcp")
         try:
-            messages = self._framer.feed(data)
-        except SipError:
-            # Where the next message starts is unknown: nothing can be answered, RFC 3261 s. 18.3.
+            for message in self._framer.feed(data):
+                self._endpoint.receive(message, source)
+        except SipError as error:
+            # Where the next message starts is unknown, so this one is the last of the connection.
+            self._endpoint.refuse(error, source)
             self.close()
             return
-        for message in messages:
-            self._endpoint.receive(message, source)
         self.send(self._framer.replies())
 
     def connection_lost(self, exc: Exception | None) -> None:

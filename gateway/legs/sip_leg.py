@@ -7,12 +7,13 @@ INVITE without SDP) our 200 carries the offer and the ACK its answer.
 
 import asyncio
 import ipaddress
+import random
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from gateway.audio.formats import PCMA, PCMU, AudioFormat, Law
+from gateway.audio.formats import Law
 from gateway.legs.leg import (
     Caller,
     LegAnswered,
@@ -24,7 +25,7 @@ from gateway.legs.leg import (
 )
 from gateway.legs.pacer import Pacer
 from gateway.legs.ports import NoPortError, PortPool
-from gateway.legs.rtp_port import RtpFlow, RtpPort
+from gateway.legs.rtp_port import FORMATS, RtpFlow, RtpPort
 from gateway.sdp import answer as offer_answer
 from gateway.sdp.answer import AudioPlan, LocalMedia
 from gateway.sdp.description import SdpError, SessionDescription, parse
@@ -91,7 +92,7 @@ class SipLeg:
         if incoming.offer is not None:
             self._look_at(incoming.offer)
         self.codec: Law = "pcmu" if self._plan is None else self._plan.codec
-        self.format: AudioFormat = PCMA if self.codec == "pcma" else PCMU
+        self.format = FORMATS[self.codec]
         self.caller = Caller(incoming.from_uri, incoming.to_uri, incoming.headers)
         self._port: RtpPort | None = None
         self._rtp_port_number: int | None = None
@@ -246,7 +247,7 @@ class SipLeg:
             first_sequence=secrets.randbits(16),
             first_timestamp=secrets.randbits(32),
             cname=f"{secrets.randbits(64):x}@{self._media.advertised_host}",
-            report_jitter=secrets.randbits(16) / 65536,
+            random=random.random,
             timeout_s=self._media.timeout_s,
         )
         packet_ms = _PACKET_MS if self._plan is None else self._plan.ptime_ms

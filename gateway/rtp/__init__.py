@@ -1,0 +1,1 @@
+"""RTP and RTCP of one leg: packets, order and time of what is heard, keys, reports. Pure."""

@@ -1,0 +1,100 @@
+"""Keys pressed during a call, as named telephone events (RFC 4733).
+
+A press is a run of packets that share one RTP timestamp, the moment the key went down. Every packet
+repeats the whole event with its duration so far, and the last one is sent three times with the end
+bit. Networks lose, repeat and reorder these packets and senders forget the marker bit, so the only
+thing that tells one press from the next is the timestamp: the first packet that shows a new one is
+the press, and everything else with that timestamp is the same press again.
+
+A key held longer than the 16-bit duration goes on under a new timestamp that begins exactly where
+the full duration ended, without marker (section 2.5.1.3); that is not a new press.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from gateway.rtp.packet import RtpPacket
+from gateway.rtp.sequence import timestamp_delta
+
+DIGITS = "0123456789*#ABCD"
+"""Events 0 to 15 (RFC 4733 section 3.2); higher ones, such as 16 (flash), are not keys."""
+
+_FULL_DURATION = 0xFFFF
+_END = 0x80
+_SEGMENT_SLACK = 800  # samples by which senders miss the exact start of a segment
+_REMEMBERED_PRESSES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Digit:
+    """One key press, reported once."""
+
+    event: str
+    """One of `0`-`9`, `*`, `#`, `A`-`D`."""
+
+
+class DtmfReceiver:
+    """Turns event packets into presses, each at its first packet that arrives."""
+
+    __slots__ = ("_ended", "_event", "_recent", "_reorder_samples", "_ssrc", "_timestamp")
+
+    def __init__(self, clock_hz: int = 8000) -> None:
+        self._ssrc = -1
+        self._timestamp = 0
+        self._event = -1
+        self._ended = False
+        # An event older than the newest one is a straggler. One that is older by more than any
+        # network delays is the sender starting a new timeline, and must not silence the keypad.
+        self._reorder_samples = 10 * clock_hz
+        self._recent: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_PRESSES)
+
+    def receive(self, packet: RtpPacket) -> Digit | None:
+        """Take one event packet; the press if this is the first that is heard of it."""
+        payload = packet.payload
+        if len(payload) < 4 or payload[0] >= len(DIGITS):
+            return None
+        event = payload[0]
+        ended = bool(payload[1] & _END)
+        if (packet.ssrc, packet.timestamp) in self._recent:
+            if packet.timestamp == self._timestamp and ended:
+                self._ended = True
+            return None
+        continues = False
+        if packet.ssrc == self._ssrc:
+            since = timestamp_delta(packet.timestamp, self._timestamp)
+            if -self._reorder_samples < since < 0:
+                return None
+            continues = (
+                event == self._event
+                and not self._ended
+                and not packet.marker
+                and abs(since - _FULL_DURATION) <= _SEGMENT_SLACK
+            )
+        self._ssrc = packet.ssrc
+        self._timestamp = packet.timestamp
+        self._event = event
+        self._ended = ended
+        self._recent.append((packet.ssrc, packet.timestamp))
+        return None if continues else Digit(DIGITS[event])
+
+
+def event_payloads(
+    digit: str, *, duration_samples: int, frame_samples: int, volume: int = 10
+) -> list[tuple[bytes, ...]]:
+    """Payloads of one press: a group for each frame interval, the last with the end bit, thrice.
+
+    Raises:
+        ValueError: not a key, or a duration that does not fit one segment.
+    """
+    if len(digit) != 1 or digit not in DIGITS:
+        raise ValueError(f"not a key: {digit!r}")
+    if not 0 < duration_samples <= _FULL_DURATION:
+        raise ValueError("the duration must be 1 to 65535 samples")
+    event = DIGITS.index(digit)
+    frames = -(-duration_samples // frame_samples)
+    updates = [(_event_payload(event, volume, n * frame_samples),) for n in range(1, frames)]
+    return [*updates, (_event_payload(event, volume | _END, duration_samples),) * 3]
+
+
+def _event_payload(event: int, flags: int, duration_samples: int) -> bytes:
+    return bytes((event, flags)) + duration_samples.to_bytes(2, "big")

@@ -1,0 +1,105 @@
+"""The sending half of an RTP session: numbers and stamps what one side says.
+
+Timestamps count samples whether or not something is sent, so that the receiver can tell silence
+from loss. A key press takes the place of audio for its duration: its packets continue the sequence
+numbers, and all carry the timestamp of its beginning (RFC 4733 section 2.5.1).
+"""
+
+from collections.abc import Iterator
+
+from gateway.rtp.dtmf import event_payloads
+from gateway.rtp.packet import HEADER, MARKER, PLAIN
+
+_write_header = HEADER.pack
+
+
+class RtpSender:
+    """One outgoing stream."""
+
+    __slots__ = (
+        "_resuming",
+        "_sequence",
+        "clock_hz",
+        "dtmf_payload_type",
+        "frame_samples",
+        "octets",
+        "packets",
+        "payload_type",
+        "ssrc",
+        "timestamp",
+    )
+
+    def __init__(
+        self,
+        *,
+        payload_type: int,
+        dtmf_payload_type: int | None,
+        ssrc: int,
+        first_sequence: int,
+        first_timestamp: int,
+        clock_hz: int = 8000,
+        frame_samples: int = 160,
+    ) -> None:
+        self.payload_type = payload_type
+        self.dtmf_payload_type = dtmf_payload_type
+        self.ssrc = ssrc
+        self.clock_hz = clock_hz
+        self.frame_samples = frame_samples
+        self.timestamp = first_timestamp & 0xFFFF_FFFF
+        """Of the sample that is sent next."""
+        self.packets = 0
+        self.octets = 0
+        """Payload bytes sent, as sender reports count them."""
+        self._sequence = first_sequence & 0xFFFF
+        self._resuming = True
+
+    def send(self, payload: bytes, *, marker: bool = False) -> bytes:
+        """The next packet; the marker is set by itself after silence."""
+        sequence = self._sequence
+        timestamp = self.timestamp
+        size = len(payload)
+        kind = self.payload_type
+        if marker or self._resuming:
+            kind |= MARKER
+            self._resuming = False
+        self._sequence = (sequence + 1) & 0xFFFF
+        self.timestamp = (timestamp + size) & 0xFFFF_FFFF
+        self.packets += 1
+        self.octets += size
+        return _write_header(PLAIN, kind, sequence, timestamp, self.ssrc) + payload
+
+    def skip(self, samples: int) -> None:
+        """Time passes and nothing is sent."""
+        self.timestamp = (self.timestamp + samples) & 0xFFFF_FFFF
+        self._resuming = True
+
+    def press(self, digit: str, *, duration_ms: int = 160) -> Iterator[list[bytes]]:
+        """One key press: for each frame interval the packets that take the place of `send`.
+
+        Raises:
+            ValueError: not a key, no payload type for keys, or a press too short or too long.
+        """
+        if self.dtmf_payload_type is None:
+            raise ValueError("telephone-event was not agreed on")
+        groups = event_payloads(
+            digit,
+            duration_samples=duration_ms * self.clock_hz // 1000,
+            frame_samples=self.frame_samples,
+        )
+        return self._stamp(groups, self.dtmf_payload_type)
+
+    def _stamp(self, groups: list[tuple[bytes, ...]], payload_type: int) -> Iterator[list[bytes]]:
+        start = self.timestamp
+        kind = payload_type | MARKER
+        for group in groups:
+            datagrams = []
+            for payload in group:
+                header = _write_header(PLAIN, kind, self._sequence, start, self.ssrc)
+                datagrams.append(header + payload)
+                self._sequence = (self._sequence + 1) & 0xFFFF
+                self.packets += 1
+                self.octets += len(payload)
+                kind = payload_type
+            self.timestamp = (self.timestamp + self.frame_samples) & 0xFFFF_FFFF
+            yield datagrams
+        self._resuming = True

@@ -1,0 +1,333 @@
+"""One RTP session: everything that the media of one leg decides, without a socket or a clock.
+
+The port hands in what its sockets receive and what the playout wants sent, ticks every 20 ms, and
+sends what it gets back to `remote` and `remote_rtcp`. Here both halves meet in RTCP: reports about
+what was heard, sent about every five seconds, and the round-trip time they reveal.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from gateway.rtp.latch import Source
+from gateway.rtp.receiver import Heard, RtpReceiver
+from gateway.rtp.rtcp import (
+    Goodbye,
+    ReceiverReport,
+    ReportBlock,
+    RtcpError,
+    SenderReport,
+    SourceDescription,
+    build_compound,
+    parse_compound,
+)
+from gateway.rtp.sender import RtpSender
+
+_INTERVAL_S = 5.0
+_REPORTS_REMEMBERED = 8
+_RTT_AT_MOST_S = 10.0
+_NOTHING: tuple[()] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RtpConfig:
+    """What signalling agreed on for one leg."""
+
+    payload_type: int
+    dtmf_payload_type: int | None = None
+    """Of telephone-event, if it was agreed on."""
+    remote: Source | None = None
+    """The signalled address; None when there is none to send to."""
+    rtcp_mux: bool = False
+    """RTCP shares the RTP port (RFC 5761)."""
+    remote_rtcp_port: int | None = None
+    """None: the port after the RTP port."""
+
+
+@dataclass(frozen=True, slots=True)
+class RtpStats:
+    """What one session counted so far."""
+
+    received: int
+    sent: int
+    lost: int
+    """Packets of the caller that never came."""
+    late: int
+    """Packets that came too late to be heard."""
+    duplicate: int
+    dropped_source: int
+    """Packets from elsewhere: another address or an unknown SSRC."""
+    dropped_payload: int
+    """Packets of a payload type that was not agreed on."""
+    malformed: int
+    lost_ms: int
+    """Time without audio that the listener got."""
+    jitter_ms: float
+    rtt_ms: float | None
+    """None until a report came back."""
+    remote_lost: float | None
+    """Share of our packets that the other side missed lately, 0 to 1."""
+
+
+class RtpSession:
+    """Both directions of one leg's audio."""
+
+    __slots__ = (
+        "_clock_hz",
+        "_cname",
+        "_config",
+        "_malformed",
+        "_packets_at_report",
+        "_random",
+        "_receiver",
+        "_remote_lost",
+        "_report_at",
+        "_rtcp_source",
+        "_rtt_s",
+        "_sender",
+        "_sent_reports",
+        "_sr_arrival",
+        "_sr_middle",
+    )
+
+    def __init__(
+        self,
+        config: RtpConfig,
+        *,
+        ssrc: int,
+        first_sequence: int,
+        first_timestamp: int,
+        cname: str,
+        random: Callable[[], float],
+        clock_hz: int = 8000,
+        frame_samples: int = 160,
+    ) -> None:
+        """`random` gives numbers from 0 up to 1; it spreads reports in time."""
+        self._config = config
+        self._clock_hz = clock_hz
+        self._cname = cname
+        self._random = random
+        self._receiver = RtpReceiver(
+            payload_type=config.payload_type,
+            dtmf_payload_type=config.dtmf_payload_type,
+            remote=config.remote,
+            clock_hz=clock_hz,
+            frame_samples=frame_samples,
+        )
+        self._sender = RtpSender(
+            payload_type=config.payload_type,
+            dtmf_payload_type=config.dtmf_payload_type,
+            ssrc=ssrc,
+            first_sequence=first_sequence,
+            first_timestamp=first_timestamp,
+            clock_hz=clock_hz,
+            frame_samples=frame_samples,
+        )
+        self._report_at: float | None = None
+        self._packets_at_report = 0
+        self._sent_reports: dict[int, float] = {}
+        self._sr_middle = 0
+        self._sr_arrival = 0.0
+        self._rtt_s: float | None = None
+        self._remote_lost: float | None = None
+        self._rtcp_source: Source | None = None
+        self._malformed = 0
+
+    # -- audio and keys --------------------------------------------------------------------------
+
+    def receive(self, data: bytes, source: Source, now: float) -> Sequence[Heard]:
+        """Take one datagram of the RTP port; what the caller is heard to do by it, in order.
+
+        RTCP on the RTP port (RFC 5761) is recognised and taken as such.
+        """
+        if len(data) > 1 and 192 <= data[1] <= 223:
+            self.receive_rtcp(data, source, now)
+            return _NOTHING
+        return self._receiver.receive(data, source, now)
+
+    def tick(self, now: float) -> Sequence[Heard]:
+        """Let time pass; what was given up, or is silence by now. Call it every 20 ms."""
+        return self._receiver.tick(now)
+
+    def send(self, payload: bytes, *, marker: bool = False) -> bytes:
+        """The datagram that carries a frame to `remote`."""
+        return self._sender.send(payload, marker=marker)
+
+    def skip(self, samples: int) -> None:
+        """Time passes and nothing is sent (hold)."""
+        self._sender.skip(samples)
+
+    def press(self, digit: str, *, duration_ms: int = 160) -> Iterator[list[bytes]]:
+        """Send a key: for each frame interval the datagrams that take the place of a frame.
+
+        Raises:
+            ValueError: not a key, no payload type for keys, or a press too short or too long.
+        """
+        return self._sender.press(digit, duration_ms=duration_ms)
+
+    # -- what signalling says --------------------------------------------------------------------
+
+    def start(self, now: float) -> None:
+        """The call was answered: from now on time passes, even if no packet ever comes."""
+        self._receiver.start(now)
+
+    def pause(self) -> None:
+        """On hold: the caller's audio is ignored and no time passes. Keys are still heard."""
+        self._receiver.pause()
+
+    def resume(self, now: float) -> None:
+        """The hold is over: the caller is heard again, and time passes from now on."""
+        self._receiver.start(now)
+
+    def retarget(self, config: RtpConfig) -> None:
+        """A re-INVITE was answered; another signalled address opens the latch again."""
+        if config.remote != self._config.remote:
+            self._rtcp_source = None
+        self._config = config
+        self._receiver.retarget(
+            payload_type=config.payload_type,
+            dtmf_payload_type=config.dtmf_payload_type,
+            remote=config.remote,
+        )
+        self._sender.payload_type = config.payload_type
+        self._sender.dtmf_payload_type = config.dtmf_payload_type
+
+    @property
+    def remote(self) -> Source | None:
+        """Where audio goes now."""
+        return self._receiver.latch.remote
+
+    @property
+    def remote_rtcp(self) -> Source | None:
+        """Where reports go now."""
+        remote = self.remote
+        if remote is None or self._config.rtcp_mux:
+            return remote
+        if self._rtcp_source is not None:
+            return self._rtcp_source[:2]
+        port = self._config.remote_rtcp_port
+        if port is None or remote != self._receiver.latch.signalled:
+            port = min(remote[1] + 1, 0xFFFF)
+        return remote[0], port
+
+    @property
+    def last_received(self) -> float | None:
+        """When the last packet of the caller came, None before the first."""
+        return self._receiver.last_received
+
+    @property
+    def stats(self) -> RtpStats:
+        """What was counted so far."""
+        receiver = self._receiver
+        return RtpStats(
+            received=receiver.received,
+            sent=self._sender.packets,
+            lost=receiver.lost,
+            late=receiver.late,
+            duplicate=receiver.duplicate,
+            dropped_source=receiver.dropped_source + receiver.latch.dropped,
+            dropped_payload=receiver.dropped_payload,
+            malformed=receiver.malformed + self._malformed,
+            lost_ms=receiver.lost_samples * 1000 // self._clock_hz,
+            jitter_ms=receiver.statistics.jitter * 1000 / self._clock_hz,
+            rtt_ms=None if self._rtt_s is None else self._rtt_s * 1000,
+            remote_lost=self._remote_lost,
+        )
+
+    # -- RTCP ------------------------------------------------------------------------------------
+
+    def receive_rtcp(self, data: bytes, source: Source, now: float) -> bool:
+        """Take one datagram of the RTCP port; True when the caller's source says goodbye.
+
+        A goodbye can be forged: it is worth a line in a log, and no call ends by it.
+        """
+        remote = self.remote
+        if remote is None or source[0] != remote[0]:
+            self._receiver.dropped_source += 1
+            return False
+        try:
+            packets = parse_compound(data)
+        except RtcpError:
+            self._malformed += 1
+            return False
+        known = self._receiver.ssrc
+        goodbye = False
+        for packet in packets:
+            match packet:
+                case SenderReport() | ReceiverReport() if known in (-1, packet.ssrc):
+                    self._rtcp_source = source
+                    self._read_report(packet, now)
+                case Goodbye() if known in packet.ssrcs:
+                    goodbye = True
+        return goodbye
+
+    def rtcp_report(self, now: float, wallclock_ntp: float) -> bytes | None:
+        """The datagram to send to `remote_rtcp` if a report is due, every 2.5 to 7.5 s.
+
+        Args:
+            now: seconds on the monotonic clock.
+            wallclock_ntp: seconds since 1900, of the wall clock.
+        """
+        if self._report_at is None:
+            self._report_at = now + self._interval_s() / 2  # the first one early (section 6.2)
+        if now < self._report_at:
+            return None
+        self._report_at = now + self._interval_s()
+        report = self._report(now)
+        sender = self._sender
+        if sender.packets > self._packets_at_report:
+            self._packets_at_report = sender.packets
+            ntp = int(wallclock_ntp * 0x1_0000_0000)
+            self._sent_reports[(ntp >> 16) & 0xFFFF_FFFF] = now
+            if len(self._sent_reports) > _REPORTS_REMEMBERED:
+                del self._sent_reports[next(iter(self._sent_reports))]
+            report = SenderReport(
+                ssrc=sender.ssrc,
+                ntp=ntp,
+                rtp_timestamp=sender.timestamp,
+                packets=sender.packets,
+                octets=sender.octets,
+                reports=report.reports,
+            )
+        return build_compound([report, self._description()])
+
+    def bye(self, now: float) -> bytes:
+        """The last datagram for `remote_rtcp`."""
+        return build_compound(
+            [self._report(now), self._description(), Goodbye((self._sender.ssrc,))]
+        )
+
+    def _interval_s(self) -> float:
+        return _INTERVAL_S * (0.5 + self._random())
+
+    def _description(self) -> SourceDescription:
+        return SourceDescription(((self._sender.ssrc, self._cname),))
+
+    def _report(self, now: float) -> SenderReport | ReceiverReport:
+        receiver = self._receiver
+        if receiver.ssrc < 0:
+            return ReceiverReport(self._sender.ssrc)
+        statistics = receiver.statistics
+        block = ReportBlock(
+            ssrc=receiver.ssrc,
+            fraction_lost=statistics.report_interval(),
+            cumulative_lost=statistics.lost,
+            highest_sequence=statistics.highest_sequence,
+            jitter=int(statistics.jitter),
+            last_sr=self._sr_middle,
+            delay_since_last_sr=int((now - self._sr_arrival) * 0x10000) if self._sr_middle else 0,
+        )
+        return ReceiverReport(self._sender.ssrc, (block,))
+
+    def _read_report(self, packet: SenderReport | ReceiverReport, now: float) -> None:
+        if isinstance(packet, SenderReport):
+            self._sr_middle = (packet.ntp >> 16) & 0xFFFF_FFFF
+            self._sr_arrival = now
+        for block in packet.reports:
+            if block.ssrc != self._sender.ssrc:
+                continue
+            self._remote_lost = block.fraction_lost / 256
+            sent_at = self._sent_reports.get(block.last_sr)
+            if sent_at is not None:
+                rtt_s = now - sent_at - block.delay_since_last_sr / 0x10000
+                if rtt_s <= _RTT_AT_MOST_S:
+                    self._rtt_s = max(rtt_s, 0.0)

@@ -1,0 +1,314 @@
+"""A SIP user agent without sockets and clock: messages in, messages and call events out.
+
+    transport ── receive ──► SipAgent ──► events ──► application
+                                │  ▲                     │
+    transport ◄─ datagrams ─────┘  └── ring, accept … ◄──┘
+                    clock ── timeout
+
+After every call of a method drain what came of it: `datagrams_to_send`, `events`, `next_timeout`.
+Times are seconds on a monotonic clock, the same for all calls.
+
+Here a message finds out whom it is for: a transaction, a call, or nobody (RFC 3261 sections 8.2,
+12.2). Requests that we refuse on sight are answered without state (8.2.7), so that a flood of them
+costs nothing; whoever repeats one is answered alike.
+
+What the application does to a dialog that has ended does nothing: the end may always come first.
+"""
+
+from collections.abc import Callable, Sequence
+
+from gateway.sip.call import Call
+from gateway.sip.compose import (
+    ABILITIES,
+    ACCEPT,
+    MAX_FORWARDS,
+    OPTIONS_ANSWER,
+    respond,
+    stateless_tag,
+)
+from gateway.sip.config import SipConfig
+from gateway.sip.dialog import as_request_uri
+from gateway.sip.errors import SipError
+from gateway.sip.events import SipEvent
+from gateway.sip.headers import replace_top_via, tag_of, top_via
+from gateway.sip.message import Address, Headers, Outgoing, Request, Response
+from gateway.sip.outbox import Counters, countable
+from gateway.sip.parse import is_keepalive, parse
+from gateway.sip.screening import Refusal, objection
+from gateway.sip.switchboard import Switchboard
+from gateway.sip.uac import UacCall
+from gateway.sip.uas import UasCall
+from gateway.sip.uri import NameAddr, SipUri
+
+
+class SipAgent:
+    """Both ends of calls, caller and callee, of one address."""
+
+    def __init__(self, config: SipConfig, *, token: Callable[[], str]) -> None:
+        """`token` returns fresh random hexadecimal text of at least 16 digits at every call."""
+        self.available = True
+        """False: new calls and OPTIONS are answered 503."""
+        self._config = config
+        self._board = Switchboard(config, token)
+
+    # From the network and the clock.
+
+    def receive(self, data: bytes, source: Address, now: float) -> None:
+        """Take one whole message. What can be neither used nor answered is counted and dropped."""
+        if is_keepalive(data):
+            return
+        try:
+            message = parse(data)
+        except SipError as error:
+            self.refuse(error, source)
+            return
+        if isinstance(message, Response):
+            if not self._board.transactions.receive_response(message, source, now):
+                self.counters.dropped += 1
+        else:
+            self._receive_request(message, source, now)
+
+    def refuse(self, error: SipError, source: Address) -> None:
+        """Answer what a parser or a framer made of a broken message, if that can be done."""
+        request = error.request
+        if request is None or request.method == "ACK":
+            self.counters.dropped += 1
+            return
+        self.counters.requests[countable(request.method)] += 1
+        reply_to = _stamp(request, source) or source
+        status = error.status if self._config.serves(source) else 403
+        reason = error.reason if status == error.status else None
+        self._refuse(request, Refusal(status, reason=reason), reply_to)
+
+    def transport_failed(self, to: Address, now: float) -> None:
+        """Something sent to `to` could not be delivered, or the connection to it broke."""
+        self._board.transactions.transport_failed(to, now)
+
+    def timeout(self, now: float) -> None:
+        """Do what is due."""
+        self._board.deadlines.run(now)
+
+    # To be drained.
+
+    def datagrams_to_send(self) -> list[Outgoing]:
+        return self._board.outbox.drain()
+
+    def events(self) -> list[SipEvent]:
+        events, self._board.events = self._board.events, []
+        return events
+
+    def next_timeout(self) -> float | None:
+        """When to call `timeout`; None while nothing is due ever."""
+        return self._board.deadlines.next()
+
+    @property
+    def counters(self) -> Counters:
+        return self._board.outbox.counters
+
+    @property
+    def dialogs(self) -> int:
+        """Calls that still hold state, ended ones included."""
+        return len(self._board.calls)
+
+    @property
+    def transactions(self) -> int:
+        return len(self._board.transactions)
+
+    @property
+    def timers(self) -> int:
+        return len(self._board.deadlines)
+
+    # From the application: being called.
+
+    def ring(self, dialog_id: str, now: float) -> None:
+        """Send 180."""
+        call = self._board.calls.get(dialog_id)
+        if isinstance(call, UasCall):
+            call.ring(now)
+
+    def accept(self, dialog_id: str, body: bytes, now: float) -> None:
+        """Send 200 with the SDP `body`; `Answered` follows, or `CallEnded` with no_ack."""
+        call = self._board.calls.get(dialog_id)
+        if isinstance(call, UasCall):
+            call.accept(body, now)
+
+    def reject(
+        self,
+        dialog_id: str,
+        status: int,
+        now: float,
+        *,
+        reason: str | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Refuse with a final status, 300 to 699. Raises ValueError for what cannot be sent."""
+        if not 300 <= status <= 699:
+            raise ValueError("a call is refused with 300 to 699")
+        call = self._board.calls.get(dialog_id)
+        if isinstance(call, UasCall):
+            call.reject(status, now, reason, headers)
+
+    # From the application: calling.
+
+    def invite(
+        self,
+        target: SipUri | str,
+        body: bytes | None,
+        now: float,
+        *,
+        to: Address,
+        from_uri: str,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> str:
+        """Call `target` through `to`; returns the dialog id.
+
+        `body` is the SDP offer; None asks the peer for one, which `ack` then answers. Raises
+        ValueError (also as UriError) for text that must not go into a message.
+        """
+        board = self._board
+        uri = as_request_uri(str(target))
+        caller = NameAddr("", from_uri, (("tag", board.token()),))
+        invite = Request("INVITE", uri, Headers(), body or b"")
+        for name, value in (
+            ("Max-Forwards", MAX_FORWARDS),
+            ("From", str(caller)),
+            ("To", str(NameAddr("", uri))),
+            ("Call-ID", f"{board.token()}@{self._config.host}"),
+            ("CSeq", "1 INVITE"),
+            ("Contact", self._config.contact(to.transport)),
+            *ABILITIES,
+            *headers,
+            *((("Content-Type", ACCEPT),) if body else ()),
+        ):
+            invite.headers.add(name, value)
+        return UacCall(board, invite, to, now).id
+
+    def ack(self, dialog_id: str, body: bytes | None, now: float) -> None:
+        """Answer the offer that came with `Answered` after an INVITE without one."""
+        call = self._board.calls.get(dialog_id)
+        if isinstance(call, UacCall):
+            call.acknowledge(body, now)
+
+    # From the application: either way.
+
+    def hang_up(self, dialog_id: str, now: float, *, reason_header: str | None = None) -> None:
+        """End the call in whatever way its state allows; `reason_header` is RFC 3326 text."""
+        if call := self._board.calls.get(dialog_id):
+            call.hang_up(now, (("Reason", reason_header),) if reason_header else ())
+
+    def reinvite(self, dialog_id: str, body: bytes, now: float) -> None:
+        """Offer a changed session, when it is our turn; `Reanswered` tells the outcome."""
+        if call := self._board.calls.get(dialog_id):
+            call.reinvite(body, now)
+
+    def answer_offer(self, dialog_id: str, body: bytes, now: float) -> None:
+        """Agree to the pending `Reoffer`."""
+        if call := self._board.calls.get(dialog_id):
+            call.answer_offer(body, now)
+
+    def refuse_offer(
+        self,
+        dialog_id: str,
+        status: int,
+        now: float,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Refuse the pending `Reoffer` with 300 to 699; the session stays. Raises ValueError."""
+        if not 300 <= status <= 699:
+            raise ValueError("an offer is refused with 300 to 699")
+        if call := self._board.calls.get(dialog_id):
+            call.refuse_offer(status, now, headers)
+
+    # Requests.
+
+    def _receive_request(self, request: Request, source: Address, now: float) -> None:
+        self.counters.requests[countable(request.method)] += 1
+        transactions = self._board.transactions
+        reply_to = _stamp(request, source)
+        allowed = self._config.serves(source)
+        if reply_to is None or (request.method == "ACK" and not allowed):
+            self.counters.dropped += 1
+        elif not allowed:
+            self._refuse(request, Refusal(403), reply_to)
+        elif copy_of := transactions.find(request):
+            copy_of.receive(request, now)
+        elif request.method == "ACK":
+            self._receive_ack(request, now)
+        elif request.method == "CANCEL":
+            self._receive_cancel(request, reply_to, now)
+        elif refusal := objection(request):
+            self._refuse(request, refusal, reply_to)
+        elif tag_of(request.headers.get("To") or "") is None:
+            self._receive_outside(request, source, reply_to, now)
+        elif call := self._call_of(request):
+            call.requested(request, transactions.serve(request, reply_to), source, now)
+        else:
+            self._refuse(request, Refusal(481), reply_to)
+
+    def _receive_outside(
+        self, request: Request, source: Address, reply_to: Address, now: float
+    ) -> None:
+        """A request that belongs to no dialog."""
+        transactions = self._board.transactions
+        if request.method == "BYE":
+            self._refuse(request, Refusal(481), reply_to)
+        elif transactions.is_merged(request):
+            self._refuse(request, Refusal(482), reply_to)
+        elif not self.available:
+            retry_after = (("Retry-After", str(self._config.retry_after_s)),)
+            self._refuse(request, Refusal(503, retry_after), reply_to)
+        elif request.method == "OPTIONS":
+            self._refuse(request, Refusal(200, OPTIONS_ANSWER), reply_to)
+        else:
+            UasCall(self._board, request, transactions.serve(request, reply_to), source, now)
+
+    def _receive_ack(self, ack: Request, now: float) -> None:
+        if call := self._call_of(ack):
+            call.acknowledged(ack, now)
+        else:
+            self.counters.dropped += 1
+
+    def _receive_cancel(self, cancel: Request, reply_to: Address, now: float) -> None:
+        transactions = self._board.transactions
+        invite = transactions.find(cancel, "INVITE")
+        if invite is None:
+            self._refuse(cancel, Refusal(481), reply_to)
+        elif invite.on_cancel is None:  # it has its answer (section 9.2)
+            self._refuse(cancel, Refusal(200), reply_to)
+        else:
+            invite.on_cancel(cancel, transactions.serve(cancel, reply_to), now)
+
+    def _call_of(self, request: Request) -> Call | None:
+        call = self._board.calls.get(tag_of(request.headers.get("To") or "") or "")
+        return call if call is not None and call.knows(request) else None
+
+    def _refuse(self, request: Request, refusal: Refusal, reply_to: Address) -> None:
+        """Answer once and keep nothing."""
+        response = respond(
+            request,
+            refusal.status,
+            server=self._config.user_agent,
+            tag=stateless_tag(request),
+            reason=refusal.reason,
+            headers=refusal.headers,
+        )
+        self.counters.responses[countable(request.method), refusal.status] += 1
+        self._board.outbox.send(response.to_bytes(), reply_to)
+
+
+def _stamp(request: Request, source: Address) -> Address | None:
+    """Note in the top Via where the request came from; returns where its responses go.
+
+    None if the Via cannot be used. Over UDP responses go to the source's host whatever the Via
+    says, so that nobody can have us send them to a third party, and to the port that the Via asks
+    for (RFC 3261 section 18.2.2, RFC 3581).
+    """
+    try:
+        via = top_via(request.headers).stamped(source.host, source.port)
+        replace_top_via(request.headers, via)
+    except ValueError:
+        return None
+    if source.transport != "udp":
+        return source
+    return Address(source.host, via.reply_address()[1] or source.port, "udp")

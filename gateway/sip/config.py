@@ -1,0 +1,50 @@
+"""What an agent is told once, when it is made."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from gateway.sip.message import Address
+from gateway.sip.uri import format_host
+
+
+@dataclass(frozen=True, slots=True)
+class SipConfig:
+    """Identity, ports and timers of one agent."""
+
+    host: str
+    """Where others reach us: an IP literal without brackets, or a name. Goes into Via, Contact."""
+    udp_port: int = 5060
+    tcp_port: int = 5060
+    user_agent: str = "voice-agent-gateway"
+    """Text of User-Agent and Server."""
+    allow: tuple[IPv4Network | IPv6Network, ...] | None = None
+    """Networks whose requests are served; None serves everybody."""
+    retry_after_s: int = 10
+    """What a 503 tells the caller."""
+    t1: float = 0.5
+    """Seconds; estimate of a round trip (RFC 3261 table 4)."""
+    t2: float = 4.0
+    """Seconds; longest pause between two copies."""
+    t4: float = 5.0
+    """Seconds; how long a message may live in the network."""
+
+    def sent_by(self, transport: str) -> tuple[str, int]:
+        """(host, port) of our Via for "udp" or "tcp"."""
+        return self.host, self.tcp_port if transport == "tcp" else self.udp_port
+
+    def contact(self, transport: str) -> str:
+        """Value of our Contact for a dialog over "udp" or "tcp"."""
+        host, port = self.sent_by(transport)
+        suffix = ";transport=tcp" if transport == "tcp" else ""
+        return f"<sip:{format_host(host)}:{port}{suffix}>"
+
+    def serves(self, source: Address) -> bool:
+        """Whether requests from that address are let in."""
+        if self.allow is None:
+            return True
+        try:
+            address = ip_address(source.host)
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        return any((mapped or address) in network for network in self.allow)

@@ -1,0 +1,174 @@
+"""A dialog: what two user agents remember of each other (RFC 3261 section 12).
+
+Call-ID and the two tags name it. Each side counts its own requests in CSeq, so that one which comes
+late is recognised. Requests go to the *remote target*, the peer's Contact, by way of the *route
+set*, the proxies that asked to stay in by Record-Route. Both are learned when the dialog begins;
+the target may move later (target refresh), the route set never.
+
+A loose route (`lr`) is written as Route headers above an untouched Request-URI. A proxy without
+`lr` is a strict router of RFC 2543 and wants its own address in the Request-URI; the target then
+travels at the end of the Route headers (section 12.2.1.1).
+"""
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Self
+
+from gateway.sip.compose import MAX_FORWARDS, adopted, sequence_number
+from gateway.sip.headers import name_addrs, tag_of, with_tag
+from gateway.sip.message import Address, Message, Request, Response
+from gateway.sip.uri import NameAddr, SipUri, UriError
+
+MAX_TARGET_CHARS = 4096
+"""A longer Contact is not followed: it would not fit into a request line with room to spare."""
+
+
+@dataclass(slots=True)
+class Dialog:
+    """One side's view; "local" is us."""
+
+    call_id: str
+    local: str
+    """Value of our From, with our tag."""
+    remote: str
+    """Value of our To, with the peer's tag if it gave one (RFC 2543 need not)."""
+    local_tag: str
+    remote_tag: str
+    local_cseq: int
+    """Of our last request."""
+    remote_cseq: int | None
+    """Of the peer's last request."""
+    target: str
+    """Remote target, a URI."""
+    routes: tuple[str, ...]
+    """Route set in the order in which requests pass it."""
+    flow: Address
+    """Where the peer was last heard."""
+
+    @classmethod
+    def of_invite(cls, invite: Request, source: Address, tag: str) -> Self:
+        """The callee's side (section 12.1.1)."""
+        headers = invite.headers
+        caller = headers.get("From") or ""
+        return cls(
+            call_id=headers.get("Call-ID") or "",
+            local=with_tag(headers.get("To") or "", tag),
+            remote=caller,
+            local_tag=tag,
+            remote_tag=tag_of(caller) or "",
+            local_cseq=0,
+            remote_cseq=sequence_number(invite),
+            # A caller of RFC 2543 need not give a Contact and is called back at its From.
+            target=contact_of(invite) or NameAddr.parse(caller).uri,
+            routes=tuple(str(route) for route in name_addrs(headers, "Record-Route")),
+            flow=source,
+        )
+
+    @classmethod
+    def proposed(cls, invite: Request, to: Address) -> Self:
+        """The caller's side before anybody has answered."""
+        local = invite.headers.get("From") or ""
+        return cls(
+            call_id=invite.headers.get("Call-ID") or "",
+            local=local,
+            remote=invite.headers.get("To") or "",
+            local_tag=tag_of(local) or "",
+            remote_tag="",
+            local_cseq=sequence_number(invite),
+            remote_cseq=None,
+            target=invite.uri,
+            routes=(),
+            flow=to,
+        )
+
+    @classmethod
+    def of_response(cls, invite: Request, response: Response, source: Address) -> Self:
+        """The caller's side (section 12.1.2)."""
+        dialog = cls.proposed(invite, source)
+        dialog.remote = response.headers.get("To") or ""
+        dialog.remote_tag = tag_of(dialog.remote) or ""
+        dialog.target = contact_of(response) or invite.uri
+        routes = [str(route) for route in name_addrs(response.headers, "Record-Route")]
+        dialog.routes = tuple(reversed(routes))
+        return dialog
+
+    def refresh(self, message: Message) -> None:
+        """Follow the Contact of an agreed re-INVITE (section 12.2)."""
+        self.target = contact_of(message) or self.target
+
+    def request(self, method: str, number: int | None = None) -> Request:
+        """The next request inside the dialog, or the ACK of the INVITE with that number."""
+        if number is None:
+            self.local_cseq += 1
+            number = self.local_cseq
+        uri = self.target
+        routes = list(self.routes)
+        if routes and not _is_loose(routes[0]):
+            uri = as_request_uri(NameAddr.parse(routes[0]).uri)
+            routes = [*routes[1:], f"<{self.target}>"]
+        copied = [("Max-Forwards", MAX_FORWARDS)]
+        copied += [("Route", route) for route in routes]
+        copied += [("From", self.local), ("To", self.remote), ("Call-ID", self.call_id)]
+        copied.append(("CSeq", f"{number} {method}"))
+        return Request(method, uri, adopted(copied))
+
+    def next_hop(self) -> Address:
+        """Where our requests are sent.
+
+        We resolve no names and trust no address of a private network that is not the one the
+        peer's packets come from: a telephone behind a NAT writes an address into Contact that
+        means nothing here, while the NAT keeps the way back to where its packets came from open.
+        With a Record-Route there is a proxy that knows better. A connection is always kept.
+        """
+        if self.flow.transport != "udp":
+            return self.flow
+        hop = _address_of(NameAddr.parse(self.routes[0]).uri if self.routes else self.target)
+        if hop is None or (not self.routes and _is_elsewhere(hop.host, self.flow.host)):
+            return self.flow
+        return hop
+
+
+def contact_of(message: Message) -> str | None:
+    """The URI of the Contact, ready for a request line; None without one that can be followed."""
+    if message.headers.get("Contact") in (None, "*"):
+        return None
+    uri = as_request_uri(name_addrs(message.headers, "Contact")[0].uri)
+    return uri if len(uri) <= MAX_TARGET_CHARS else None
+
+
+def as_request_uri(text: str) -> str:
+    """Without the parts that section 19.1.1 forbids there."""
+    try:
+        uri = SipUri.parse(text)
+    except UriError:
+        return text
+    if not uri.headers and uri.param("method") is None:
+        return text
+    params = tuple(pair for pair in uri.params if pair[0].lower() != "method")
+    return str(SipUri(uri.scheme, uri.user, uri.password, uri.host, uri.port, params))
+
+
+def _is_loose(route: str) -> bool:
+    try:
+        return NameAddr.parse(route).sip_uri().param("lr") is not None
+    except UriError:
+        return True  # no address that could go into a request line
+
+
+def _address_of(text: str) -> Address | None:
+    """The address in a URI; None for a name, and for a transport that we do not speak."""
+    try:
+        uri = SipUri.parse(text)
+        ip_address(uri.host)
+    except ValueError:
+        return None
+    transport = (uri.param("transport") or "udp").lower()
+    if uri.scheme != "sip" or transport not in ("udp", "tcp"):
+        return None
+    return Address(uri.host, uri.port or 5060, transport)
+
+
+def _is_elsewhere(host: str, source: str) -> bool:
+    """Whether `host` is an address that is only valid in a network which is not the source's."""
+    address = ip_address(host)
+    return host != source and (not address.is_global or address.is_multicast)

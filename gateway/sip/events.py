@@ -1,0 +1,84 @@
+"""What an agent tells its application. Every event names its dialog.
+
+A dialog's events come in order; `CallEnded` comes exactly once and last.
+"""
+
+from dataclasses import dataclass
+
+from gateway.sip.message import Address
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingCall:
+    """Somebody calls. Answer with ring, accept, reject or hang_up."""
+
+    dialog_id: str
+    call_id: str
+    """The SIP Call-ID."""
+    from_uri: str
+    to_uri: str
+    request_uri: str
+    headers: tuple[tuple[str, str], ...]
+    """Of the INVITE, in order, as spelled."""
+    offer: bytes | None
+    """SDP; None asks us to offer in `accept` (late offer)."""
+    source: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Ringing:
+    """Our call made progress: a provisional response but 100."""
+
+    dialog_id: str
+    status: int
+    body: bytes | None
+    """SDP of early media, if any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The call is up.
+
+    Called: the ACK arrived; `body` is the answer to a late offer, else None.
+    Calling: the 2xx arrived; `body` is its SDP: the answer, or the offer which `ack` answers.
+    """
+
+    dialog_id: str
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reoffer:
+    """The peer wants to change the session. Reply with answer_offer or refuse_offer."""
+
+    dialog_id: str
+    offer: bytes | None
+    """None asks us to offer in `answer_offer`; the answer then comes as `Reanswered`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reanswered:
+    """The outcome of an offer of ours inside the dialog."""
+
+    dialog_id: str
+    status: int
+    """2xx: agreed. Anything else: the session stays as it was."""
+    body: bytes | None
+    """The SDP answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """The call is over, whatever the reason; the dialog_id is dead."""
+
+    dialog_id: str
+    cause: str
+    """remote_bye: the peer hung up. local_bye: we did. cancelled: given up before an answer, by
+    the caller. rejected: by us, with `status`. refused: by the peer, with `status`. no_ack: the
+    peer never acknowledged our answer. timeout: the peer was not heard, or the call's Expires
+    passed. transport: it could not be reached."""
+    status: int | None
+    """The final SIP status that ended it, where there was one."""
+
+
+SipEvent = IncomingCall | Ringing | Answered | Reoffer | Reanswered | CallEnded

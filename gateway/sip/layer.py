@@ -1,0 +1,280 @@
+"""The transaction layer: which transaction a message belongs to (RFC 3261 sections 17.1.3, 17.2.3).
+
+A response finds its client transaction by the branch that we put into our Via and by its method. A
+request finds its server transaction by branch and sent-by of the sender's Via; the ACK of a refusal
+shares the branch of its INVITE. A sender of RFC 2543 gives no branch to go by, so everything that
+such a sender keeps the same in a copy is compared instead.
+
+A transaction tells its user by the functions it was given: `on_response`, `on_ack`, `on_failure`
+(with "timeout" or "transport"), `on_cancel` (with the CANCEL and its own transaction) and `on_over`
+when it is gone. They are let go of at its end.
+"""
+
+from collections.abc import Callable
+
+from gateway.sip.compose import ack_of_refusal
+from gateway.sip.config import SipConfig
+from gateway.sip.deadlines import Deadlines
+from gateway.sip.headers import BRANCH_MAGIC, CSeq, Via, tag_of, top_via
+from gateway.sip.message import Address, Outgoing, Request, Response
+from gateway.sip.outbox import Outbox, countable
+from gateway.sip.transaction import (
+    CLIENT_INVITE,
+    CLIENT_NON_INVITE,
+    SERVER_INVITE,
+    SERVER_NON_INVITE,
+    Action,
+    Machine,
+    Signal,
+    State,
+    Transaction,
+    signal_of,
+)
+
+OnResponse = Callable[[Response, Address, float], None]
+OnAck = Callable[[Request, float], None]
+OnFailure = Callable[[str, float], None]
+OnCancel = Callable[[Request, "ServerTransaction", float], None]
+OnOver = Callable[[float], None]
+Key = tuple[str, ...]
+
+
+class ClientTransaction(Transaction):
+    """A request of ours."""
+
+    __slots__ = ("_gone", "_heard", "on_failure", "on_over", "on_response", "request")
+
+    def __init__(
+        self,
+        machine: Machine,
+        request: Request,
+        to: Address,
+        layer: "TransactionLayer",
+        gone: OnOver,
+    ) -> None:
+        super().__init__(machine, to, layer.config, layer.outbox, layer.deadlines)
+        self.request = request
+        self.on_response: OnResponse | None = None
+        self.on_failure: OnFailure | None = None
+        self.on_over: OnOver | None = None
+        self._gone = gone
+        self._heard: tuple[Response, Address] | None = None
+
+    def start(self, now: float) -> None:
+        self._say(self.request.to_bytes())
+        self._send()
+        self._keep_timers(now)
+
+    def receive(self, response: Response, source: Address, now: float) -> None:
+        self._heard = (response, source)
+        self.feed(signal_of(response.status), now)
+        self._heard = None
+
+    def _tell(self, action: Action, now: float) -> None:
+        if action in (Action.TIMED_OUT, Action.UNREACHABLE):
+            if self.on_failure is not None:
+                self.on_failure("timeout" if action is Action.TIMED_OUT else "transport", now)
+        elif self._heard is not None:
+            response, source = self._heard
+            if action is Action.ACK:
+                self._outbox.send(ack_of_refusal(self.request, response).to_bytes(), self.to)
+            elif self.on_response is not None:
+                self.on_response(response, source, now)
+
+    def _over(self, now: float) -> None:
+        on_over = self.on_over
+        self.on_response = self.on_failure = self.on_over = None
+        self._gone(now)
+        if on_over is not None:
+            on_over(now)
+
+
+class ServerTransaction(Transaction):
+    """A request of somebody else."""
+
+    __slots__ = ("_ack", "_gone", "method", "on_ack", "on_cancel", "on_failure")
+
+    def __init__(
+        self, machine: Machine, method: str, to: Address, layer: "TransactionLayer", gone: OnOver
+    ) -> None:
+        super().__init__(machine, to, layer.config, layer.outbox, layer.deadlines)
+        self.method = method
+        self.on_ack: OnAck | None = None
+        self.on_failure: OnFailure | None = None
+        self.on_cancel: OnCancel | None = None
+        self._gone = gone
+        self._ack: Request | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether a final response was sent."""
+        return self.state not in (State.TRYING, State.PROCEEDING)
+
+    def answer(self, response: Response, now: float) -> None:
+        """Send a response; nothing happens after a final one."""
+        if self.answered:
+            return
+        self._say(response.to_bytes())
+        self._outbox.counters.responses[countable(self.method), response.status] += 1
+        self.feed(signal_of(response.status), now)
+
+    def repeat(self, now: float) -> None:
+        """Send the 2xx again (RFC 3261 section 13.3.1.4)."""
+        self.feed(Signal.SUCCESS, now)
+
+    def receive(self, request: Request, now: float) -> None:
+        """Take a copy of the request, or the ACK."""
+        self._ack = request
+        self.feed(Signal.ACK if request.method == "ACK" else Signal.REQUEST, now)
+        self._ack = None
+
+    def _tell(self, action: Action, now: float) -> None:
+        if action is Action.DELIVER:
+            if self.on_ack is not None and self._ack is not None:
+                self.on_ack(self._ack, now)
+        elif action is Action.UNREACHABLE and self.on_failure is not None:
+            self.on_failure("transport", now)
+
+    def _over(self, now: float) -> None:
+        self.on_ack = self.on_failure = self.on_cancel = None
+        self._gone(now)
+
+
+class TransactionLayer:
+    """All transactions of one agent."""
+
+    def __init__(
+        self, config: SipConfig, outbox: Outbox, deadlines: Deadlines, token: Callable[[], str]
+    ) -> None:
+        self.config = config
+        self.outbox = outbox
+        self.deadlines = deadlines
+        self._token = token
+        self._clients: dict[Key, ClientTransaction] = {}
+        self._servers: dict[Key, ServerTransaction] = {}
+        self._calls_heard: set[Key] = set()  # INVITEs outside dialogs, however they came
+
+    def __len__(self) -> int:
+        return len(self._clients) + len(self._servers)
+
+    # What we ask.
+
+    def request(
+        self,
+        request: Request,
+        to: Address,
+        now: float,
+        *,
+        on_response: OnResponse | None = None,
+        on_failure: OnFailure | None = None,
+        on_over: OnOver | None = None,
+    ) -> ClientTransaction:
+        """Send a request and see it through. It gets our Via, unless it has one (CANCEL)."""
+        if "Via" not in request.headers:
+            self._sign(request, to)
+        key = (top_via(request.headers).branch or "", request.method)
+
+        def gone(_: float) -> None:
+            del self._clients[key]
+
+        machine = CLIENT_INVITE if request.method == "INVITE" else CLIENT_NON_INVITE
+        client = ClientTransaction(machine, request, to, self, gone)
+        client.on_response = on_response
+        client.on_failure = on_failure
+        client.on_over = on_over
+        self._clients[key] = client
+        client.start(now)
+        return client
+
+    def acknowledge(self, ack: Request, to: Address) -> Outgoing:
+        """Send the ACK of a 2xx, which is no transaction; returns it for the next copy."""
+        self._sign(ack, to)
+        data = ack.to_bytes()
+        self.outbox.send(data, to)
+        return Outgoing(data, to)
+
+    def _sign(self, request: Request, to: Address) -> None:
+        host, port = self.config.sent_by(to.transport)
+        branch = ("branch", BRANCH_MAGIC + self._token())
+        via = Via(to.transport.upper(), host, port, (branch, ("rport", None)))
+        request.headers.add_first("Via", str(via))
+
+    def receive_response(self, response: Response, source: Address, now: float) -> bool:
+        """Returns whether it belongs to one of our requests."""
+        method = CSeq.parse(response.headers.get("CSeq") or "").method
+        client = self._clients.get((top_via(response.headers).branch or "", method))
+        if client is None:
+            return False
+        client.receive(response, source, now)
+        return True
+
+    # What we are asked.
+
+    def find(self, request: Request, method: str | None = None) -> ServerTransaction | None:
+        """The transaction that `request` is a copy of; or, for a CANCEL, the one of `method`."""
+        return self._servers.get(_server_key(request, method or request.method))
+
+    def serve(self, request: Request, reply_to: Address) -> ServerTransaction:
+        """Open a transaction for a request that belongs to none."""
+        key = _server_key(request, request.method)
+        call = _call_key(request) if _opens_call(request) else None
+
+        def gone(_: float) -> None:
+            del self._servers[key]
+            if call is not None:
+                self._calls_heard.discard(call)
+
+        machine = SERVER_INVITE if request.method == "INVITE" else SERVER_NON_INVITE
+        server = ServerTransaction(machine, request.method, reply_to, self, gone)
+        self._servers[key] = server
+        if call is not None:
+            self._calls_heard.add(call)
+        return server
+
+    def is_merged(self, request: Request) -> bool:
+        """Whether this INVITE, which is no copy, came another way before (section 8.2.2.2)."""
+        return _opens_call(request) and _call_key(request) in self._calls_heard
+
+    # Both.
+
+    def transport_failed(self, to: Address, now: float) -> None:
+        """Tell every transaction that talks to `to`."""
+        hit: list[Transaction] = [one for one in self._clients.values() if one.to == to]
+        hit += [one for one in self._servers.values() if one.to == to]
+        for transaction in hit:
+            transaction.feed(Signal.TRANSPORT_ERROR, now)
+
+
+def _server_key(request: Request, method: str) -> Key:
+    if method == "ACK":
+        method = "INVITE"
+    via = top_via(request.headers)
+    branch = via.branch or ""
+    if branch.startswith(BRANCH_MAGIC):
+        return branch, via.host.lower(), str(via.port), method
+    # RFC 2543. The To tag is left out: the ACK has it, the INVITE it belongs to had not.
+    sent = str(CSeq.parse(request.headers.get("CSeq") or "").number)
+    return (
+        request.uri,
+        sent,
+        method,
+        str(via),
+        request.headers.get("Call-ID") or "",
+        _caller(request),
+    )
+
+
+def _opens_call(request: Request) -> bool:
+    return request.method == "INVITE" and tag_of(request.headers.get("To") or "") is None
+
+
+def _call_key(request: Request) -> Key:
+    return (
+        request.headers.get("Call-ID") or "",
+        request.headers.get("CSeq") or "",
+        _caller(request),
+    )
+
+
+def _caller(request: Request) -> str:
+    return tag_of(request.headers.get("From") or "") or ""

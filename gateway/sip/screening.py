@@ -1,0 +1,111 @@
+"""What is wrong with a request that reads well but cannot be served (RFC 3261 section 8.2).
+
+The order is the RFC's: first the method, then where it is going and how it came, then what it
+requires of us, then what it carries. The first objection is the answer.
+"""
+
+from dataclasses import dataclass
+
+from gateway.sip.compose import ACCEPT, ALLOW, SUPPORTED
+from gateway.sip.dialog import MAX_TARGET_CHARS, contact_of
+from gateway.sip.headers import (
+    BRANCH_MAGIC,
+    HeaderError,
+    media_type,
+    option_tags,
+    tag_of,
+    top_via,
+)
+from gateway.sip.message import TOKEN, Message, Request
+from gateway.sip.uri import uri_scheme
+
+METHODS = frozenset(ALLOW.split(", "))
+SCHEMES = frozenset(("sip", "tel"))
+"""Of Request-URIs that may mean us. sips would promise TLS on every hop."""
+MAX_TAGS, MAX_TAG_CHARS = 32, 64
+"""What we repeat of a Require header."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The answer that a request deserves."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    reason: str | None = None
+    """None: the usual phrase."""
+
+
+def objection(request: Request) -> Refusal | None:
+    """Why this request, neither ACK nor CANCEL, is not served; None when it may be."""
+    if request.method not in METHODS:
+        return Refusal(405, (("Allow", ALLOW),))
+    if uri_scheme(request.uri) not in SCHEMES:
+        return Refusal(416)
+    outside = tag_of(request.headers.get("To") or "") is None
+    if request.method == "INVITE" and outside and _is_spent(request):
+        return Refusal(483)
+    return _objection_to_requirements(request) or (
+        _objection_to_invite(request, outside) if request.method == "INVITE" else None
+    )
+
+
+def _objection_to_requirements(request: Request) -> Refusal | None:
+    try:
+        required = option_tags(request.headers, "Require")
+    except HeaderError:
+        return Refusal(400, reason="Malformed Require Header")
+    unsupported = [tag for tag in required if tag not in SUPPORTED]
+    if not unsupported:
+        return None
+    if any(len(tag) > MAX_TAG_CHARS or not TOKEN.fullmatch(tag) for tag in unsupported):
+        return Refusal(400, reason="Malformed Require Header")
+    return Refusal(420, (("Unsupported", ", ".join(unsupported[:MAX_TAGS])),))
+
+
+def _objection_to_invite(request: Request, outside: bool) -> Refusal | None:
+    headers = request.headers
+    if outside and contact_of(request) is None and _is_of_rfc_3261(request):
+        return Refusal(400, reason="Missing Contact Header")
+    if len(headers.get("From") or "") > MAX_TARGET_CHARS:
+        return Refusal(513)
+    if request.body and not _is_optional(request):
+        content_type = headers.get("Content-Type")
+        if content_type is None:
+            return Refusal(400, reason="Missing Content-Type Header")
+        if media_type(content_type) != ACCEPT:
+            return Refusal(415, (("Accept", ACCEPT),))
+        if (headers.get("Content-Encoding") or "identity").lower() != "identity":
+            return Refusal(415, (("Accept-Encoding", "identity"),))
+    try:
+        accepted = {media_type(element) for element in option_tags(headers, "Accept")}
+    except HeaderError:
+        return Refusal(400, reason="Malformed Accept Header")
+    if "Accept" in headers and not accepted & {ACCEPT, "application/*", "*/*"}:
+        return Refusal(406)
+    return None
+
+
+def sdp_of(message: Message) -> bytes | None:
+    """The session description in a message; None without one that we read."""
+    content_type = message.headers.get("Content-Type")
+    if not message.body or content_type is None or media_type(content_type) != ACCEPT:
+        return None
+    return message.body
+
+
+def _is_spent(request: Request) -> bool:
+    # Max-Forwards 0 stops a proxy, not an endpoint (RFC 4475 section 3.3.11), and an OPTIONS that
+    # traces the way ends here on purpose. A call that has used up all its hops went in a circle.
+    return request.headers.get("Max-Forwards") == "0"
+
+
+def _is_of_rfc_3261(request: Request) -> bool:
+    return (top_via(request.headers).branch or "").startswith(BRANCH_MAGIC)
+
+
+def _is_optional(request: Request) -> bool:
+    """Whether the body may be left aside if we cannot read it (section 20.11)."""
+    disposition = request.headers.get("Content-Disposition") or ""
+    params = [param.strip().lower() for param in disposition.split(";")[1:]]
+    return "handling=optional" in params

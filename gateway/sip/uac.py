@@ -1,0 +1,145 @@
+"""Calling: we send an INVITE and hear what becomes of it.
+
+RFC 3261 section 13.2. On its way the INVITE may be forked to several telephones, each of which
+answers under a tag of its own and so makes a dialog of its own. The first 2xx is the call. A 2xx of
+another one is acknowledged, as every 2xx must be, and hung up at once.
+
+Giving up is a race. A CANCEL may only follow a provisional response (section 9.1), and whatever was
+cancelled may still be answered by a 2xx that crossed: that too is acknowledged and hung up.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.sip.call import Call, Phase
+from gateway.sip.compose import ACCEPT, cancel_of
+from gateway.sip.dialog import Dialog
+from gateway.sip.events import Answered, Ringing
+from gateway.sip.headers import tag_of
+from gateway.sip.message import Address, Outgoing, Request, Response
+from gateway.sip.screening import sdp_of
+from gateway.sip.switchboard import Switchboard
+
+MAX_FORKS = 16
+
+
+@dataclass(slots=True)
+class Fork:
+    """One of those who answered our INVITE."""
+
+    dialog: Dialog
+    ack: Outgoing | None = None
+    """Of its 2xx, for the next copy of it."""
+
+
+class UacCall(Call):
+    """A call of our making."""
+
+    chose_call_id = True
+
+    def __init__(self, board: Switchboard, invite: Request, to: Address, now: float) -> None:
+        super().__init__(board, Dialog.proposed(invite, to))
+        self._invite = invite
+        self._to = to
+        self._forks: dict[str, Fork] = {}
+        self._late_offer = not invite.body
+        self._ack_due = False
+        self._was_heard = False
+        self._cancel_headers: Sequence[tuple[str, str]] | None = None
+        self._send(invite, to, now, self._heard, self._failed)
+
+    def acknowledge(self, answer: bytes | None, now: float) -> None:
+        """Send the ACK of a 2xx that brought an offer, with our answer."""
+        if self._ack_due:
+            self._ack_due = False
+            self._send_ack(self._forks[self.dialog.remote_tag], answer)
+            self._offer_when_free(now)
+
+    def hang_up(self, now: float, headers: Sequence[tuple[str, str]] = ()) -> None:
+        """CANCEL before the answer, BYE after it."""
+        if self.phase is Phase.EARLY:
+            self._give_up(headers, now)
+            self._end("cancelled", None, now)
+        else:
+            self.acknowledge(None, now)
+            super().hang_up(now, headers)
+
+    @property
+    def _is_inviting(self) -> bool:
+        return super()._is_inviting or self.phase is Phase.EARLY or self._ack_due
+
+    def _is_peer(self, tag: str) -> bool:
+        return super()._is_peer(tag) or tag in self._forks
+
+    def _heard_bye(self, bye: Request, now: float) -> None:
+        tag = tag_of(bye.headers.get("From") or "") or ""
+        if self.phase is Phase.EARLY:
+            # Its 2xx was lost or overtaken: nobody may say BYE before that (section 15).
+            self._give_up((), now)
+        elif tag != self.dialog.remote_tag:
+            return  # a fork that we hung up on
+        super()._heard_bye(bye, now)
+
+    def _give_up(self, headers: Sequence[tuple[str, str]], now: float) -> None:
+        self._cancel_headers = headers
+        if self._was_heard:
+            self._cancel(now)
+
+    def _cancel(self, now: float) -> None:
+        cancel = cancel_of(self._invite)
+        for name, value in self._cancel_headers or ():
+            cancel.headers.add(name, value)
+        self._cancel_headers = None
+        self._send(cancel, self._to, now)
+
+    def _heard(self, response: Response, source: Address, now: float) -> None:
+        if response.status < 200:
+            self._progressed(response, source, now)
+        elif response.status < 300:
+            self._succeeded(response, source, now)
+        elif self.phase is Phase.EARLY:
+            self._end("refused", response.status, now)
+
+    def _failed(self, cause: str, now: float) -> None:
+        if self.phase is Phase.EARLY:
+            self._end(cause, 408 if cause == "timeout" else None, now)
+
+    def _progressed(self, response: Response, source: Address, now: float) -> None:
+        self._was_heard = True
+        if self._cancel_headers is not None:
+            self._cancel(now)
+        if response.status > 100 and self.phase is Phase.EARLY:
+            dialog = Dialog.of_response(self._invite, response, source)
+            if dialog.remote_tag and len(self._forks) < MAX_FORKS:
+                self._forks.setdefault(dialog.remote_tag, Fork(dialog))
+            self._board.events.append(Ringing(self.id, response.status, sdp_of(response)))
+
+    def _succeeded(self, response: Response, source: Address, now: float) -> None:
+        dialog = Dialog.of_response(self._invite, response, source)
+        fork = self._forks.get(dialog.remote_tag)
+        if fork is None:
+            if len(self._forks) >= MAX_FORKS:
+                return
+            fork = self._forks[dialog.remote_tag] = Fork(dialog)
+        if fork.ack is not None:
+            self._board.outbox.send_again(fork.ack.data, fork.ack.to)
+        elif self.phase is Phase.EARLY:
+            fork.dialog = self.dialog = dialog  # the route set is that of the 2xx (13.2.2.4)
+            self.phase = Phase.CONFIRMED
+            self._board.events.append(Answered(self.id, sdp_of(response)))
+            if self._late_offer:
+                self._ack_due = True
+            else:
+                self._send_ack(fork, None)
+                self._offer_when_free(now)
+        elif not (self._ack_due and dialog.remote_tag == self.dialog.remote_tag):
+            fork.dialog = dialog
+            self._send_ack(fork, None)
+            self._send(dialog.request("BYE"), dialog.next_hop(), now)
+
+    def _send_ack(self, fork: Fork, answer: bytes | None) -> None:
+        ack = fork.dialog.request("ACK", 1)
+        if answer:
+            ack.headers.add("Content-Type", ACCEPT)
+            ack.body = answer
+        fork.ack = self._board.transactions.acknowledge(ack, fork.dialog.next_hop())
