@@ -72,14 +72,18 @@ class AudioFormat:
     def from_session(cls, value: Mapping[str, Any]) -> "AudioFormat":
         """Read the `format` object of a Realtime session; `audio/pcm` without a rate is 24 kHz.
 
+        G.711 has one rate, so a rate beside it says nothing: servers that merge a session config
+        key by key leave the one of their default there.
+
         Raises:
             AudioFormatError: anything the gateway cannot carry.
         """
         kind = value.get("type")
         for encoding, session_type in _SESSION_TYPES.items():
             if kind == session_type:
-                default = _DEFAULT_PCM_HZ if encoding == "pcm16" else 8000
-                rate_hz = value.get("rate", default)
+                if encoding != "pcm16":
+                    return cls(encoding, 8000)
+                rate_hz = value.get("rate", _DEFAULT_PCM_HZ)
                 if not isinstance(rate_hz, int):
                     raise AudioFormatError(f"unsupported sampling rate {rate_hz!r}")
                 return cls(encoding, rate_hz)

@@ -210,11 +210,9 @@ class Playout:
         return b"".join(pieces)
 
     def _may_pad(self) -> bool:
-        """Whether the last audio that waits is the end of its part."""
-        for entry in reversed(self._entries.values()):
-            if entry.taken < entry.pushed:
-                return entry.finished
-        return False
+        """Whether the last audio that waits is the end of its part. Some part must have audio."""
+        waiting = (e for e in reversed(self._entries.values()) if e.taken < e.pushed)
+        return next(waiting).finished
 
     def _front(self) -> _Entry:
         """The part whose turn it is, with a chunk in front. Some part must have audio."""

@@ -30,8 +30,10 @@ class Ear:
         self._window = self._step + len(self._history)
         self._buffer = bytearray(self._history)
 
-    def feed(self, audio: bytes) -> None:
+    def feed(self, audio: bytes) -> bool:
+        """Take more audio; True when a window is there."""
         self._buffer += audio
+        return len(self._buffer) >= self._window
 
     @property
     def windows(self) -> int:

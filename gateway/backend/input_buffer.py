@@ -32,10 +32,10 @@ class InputBuffer:
         """How much audio has come in all."""
         return self._base_ms + self._bytes / self.ear.format.bytes_per_ms
 
-    def append(self, audio: bytes) -> None:
+    def append(self, audio: bytes) -> bool:
+        """Take more audio; True when the voice detector has something to judge."""
         self._bytes += len(audio)
-        if self._turns is not None:
-            self.ear.feed(audio)
+        return self._turns is not None and self.ear.feed(audio)
 
     def configure(self, audio_format: AudioFormat, settings: TurnSettings | None) -> None:
         """Go by a new session config. A turn that has begun goes on if it can."""

@@ -78,13 +78,15 @@ class Response:
         self._speech: Speech | None = None
         self._sent = 0  # bytes of audio
         self._said = 0  # words
-        self._due = now + self._after(pacing.first_audio_ms)
+        self._pace = now + pacing.first_audio_ms / 1000  # when the next step would be due, but
+        self._due = self._pace + self._jitter_s()  # for the jitter, which does not add up
         self._input_tokens = conversation.tokens()
         emit("response.created", response=self._shown("in_progress"))
 
     def speak(self, speech: Speech, now: float) -> None:
         """The sound of the line is there. The first audio goes out at the next `timeout`."""
         self._speech = speech
+        self._pace = max(self._pace, now)
         self._due = max(self._due, now)
 
     def next_timeout(self) -> float | None:
@@ -152,7 +154,8 @@ class Response:
             self.phase = Phase.FINISHING
             self._due += SETTLE_S
         else:
-            self._due += self._after(DELTA_MS / self._pacing.speedup)
+            self._pace += DELTA_MS / 1000 / self._pacing.speedup
+            self._due = max(self._due, self._pace + self._jitter_s())
 
     def _close_item(self, status: str) -> None:
         item = self._item
@@ -223,5 +226,5 @@ class Response:
             **fields,
         )
 
-    def _after(self, delay_ms: float) -> float:
-        return (delay_ms + self._random() * self._pacing.jitter_ms) / 1000
+    def _jitter_s(self) -> float:
+        return self._random() * self._pacing.jitter_ms / 1000

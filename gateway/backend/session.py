@@ -30,7 +30,7 @@ from gateway.backend.items import Conversation, Item, client_item, spoken_item
 from gateway.backend.responses import Phase, Response
 from gateway.backend.session_config import SessionConfig
 from gateway.backend.speech import SpeechRequest, compose
-from gateway.backend.turns import TurnStarted
+from gateway.backend.turns import TurnStarted, TurnStopped
 from gateway.realtime.events import Event
 
 _RATE_LIMITS: Final = (("requests", 10_000), ("tokens", 10_000_000))
@@ -103,24 +103,28 @@ class BackendSession:
             too_deep = RequestError("invalid_event", "The event is nested too deeply.")
             self.refuse(too_deep, event.get("event_id"))
 
-    def append(self, audio: bytes) -> None:
-        """Take a piece of the caller's audio. On the hot path; makes no event."""
-        self._input.append(audio)
+    def append(self, audio: bytes) -> bool:
+        """Take a piece of the caller's audio, without an event: on the hot path.
 
-    def voice(self, probability: float, now: float) -> None:
-        """Take the probability of speech in the next window of `ear`."""
+        Returns:
+            Whether `ear` has a window to be judged. Nothing else needs to be drained.
+        """
+        return self._input.append(audio)
+
+    def voice(self, probability: float, now: float) -> bool:
+        """Take the probability of speech in the next window of `ear`.
+
+        Returns:
+            Whether anything came of it; mostly not, and then nothing needs to be drained.
+        """
         change = self._input.voice(probability)
         if change is None:
-            return
+            return False
         if isinstance(change, TurnStarted):
             self._start_turn(change.audio_start_ms, now)
-            return
-        end_ms, item_id = change.audio_end_ms, self._turn_item
-        self._emit("input_audio_buffer.speech_stopped", audio_end_ms=end_ms, item_id=item_id)
-        self._commit(item_id, end_ms - self._turn_from_ms, change.speech_ms)
-        turns = self._config.turns
-        if turns is not None and turns.create_response and self._response is None:
-            self._respond(self._next_line(), None, now)
+        else:
+            self._end_turn(change, now)
+        return True
 
     def speak(self, request: SpeechRequest, clips: Sequence[bytes], now: float) -> None:
         """Take the sound of a line of `lines_to_speak`: one clip per phrase.
@@ -264,6 +268,14 @@ class BackendSession:
         if self._response is not None and turns is not None and turns.interrupt_response:
             self._response.cancel("turn_detected", now)
             self._settle(now)
+
+    def _end_turn(self, change: TurnStopped, now: float) -> None:
+        end_ms, item_id = change.audio_end_ms, self._turn_item
+        self._emit("input_audio_buffer.speech_stopped", audio_end_ms=end_ms, item_id=item_id)
+        self._commit(item_id, end_ms - self._turn_from_ms, change.speech_ms)
+        turns = self._config.turns
+        if turns is not None and turns.create_response and self._response is None:
+            self._respond(self._next_line(), None, now)
 
     def _commit(self, item_id: str, length_ms: int, speech_ms: int) -> None:
         """What the caller said becomes an item, and what the next response answers."""

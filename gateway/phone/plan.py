@@ -169,8 +169,10 @@ class Script:
             return answered_at + plan.speak_after_s
         if self._pressed < len(plan.digits):
             return None
-        last_key_at = answered_at if self._keys_from is None else (
-            self._keys_from + self._pressed * _KEY_PERIOD_S
+        last_key_at = (
+            answered_at
+            if self._keys_from is None
+            else (self._keys_from + self._pressed * _KEY_PERIOD_S)
         )
         if self._first_voice_at is None:
             return max(answered_at + _PATIENCE_S, last_key_at)

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from gateway.audio import g711
 from gateway.audio.formats import AudioFormat, Law
 from gateway.phone.plan import KEY_S
@@ -64,7 +66,7 @@ class Uplink:
     def __init__(self, rtp: RtpSession, law: Law, voice: bytes, frame_samples: int) -> None:
         self._rtp = rtp
         self._silence = AudioFormat(law, 8000).silence(frame_samples)
-        self._voice = g711.encode(g711.samples_of(voice), law)
+        self._voice = g711.encode(np.frombuffer(voice, "<i2"), law)
         self._at: int | None = None
         self._interrupts = False
         self._keys: deque[str] = deque()
@@ -83,6 +85,7 @@ class Uplink:
         """The next frame interval. Muted means on hold: time passes and nothing is sent."""
         marks: list[Mark] = []
         if muted:
+            self._key = None
             self._rtp.skip(len(self._silence))
             return Frame([], marks)
         datagrams = self._key_datagrams(marks)

@@ -40,17 +40,19 @@ _GLIDE: Final = 0.35
 """The part of a syllable in which the mouth moves to its vowel."""
 _HISS_S: Final = 0.07
 _PEAK: Final = 12_000
+_SHORTEST_S: Final = 0.1
+_LAST_S: Final = 0.15
 
 
 def speech(duration_s: float, *, seed: int = 0) -> NDArray[np.int16]:
     """Speech-like sound at 8 kHz; the same seed gives the same words.
 
     Raises:
-        ValueError: the duration is not positive.
+        ValueError: shorter than a tenth of a second.
     """
+    if not duration_s >= _SHORTEST_S:
+        raise ValueError(f"speech takes at least {_SHORTEST_S} s")
     samples = round(duration_s * RATE_HZ)
-    if samples <= 0:
-        raise ValueError("speech takes some time")
     random = np.random.default_rng(seed)
     pulse_samples = round(_PULSE_S * RATE_HZ)
     signal = np.zeros(samples + 2 * pulse_samples + round(_HISS_S * RATE_HZ))
@@ -60,12 +62,15 @@ def speech(duration_s: float, *, seed: int = 0) -> NDArray[np.int16]:
     mouth = _VOWELS_HZ[0]
     while at_s < end_s:
         vowel = next(vowels)
-        until_s = min(at_s + random.uniform(0.14, 0.24), end_s)
+        until_s = at_s + random.uniform(0.14, 0.24)
+        if end_s - until_s < _LAST_S:
+            until_s = end_s  # the last syllable is drawn out, so that nothing silent ends it
         _syllable(signal, at_s, until_s, end_s, mouth, vowel, random)
         mouth = vowel
         at_s = until_s + _consonant(signal, until_s, random)
     signal = signal[:samples]
-    return (signal * (_PEAK / np.max(np.abs(signal)))).astype(np.int16)
+    loudest = float(np.max(np.abs(signal)))
+    return np.rint(signal * (_PEAK / loudest)).astype(np.int16, copy=False)
 
 
 def _vowels(random: np.random.Generator) -> Iterator[_Signal]:

@@ -31,10 +31,11 @@ from gateway.sip.dialog import as_request_uri
 from gateway.sip.errors import SipError
 from gateway.sip.events import SipEvent
 from gateway.sip.headers import replace_top_via, tag_of, top_via
+from gateway.sip.invites import AskedInvite
 from gateway.sip.message import Address, Headers, Outgoing, Request, Response
 from gateway.sip.outbox import Counters, countable
 from gateway.sip.parse import is_keepalive, parse
-from gateway.sip.screening import Refusal, objection
+from gateway.sip.screening import objection
 from gateway.sip.switchboard import Switchboard
 from gateway.sip.uac import UacCall
 from gateway.sip.uas import UasCall
@@ -76,9 +77,10 @@ class SipAgent:
             return
         self.counters.requests[countable(request.method)] += 1
         reply_to = _stamp(request, source) or source
-        status = error.status if self._config.serves(source) else 403
-        reason = error.reason if status == error.status else None
-        self._refuse(request, Refusal(status, reason=reason), reply_to)
+        if self._config.serves(source):
+            self._answer(request, reply_to, error.status, reason=error.reason)
+        else:
+            self._answer(request, reply_to, 403)
 
     def transport_failed(self, to: Address, now: float) -> None:
         """Something sent to `to` could not be delivered, or the connection to it broke."""
@@ -181,7 +183,9 @@ class SipAgent:
             *((("Content-Type", ACCEPT),) if body else ()),
         ):
             invite.headers.add(name, value)
-        return UacCall(board, invite, to, now).id
+        call = UacCall(board, invite, to)
+        call.begin(now)
+        return call.id
 
     def ack(self, dialog_id: str, body: bytes | None, now: float) -> None:
         """Answer the offer that came with `Answered` after an INVITE without one."""
@@ -192,9 +196,14 @@ class SipAgent:
     # From the application: either way.
 
     def hang_up(self, dialog_id: str, now: float, *, reason_header: str | None = None) -> None:
-        """End the call in whatever way its state allows; `reason_header` is RFC 3326 text."""
+        """End the call in whatever way its state allows.
+
+        `reason_header` is the value of a Reason header (RFC 3326). Raises ValueError if it cannot
+        be sent.
+        """
+        headers = Headers([("Reason", reason_header)] if reason_header else [])
         if call := self._board.calls.get(dialog_id):
-            call.hang_up(now, (("Reason", reason_header),) if reason_header else ())
+            call.hang_up(now, headers.items())
 
     def reinvite(self, dialog_id: str, body: bytes, now: float) -> None:
         """Offer a changed session, when it is our turn; `Reanswered` tells the outcome."""
@@ -230,7 +239,7 @@ class SipAgent:
         if reply_to is None or (request.method == "ACK" and not allowed):
             self.counters.dropped += 1
         elif not allowed:
-            self._refuse(request, Refusal(403), reply_to)
+            self._answer(request, reply_to, 403)
         elif copy_of := transactions.find(request):
             copy_of.receive(request, now)
         elif request.method == "ACK":
@@ -238,13 +247,13 @@ class SipAgent:
         elif request.method == "CANCEL":
             self._receive_cancel(request, reply_to, now)
         elif refusal := objection(request):
-            self._refuse(request, refusal, reply_to)
+            self._answer(request, reply_to, refusal.status, refusal.headers, refusal.reason)
         elif tag_of(request.headers.get("To") or "") is None:
             self._receive_outside(request, source, reply_to, now)
         elif call := self._call_of(request):
             call.requested(request, transactions.serve(request, reply_to), source, now)
         else:
-            self._refuse(request, Refusal(481), reply_to)
+            self._answer(request, reply_to, 481)
 
     def _receive_outside(
         self, request: Request, source: Address, reply_to: Address, now: float
@@ -252,16 +261,17 @@ class SipAgent:
         """A request that belongs to no dialog."""
         transactions = self._board.transactions
         if request.method == "BYE":
-            self._refuse(request, Refusal(481), reply_to)
+            self._answer(request, reply_to, 481)
         elif transactions.is_merged(request):
-            self._refuse(request, Refusal(482), reply_to)
+            self._answer(request, reply_to, 482)
         elif not self.available:
             retry_after = (("Retry-After", str(self._config.retry_after_s)),)
-            self._refuse(request, Refusal(503, retry_after), reply_to)
+            self._answer(request, reply_to, 503, retry_after)
         elif request.method == "OPTIONS":
-            self._refuse(request, Refusal(200, OPTIONS_ANSWER), reply_to)
+            self._answer(request, reply_to, 200, OPTIONS_ANSWER)
         else:
-            UasCall(self._board, request, transactions.serve(request, reply_to), source, now)
+            asked = AskedInvite(request, transactions.serve(request, reply_to))
+            UasCall(self._board, asked, source).begin(now)
 
     def _receive_ack(self, ack: Request, now: float) -> None:
         if call := self._call_of(ack):
@@ -273,9 +283,9 @@ class SipAgent:
         transactions = self._board.transactions
         invite = transactions.find(cancel, "INVITE")
         if invite is None:
-            self._refuse(cancel, Refusal(481), reply_to)
+            self._answer(cancel, reply_to, 481)
         elif invite.on_cancel is None:  # it has its answer (section 9.2)
-            self._refuse(cancel, Refusal(200), reply_to)
+            self._answer(cancel, reply_to, 200)
         else:
             invite.on_cancel(cancel, transactions.serve(cancel, reply_to), now)
 
@@ -283,17 +293,24 @@ class SipAgent:
         call = self._board.calls.get(tag_of(request.headers.get("To") or "") or "")
         return call if call is not None and call.knows(request) else None
 
-    def _refuse(self, request: Request, refusal: Refusal, reply_to: Address) -> None:
+    def _answer(
+        self,
+        request: Request,
+        reply_to: Address,
+        status: int,
+        headers: Sequence[tuple[str, str]] = (),
+        reason: str | None = None,
+    ) -> None:
         """Answer once and keep nothing."""
         response = respond(
             request,
-            refusal.status,
+            status,
             server=self._config.user_agent,
             tag=stateless_tag(request),
-            reason=refusal.reason,
-            headers=refusal.headers,
+            reason=reason,
+            headers=headers,
         )
-        self.counters.responses[countable(request.method), refusal.status] += 1
+        self.counters.responses[countable(request.method), status] += 1
         self._board.outbox.send(response.to_bytes(), reply_to)
 
 

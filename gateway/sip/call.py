@@ -10,9 +10,9 @@ This is the part that caller and callee share: what happens inside the dialog. `
                BYE, an INVITE that is still to be cancelled, 2xx that come again. No later than
                64 T1 + T2 afterwards everything is dropped.
 
-Only one INVITE may be under way in a dialog (RFC 3261 section 14). Theirs waits in `_asked` for our
-application, then in `_unacked` for the ACK. Ours is `_own`; an offer that has to wait its turn, also
-after both sides collided (491), stays in `_wanted`.
+Only one INVITE may be under way in a dialog (RFC 3261 section 14). Theirs waits in `_asked` for
+our application, then in `_unacked` for the ACK. Ours is `_own`; an offer that has to wait its turn,
+also after both sides collided (491), stays in `_wanted`.
 """
 
 from collections.abc import Sequence
@@ -67,7 +67,6 @@ class Call:
         )
         self._open: list[ClientTransaction] = []
         self._last: Deadline | None = None
-        board.calls[self.id] = self
 
     # The application.
 
@@ -100,24 +99,25 @@ class Call:
     # The network.
 
     def knows(self, request: Request) -> bool:
-        """Whether a request under our tag is of this dialog."""
+        """Whether a request under our tag is of this call."""
         same_call = request.headers.get("Call-ID") == self.dialog.call_id
-        return same_call and self._is_peer(tag_of(request.headers.get("From") or "") or "")
+        return same_call and self._dialog_of(request) is not None
 
     def requested(
         self, request: Request, transaction: ServerTransaction, source: Address, now: float
     ) -> None:
         """Take a new request of the peer, other than ACK and CANCEL."""
-        number, last = sequence_number(request), self.dialog.remote_cseq
+        dialog = self._dialog_of(request) or self.dialog
+        number, last = sequence_number(request), dialog.remote_cseq
         if last is not None and (number < last or (number == last and request.method == "INVITE")):
             self._respond(request, transaction, 500, now, self._retry_after())
             return
-        self.dialog.remote_cseq = number
-        self.dialog.flow = source
+        dialog.remote_cseq = number
+        dialog.flow = source
         if request.method == "BYE":
             self._respond(request, transaction, 200, now)
-            self._heard_bye(request, now)
-        elif self.phase is Phase.ENDED:
+            self._heard_bye(dialog, now)
+        elif self.phase is Phase.ENDED or dialog is not self.dialog:
             self._respond(request, transaction, 481, now)
         elif request.method == "INVITE":
             self._heard_invite(request, transaction, now)
@@ -147,10 +147,12 @@ class Call:
         """Whether an INVITE of ours is under way."""
         return self._own is not None
 
-    def _is_peer(self, tag: str) -> bool:
-        return tag == self.dialog.remote_tag
+    def _dialog_of(self, request: Request) -> Dialog | None:
+        """The dialog that the sender means by our tag and its own."""
+        tag = tag_of(request.headers.get("From") or "") or ""
+        return self.dialog if tag == self.dialog.remote_tag else None
 
-    def _heard_bye(self, bye: Request, now: float) -> None:
+    def _heard_bye(self, dialog: Dialog, now: float) -> None:
         if self._unacked is not None:
             self._unacked.stop()
             self._unacked = None

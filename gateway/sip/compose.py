@@ -16,7 +16,7 @@ SUPPORTED: tuple[str, ...] = ()
 """Option tags of the extensions we speak."""
 MAX_FORWARDS = "70"
 
-ABILITIES = (("Allow", ALLOW), ("Supported", ", ".join(SUPPORTED)))
+ABILITIES = (("Allow", ALLOW),)
 """What we tell with an INVITE and with its 2xx."""
 OPTIONS_ANSWER = (("Allow", ALLOW), ("Accept", ACCEPT), ("Supported", ", ".join(SUPPORTED)))
 """Section 11.2."""

@@ -59,7 +59,7 @@ class Dialog:
             local_cseq=0,
             remote_cseq=sequence_number(invite),
             # A caller of RFC 2543 need not give a Contact and is called back at its From.
-            target=contact_of(invite) or NameAddr.parse(caller).uri,
+            target=contact_of(invite) or as_request_uri(NameAddr.parse(caller).uri),
             routes=tuple(str(route) for route in name_addrs(headers, "Record-Route")),
             flow=source,
         )

@@ -1,4 +1,4 @@
-"""The INVITEs of a call that wait for somebody: theirs for our answer or their ACK, ours for theirs.
+"""The INVITEs of a call that wait for somebody: theirs for us, then for their ACK; ours for them.
 
 An INVITE that changes a session is made like the one that began it (RFC 3261 section 14), so both
 sides of both use these.

@@ -60,8 +60,8 @@ class ClientTransaction(Transaction):
         self._gone = gone
         self._heard: tuple[Response, Address] | None = None
 
-    def start(self, now: float) -> None:
-        self._say(self.request.to_bytes())
+    def start(self, data: bytes, now: float) -> None:
+        self._say(data)
         self._send()
         self._keep_timers(now)
 
@@ -132,8 +132,8 @@ class ServerTransaction(Transaction):
         if action is Action.DELIVER:
             if self.on_ack is not None and self._ack is not None:
                 self.on_ack(self._ack, now)
-        elif action is Action.UNREACHABLE and self.on_failure is not None:
-            self.on_failure("transport", now)
+        elif self.on_failure is not None:
+            self.on_failure("timeout" if action is Action.TIMED_OUT else "transport", now)
 
     def _over(self, now: float) -> None:
         self.on_ack = self.on_failure = self.on_cancel = None
@@ -169,10 +169,14 @@ class TransactionLayer:
         on_failure: OnFailure | None = None,
         on_over: OnOver | None = None,
     ) -> ClientTransaction:
-        """Send a request and see it through. It gets our Via, unless it has one (CANCEL)."""
+        """Send a request and see it through. It gets our Via, unless it has one (CANCEL).
+
+        Raises ValueError if it holds what must not be sent.
+        """
         if "Via" not in request.headers:
             self._sign(request, to)
         key = (top_via(request.headers).branch or "", request.method)
+        data = request.to_bytes()
 
         def gone(_: float) -> None:
             del self._clients[key]
@@ -183,7 +187,7 @@ class TransactionLayer:
         client.on_failure = on_failure
         client.on_over = on_over
         self._clients[key] = client
-        client.start(now)
+        client.start(data, now)
         return client
 
     def acknowledge(self, ack: Request, to: Address) -> Outgoing:

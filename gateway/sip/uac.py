@@ -37,7 +37,7 @@ class UacCall(Call):
 
     chose_call_id = True
 
-    def __init__(self, board: Switchboard, invite: Request, to: Address, now: float) -> None:
+    def __init__(self, board: Switchboard, invite: Request, to: Address) -> None:
         super().__init__(board, Dialog.proposed(invite, to))
         self._invite = invite
         self._to = to
@@ -46,11 +46,15 @@ class UacCall(Call):
         self._ack_due = False
         self._was_heard = False
         self._cancel_headers: Sequence[tuple[str, str]] | None = None
-        self._send(invite, to, now, self._heard, self._failed)
+
+    def begin(self, now: float) -> None:
+        """Send the INVITE. Raises ValueError if it holds what must not be sent."""
+        self._send(self._invite, self._to, now, self._heard, self._failed)
+        self._board.calls[self.id] = self
 
     def acknowledge(self, answer: bytes | None, now: float) -> None:
         """Send the ACK of a 2xx that brought an offer, with our answer."""
-        if self._ack_due:
+        if self._ack_due and self.phase is Phase.CONFIRMED:
             self._ack_due = False
             self._send_ack(self._forks[self.dialog.remote_tag], answer)
             self._offer_when_free(now)
@@ -60,7 +64,7 @@ class UacCall(Call):
         if self.phase is Phase.EARLY:
             self._give_up(headers, now)
             self._end("cancelled", None, now)
-        else:
+        elif self.phase is Phase.CONFIRMED:
             self.acknowledge(None, now)
             super().hang_up(now, headers)
 
@@ -68,17 +72,17 @@ class UacCall(Call):
     def _is_inviting(self) -> bool:
         return super()._is_inviting or self.phase is Phase.EARLY or self._ack_due
 
-    def _is_peer(self, tag: str) -> bool:
-        return super()._is_peer(tag) or tag in self._forks
+    def _dialog_of(self, request: Request) -> Dialog | None:
+        fork = self._forks.get(tag_of(request.headers.get("From") or "") or "")
+        return None if fork is None else fork.dialog
 
-    def _heard_bye(self, bye: Request, now: float) -> None:
-        tag = tag_of(bye.headers.get("From") or "") or ""
+    def _heard_bye(self, dialog: Dialog, now: float) -> None:
+        if dialog is not self.dialog:
+            return  # one that is not the call
         if self.phase is Phase.EARLY:
             # Its 2xx was lost or overtaken: nobody may say BYE before that (section 15).
             self._give_up((), now)
-        elif tag != self.dialog.remote_tag:
-            return  # a fork that we hung up on
-        super()._heard_bye(bye, now)
+        super()._heard_bye(dialog, now)
 
     def _give_up(self, headers: Sequence[tuple[str, str]], now: float) -> None:
         self._cancel_headers = headers
@@ -111,7 +115,9 @@ class UacCall(Call):
         if response.status > 100 and self.phase is Phase.EARLY:
             dialog = Dialog.of_response(self._invite, response, source)
             if dialog.remote_tag and len(self._forks) < MAX_FORKS:
-                self._forks.setdefault(dialog.remote_tag, Fork(dialog))
+                fork = self._forks.setdefault(dialog.remote_tag, Fork(dialog))
+                if len(self._forks) == 1:
+                    self.dialog = fork.dialog
             self._board.events.append(Ringing(self.id, response.status, sdp_of(response)))
 
     def _succeeded(self, response: Response, source: Address, now: float) -> None:
@@ -121,6 +127,7 @@ class UacCall(Call):
             if len(self._forks) >= MAX_FORKS:
                 return
             fork = self._forks[dialog.remote_tag] = Fork(dialog)
+        dialog.remote_cseq = fork.dialog.remote_cseq
         if fork.ack is not None:
             self._board.outbox.send_again(fork.ack.data, fork.ack.to)
         elif self.phase is Phase.EARLY:

@@ -6,6 +6,7 @@ answer (Expires). After our 2xx we must not hang up before the ACK has come, or 
 (section 15): the callee cannot know earlier that there is a dialog.
 """
 
+import re
 from collections.abc import Sequence
 
 from gateway.sip.call import Call, Phase
@@ -13,37 +14,37 @@ from gateway.sip.deadlines import Deadline
 from gateway.sip.dialog import Dialog
 from gateway.sip.events import IncomingCall
 from gateway.sip.invites import AskedInvite
-from gateway.sip.layer import ServerTransaction
-from gateway.sip.message import Address, Request
+from gateway.sip.message import Address
 from gateway.sip.screening import sdp_of
 from gateway.sip.switchboard import Switchboard
 from gateway.sip.uri import NameAddr
 
 RING_AGAIN_S = 60.0
-MAX_EXPIRES_DIGITS = 9
+EXPIRES = re.compile(r"[1-9][0-9]{0,8}")
+"""Seconds; 0 and nonsense are no limit."""
 
 
 class UasCall(Call):
     """A call of somebody else's making."""
 
-    def __init__(
-        self,
-        board: Switchboard,
-        invite: Request,
-        transaction: ServerTransaction,
-        source: Address,
-        now: float,
-    ) -> None:
-        super().__init__(board, Dialog.of_invite(invite, source, board.token()))
+    def __init__(self, board: Switchboard, asked: AskedInvite, source: Address) -> None:
+        super().__init__(board, Dialog.of_invite(asked.request, source, board.token()))
         self._ring_again: Deadline | None = None
         self._expiry: Deadline | None = None
-        self._ask(AskedInvite(invite, transaction))
-        transaction.on_failure = self._unreachable
+        self._ask(asked)
+        asked.transaction.on_failure = self._unreachable
+
+    def begin(self, now: float) -> None:
+        """Say that we are at it, and tell the application who calls."""
+        if self._asked is None:
+            return
+        invite, transaction = self._asked
+        self._board.calls[self.id] = self
         self._respond(invite, transaction, 100, now)
         expires = invite.headers.get("Expires") or ""
-        if expires.isdecimal() and len(expires) <= MAX_EXPIRES_DIGITS and int(expires) > 0:
-            self._expiry = board.deadlines.set(now + int(expires), self._expired)
-        board.events.append(
+        if EXPIRES.fullmatch(expires):
+            self._expiry = self._board.deadlines.set(now + int(expires), self._expired)
+        self._board.events.append(
             IncomingCall(
                 dialog_id=self.id,
                 call_id=self.dialog.call_id,
@@ -52,7 +53,7 @@ class UasCall(Call):
                 request_uri=invite.uri,
                 headers=tuple(invite.headers.items()),
                 offer=sdp_of(invite),
-                source=source,
+                source=self.dialog.flow,
             )
         )
 

@@ -1,7 +1,6 @@
 """A Realtime server that does what a test tells it, on the test's own event loop.
 
-    async with FakeRealtime() as server:
-        ...  # point the code under test at server.url
+    async with FakeRealtime() as server:  # point the code under test at server.url
         session = await server.connection()
         await session.expect("response.create")
         await session.speak("item_1", "resp_1", audio)
@@ -15,7 +14,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from aiohttp import WSMsgType, web
@@ -25,6 +24,7 @@ UpdateAnswer = Literal["apply", "ignore", "error", "drop"]
 
 PCMU: Event = {"type": "audio/pcmu"}
 PCM24K: Event = {"type": "audio/pcm", "rate": 24000}
+_BEGUN, _SPOKEN = ({"type": "audio", "transcript": text} for text in ("", "words"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,12 @@ class FakeConnection:
         """Every client event in order, appends too."""
         self.audio = bytearray()
         """All appended audio, decoded, in the session's input format."""
+        listening = {"format": PCM24K, "turn_detection": {"type": "server_vad"}}
         self.session: Event = {
             **{"type": "realtime", "object": "realtime.session", "output_modalities": ["audio"]},
             "id": f"sess_{len(server.connections) + 1}",
             "model": request.query.get("model", ""),
-            "audio": {
-                "input": {"format": PCM24K, "turn_detection": {"type": "server_vad"}},
-                "output": {"format": PCM24K, "voice": "marin"},
-            },
+            "audio": {"input": listening, "output": {"format": PCM24K, "voice": "marin"}},
         }
         self.closed = asyncio.Event()
         """Set when the connection is over, whoever ended it."""
@@ -102,12 +100,11 @@ class FakeConnection:
         await self.send_text(json.dumps({"event_id": f"event_{self._sent}", **event}))
 
     async def send_text(self, text: str) -> None:
-        """Send any text, also what is not an event."""
         await self._socket.send_str(text)
 
     async def send_error(self, code: str, event_id: str | None = None) -> None:
-        error = {"type": "invalid_request_error", "code": code, "message": code, "param": None}
-        await self._say("error", error={**error, "event_id": event_id})
+        fields = {"type": "invalid_request_error", "code": code, "message": code, "param": None}
+        await self._say("error", error={**fields, "event_id": event_id})
 
     async def _say(self, kind: str, **fields: Any) -> None:
         await self.send({"type": kind, **fields})
@@ -142,15 +139,14 @@ class FakeConnection:
             await self.finish(item_id, response_id)
 
     async def finish(
-        self, item_id: str, response_id: str, status: str = "completed", *, done: bool = True
+        self, item_id: str, response_id: str, status: str = "completed", done: bool = True
     ) -> None:
         """End an item and, unless `done` is false, its response with this status."""
         item = self._item(item_id, "completed" if status == "completed" else "incomplete")
         place = self._place(response_id, item_id)
-        part = {"type": "audio", "transcript": "words"}
         await self._say("response.output_audio.done", **place)
         await self._say("response.output_audio_transcript.done", **place, transcript="words")
-        await self._say("response.content_part.done", **place, part=part)
+        await self._say("response.content_part.done", **place, part=_SPOKEN)
         await self._say("conversation.item.done", previous_item_id=None, item=item)
         await self._say("response.output_item.done", **self._outer(response_id, item))
         if done:
@@ -164,17 +160,16 @@ class FakeConnection:
         self, response_id: str, status: str = "completed", reason: str | None = None
     ) -> None:
         """End a response: `completed`, `cancelled`, `incomplete` or `failed`, for this reason."""
-        details = {"type": status, "reason": reason} if reason else None
-        response = {**self._response(response_id, status), "status_details": details}
+        response = self._response(response_id, status)
+        response["status_details"] = {"type": status, "reason": reason} if reason else None
         await self._say("response.done", response=response)
 
     async def _add_item(self, item_id: str, response_id: str) -> None:
         self._responses[response_id].append(item_id)
-        item, part = self._item(item_id, "in_progress"), {"type": "audio", "transcript": ""}
-        place = self._place(response_id, item_id)
+        item, place = self._item(item_id, "in_progress"), self._place(response_id, item_id)
         await self._say("response.output_item.added", **self._outer(response_id, item))
         await self._say("conversation.item.added", previous_item_id=None, item=item)
-        await self._say("response.content_part.added", **place, part=part)
+        await self._say("response.content_part.added", **place, part=_BEGUN)
         await self._say("response.output_audio_transcript.delta", **place, delta="words")
 
     def _place(self, response_id: str, item_id: str) -> Event:
@@ -191,15 +186,14 @@ class FakeConnection:
         return {**item, "status": status, "content": said}
 
     def _response(self, response_id: str, status: str) -> Event:
-        items = [self._item(item, status) for item in self._responses.get(response_id, [])]
+        said = [] if status == "in_progress" else self._responses.get(response_id, [])
         fixed = {"id": response_id, "object": "realtime.response", "conversation_id": "conv_1"}
-        output = [] if status == "in_progress" else items
+        output = [self._item(item, status) for item in said]
         return {**fixed, "status": status, "status_details": None, "output": output}
 
     # How the connection ends.
 
     async def close(self, code: int = 1000) -> None:
-        """Close with this WebSocket code."""
         await self._socket.close(code=code)
 
     def drop(self) -> None:
@@ -211,9 +205,9 @@ class FakeConnection:
 
     async def serve(self) -> web.WebSocketResponse:
         await self._socket.prepare(self._request)
+        self.session = _merged(self.session, self._server.override)
         try:
             if self._server.created:
-                self.session = _merged(self.session, self._server.override)
                 await self._say("session.created", session=self.session)
             async for message in self._socket:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
@@ -245,33 +239,23 @@ class FakeConnection:
             self.drop()
 
 
+@dataclass(slots=True, kw_only=True)
 class FakeRealtime:
-    """The server. These attributes may be changed at any time; they count for what comes next.
+    """The server. The first four may be changed at any time; they count for what comes next."""
 
-    Args:
-        refuse: answer handshakes with this HTTP status instead.
-        created: send `session.created` on connecting.
-        update: what `session.update` leads to.
-        override: laid over what the client configures: `{"audio": {"output": {"format": PCMU}}}`.
-    """
-
-    def __init__(
-        self,
-        *,
-        refuse: int | None = None,
-        created: bool = True,
-        update: UpdateAnswer = "apply",
-        override: Event | None = None,
-    ) -> None:
-        self.refuse = refuse
-        self.created = created
-        self.update: UpdateAnswer = update
-        self.override: Event = override or {}
-        self.connections: list[FakeConnection] = []
-        self.refused = 0
-        self.url = ""
-        self._arrived = asyncio.Event()
-        self._runner: web.AppRunner | None = None
+    refuse: int | None = None
+    """Answer handshakes with this HTTP status instead."""
+    created: bool = True
+    """Send `session.created` on connecting."""
+    update: UpdateAnswer = "apply"
+    """What `session.update` leads to."""
+    override: Event = field(default_factory=dict)
+    """Laid over what the client configures: `{"audio": {"output": {"format": PCMU}}}`."""
+    connections: list[FakeConnection] = field(default_factory=list, init=False)
+    refused: int = field(default=0, init=False)
+    url: str = field(default="", init=False)
+    _arrived: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _runner: web.AppRunner | None = field(default=None, init=False)
 
     async def __aenter__(self) -> Self:
         app = web.Application()
@@ -285,7 +269,7 @@ class FakeRealtime:
     async def __aexit__(self, *error: object) -> None:
         for connection in self.connections:
             connection.drop()
-        if self._runner is not None:
+        if self._runner:
             await self._runner.cleanup()
 
     async def connection(self, index: int = 0, timeout_s: float = 2.0) -> FakeConnection:
@@ -311,8 +295,6 @@ def _merged(config: Event, changes: Event) -> Event:
     """`config` with `changes` laid over it, objects key by key."""
     result = deepcopy(config)
     for name, value in changes.items():
-        if isinstance(value, dict) and isinstance(result.get(name), dict) and name != "format":
-            result[name] = _merged(result[name], value)
-        else:
-            result[name] = deepcopy(value)
+        deeper = name != "format" and isinstance(value, dict) and isinstance(config.get(name), dict)
+        result[name] = _merged(config[name], value) if deeper else deepcopy(value)
     return result

@@ -1,0 +1,105 @@
+"""`python -m bench`: measure the gateway at several numbers of calls and print the table."""
+
+import argparse
+import json
+import platform
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.measure import Row, Target, measure
+from bench.processes import BenchError, choose_cores
+from bench.table import table
+
+MAX_CALLS = 2000
+
+
+def _calls(text: str) -> list[int]:
+    words = text.split(",")
+    if not all(word.isdecimal() and 1 <= int(word) <= MAX_CALLS for word in words):
+        raise argparse.ArgumentTypeError(f"comma-separated numbers from 1 to {MAX_CALLS}")
+    return [int(word) for word in words]
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "--calls", type=_calls, default=[20, 100, 200], help="comma-separated; a row for each"
+    )
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of each measurement")
+    parser.add_argument("--rate", type=float, default=25.0, help="calls set up per second")
+    parser.add_argument("--mode", choices=("echo", "burst"), default="echo")
+    parser.add_argument(
+        "--baseline",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="also measure a plain RTP echo, as a yardstick for this machine",
+    )
+    parser.add_argument(
+        "--keys",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="a key press every five seconds on each call; the pause it makes in the caller's "
+        "audio comes back as round-trip delay, so leave it out to see the bare path",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows here")
+    parser.add_argument("--pid", type=int, help="measure this gateway instead of starting one")
+    parser.add_argument("--sip-port", type=int, default=5060, help="with --pid: its UDP port")
+    parser.add_argument(
+        "--model-port",
+        type=int,
+        default=8765,
+        help="with --pid: where it was told to find the Realtime server, "
+        "GATEWAY_REALTIME_URL=ws://127.0.0.1:PORT/v1/realtime?model={model}",
+    )
+    options = parser.parse_args()
+    if not 1 <= options.seconds <= 600 or not 1 <= options.rate <= 200:
+        parser.error("--seconds must be 1 to 600, --rate 1 to 200")
+    return options
+
+
+def main() -> int:
+    options = _options()
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell had SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
+    cores = choose_cores()
+    rows: list[Row] = []
+    status = 0
+    with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
+        target = Target(
+            cores,
+            Path(folder),
+            options.mode,
+            options.rate,
+            options.keys,
+            options.pid,
+            options.sip_port,
+            options.model_port,
+        )
+        for calls in options.calls:
+            print(f"{calls} calls ...", file=sys.stderr, flush=True)
+            try:
+                rows += measure(target, calls, options.seconds, baseline=options.baseline)
+            except BenchError as error:
+                print(f"{calls} calls could not be measured: {error}", file=sys.stderr)
+                status = 1
+            except KeyboardInterrupt:
+                print("interrupted", file=sys.stderr)
+                status = 130
+                break
+    if rows:
+        print(table(rows, options.mode, cores.shared))
+    if options.json and rows:
+        machine = {
+            "system": platform.platform(),
+            "python": platform.python_version(),
+            "cores": len(cores.gateway | cores.tools),
+        }
+        report = {"machine": machine, "mode": options.mode, "rows": rows}
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

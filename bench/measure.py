@@ -1,0 +1,266 @@
+"""One row of the benchmark: start everything, wait for the calls, measure, end everything.
+
+CPU is user and system time of the gateway's process, read from outside at both ends of a window in
+which all calls are up. Memory is what the process grew by since before the calls, after a warm-up
+call has made it load what it loads lazily.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.processes import (
+    ROOT,
+    BenchError,
+    Cores,
+    Usage,
+    free_port,
+    log_events,
+    running,
+    tool,
+    usage_of,
+    wait_for_event,
+)
+
+Row = dict[str, Any]
+"""The figures of one number of calls; units are in the names."""
+
+START_TIMEOUT_S = 30.0
+WARM_UP_CALLS = 2
+RTP_PORTS = range(10000, 20000)
+"""Below the system's own choice of ports, beside the gateway's default range."""
+_BASELINE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is measured, and how the calls come."""
+
+    cores: Cores
+    folder: Path
+    """For the gateway's log; it also works there, away from any `.env` file."""
+    mode: str
+    rate: float
+    keys: bool
+    pid: int | None
+    sip_port: int
+    model_port: int
+    """These two count when `pid` names a gateway that runs already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A gateway that takes calls."""
+
+    pid: int
+    sip_port: int
+    log: Path | None
+
+
+@contextmanager
+def _model(target: Target) -> Iterator[tuple[int, int]]:
+    """The fake Realtime server; yields its process id and its port."""
+    port = target.model_port if target.pid else 0
+    command = tool("model", "--port", port, "--mode", target.mode)
+    with running(command, target.cores.tools) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line.strip().isdigit():
+            raise BenchError(f"the fake Realtime server did not start on port {port or 'any'}")
+        yield process.pid, int(line)
+
+
+@contextmanager
+def _gateway(target: Target, model_port: int, calls: int) -> Iterator[Gateway]:
+    if target.pid:
+        yield Gateway(target.pid, target.sip_port, None)
+        return
+    sip_port, log = free_port(socket.SOCK_DGRAM), target.folder / f"gateway-{calls}.log"
+    needed = 2 * (calls + WARM_UP_CALLS) + 100  # freed ports are used again last
+    # Somewhere else for each run, so that two of them seldom want the same ports.
+    first_rtp_port = RTP_PORTS.start + os.getpid() * 98 % (len(RTP_PORTS) - needed)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    env |= {
+        "PYTHONPATH": str(ROOT),
+        "GATEWAY_REALTIME_URL": f"ws://127.0.0.1:{model_port}/v1/realtime?model={{model}}",
+        "GATEWAY_SIP_UDP_PORT": str(sip_port),
+        "GATEWAY_SIP_TCP_PORT": str(free_port(socket.SOCK_STREAM)),
+        "GATEWAY_HTTP_PORT": str(free_port(socket.SOCK_STREAM)),
+        "GATEWAY_RTP_PORT_MIN": str(first_rtp_port),
+        "GATEWAY_RTP_PORT_MAX": str(first_rtp_port + needed),
+        "GATEWAY_CALLS_MAX": str(calls + WARM_UP_CALLS),
+        "GATEWAY_LOG_FORMAT": "json",
+        "GATEWAY_DRAIN_S": "1",
+    }
+    command = [sys.executable, "-m", "gateway", "serve"]
+    with running(command, target.cores.gateway, env=env, cwd=target.folder, output=log) as process:
+        try:
+            wait_for_event(process, log, "gateway.started", START_TIMEOUT_S)
+        except BenchError as error:
+            raise BenchError(f"the gateway did not start: {error}") from None
+        yield Gateway(process.pid, sip_port, log)
+
+
+def _lines(load: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    assert load.stdout is not None
+    for line in load.stdout:
+        yield json.loads(line)
+    if load.wait():
+        raise BenchError(f"the load generator ended with status {load.returncode}")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a process used while the load generator measured."""
+
+    before: Usage
+    after: Usage
+
+    @property
+    def core_percent(self) -> float:
+        return (self.after.cpu_s - self.before.cpu_s) / self._seconds * 100
+
+    @property
+    def children_core_percent(self) -> float:
+        used = self.after.children_cpu_s - self.before.children_cpu_s
+        return used / self._seconds * 100
+
+    @property
+    def waited_percent(self) -> float:
+        return (self.after.waited_s - self.before.waited_s) / self._seconds * 100
+
+    @property
+    def _seconds(self) -> float:
+        return self.after.at_s - self.before.at_s
+
+
+def _run_load(
+    target: Target, pids: list[int], seconds: float, *arguments: object
+) -> tuple[Row, list[Window]]:
+    """Run the load generator; return its result and what each process used in its window."""
+    keys = "--keys" if target.keys else "--no-keys"
+    command = tool("load", "--seconds", seconds, "--rate", target.rate, keys, *arguments)
+    usages: list[list[Usage]] = []
+    result: Row = {}
+    with running(command, target.cores.tools) as load:
+        for line in _lines(load):
+            if line["event"] == "window":
+                usages.append([usage_of(pid) for pid in pids])
+            elif line["event"] == "result":
+                result = line
+    if len(usages) != 2:
+        reasons = ", ".join(f"{count} x {why}" for why, count in result["failures"].items())
+        raise BenchError(f"no call came up: {reasons or 'no reason given'}")
+    return result, [Window(*both) for both in zip(*usages, strict=True)]
+
+
+def _model_stats(port: int) -> Row:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/stats", timeout=5) as answer:
+        stats: Row = json.load(answer)
+        return stats
+
+
+def _costs(calls: int, window: Window) -> Row:
+    percent = window.core_percent
+    return {"cpu_ms_per_call_s": percent * 10 / calls, "core_percent": percent}
+
+
+def _ended_calls(log: Path | None, expected: int) -> Row:
+    """What the gateway's log says about the calls, once the last of them is written."""
+    if log is None:
+        return {}
+    deadline = time.monotonic() + 3
+    ended: list[dict[str, Any]] = []
+    while len(ended) < expected and time.monotonic() < deadline:
+        time.sleep(0.1)
+        ended = [entry for entry in log_events(log) if entry.get("event") == "call.ended"]
+    measured = ended[WARM_UP_CALLS:]
+    levels = [entry.get("level") for entry in log_events(log)]
+    return {
+        "ended_calls": len(measured),
+        "keys_reported": sum(int(entry.get("dtmf_count") or 0) for entry in measured),
+        "log_lines": len(levels),
+        "log_warnings": sum(level in ("warning", "error", "critical") for level in levels),
+    }
+
+
+def _gateway_row(target: Target, calls: int, seconds: float) -> Row:
+    with ExitStack() as stack:
+        model_pid, model_port = stack.enter_context(_model(target))
+        gateway = stack.enter_context(_gateway(target, model_port, calls))
+        sip = ("--sip", gateway.sip_port)
+        pids = [gateway.pid, model_pid]
+        _run_load(target, pids, 1, "--calls", WARM_UP_CALLS, "--settle", 0, *sip)
+        time.sleep(1)
+        idle = usage_of(gateway.pid)
+        _model_stats(model_port)  # forget the warm-up
+        result, (window, model) = _run_load(target, pids, seconds, "--calls", calls, *sip)
+        time.sleep(1)
+        stats = _model_stats(model_port)
+        log = _ended_calls(gateway.log, result["calls"] + WARM_UP_CALLS)
+    after = window.after
+    return {
+        "what": "gateway",
+        "calls": result["calls"],
+        "calls_wanted": calls,
+        **_costs(result["calls"], window),
+        "waited_percent": window.waited_percent,
+        "rss_kb_per_call": (after.rss_bytes - idle.rss_bytes) / 1024 / result["calls"],
+        "rss_idle_mb": idle.rss_bytes / 2**20,
+        "children": after.children,
+        "children_core_percent": window.children_core_percent,
+        "children_rss_mb": after.children_rss_bytes / 2**20,
+        "uplink_lost": result["sent_measured"] - stats["marked"],
+        "uplink_p50_ms": stats["uplink_p50_ms"],
+        "uplink_p99_ms": stats["uplink_p99_ms"],
+        "uplink_max_ms": stats["uplink_max_ms"],
+        "round_trip_lost": result["countable"] - result["returned_countable"],
+        **{name: value for name, value in result.items() if name not in ("event", "calls")},
+        "sessions_open": stats["open"] - 1,  # besides the connection that asks
+        "model_core_percent": model.core_percent,
+        "model_digits": stats["digits"],
+        "model_broken": stats["broken"],
+        **log,
+    }
+
+
+def _baseline_row(target: Target, calls: int, seconds: float) -> Row:
+    """The same packets through a plain echo, on the core that the gateway had."""
+    life_s = seconds + 30
+    with running(tool("echo", "--calls", calls, "--life", life_s), target.cores.gateway) as echo:
+        assert echo.stdout is not None
+        ports = echo.stdout.readline().strip()
+        if not ports:
+            raise BenchError("the RTP echo did not start")
+        arguments = ("--calls", calls, "--settle", 1, "--rtp", ports)
+        result, (window,) = _run_load(target, [echo.pid], seconds, *arguments)
+    return {
+        "what": "RTP echo",
+        "calls": result["calls"],
+        **_costs(calls, window),
+        **{name: value for name, value in result.items() if name not in ("event", "calls")},
+    }
+
+
+def measure(target: Target, calls: int, seconds: float, *, baseline: bool) -> list[Row]:
+    """Measure the gateway at this many calls, and after it the yardstick.
+
+    Raises:
+        BenchError: the gateway did not start, or took no call.
+    """
+    gateway = _gateway_row(target, calls, seconds)
+    if not baseline:
+        return [gateway]
+    echo = _baseline_row(target, gateway["calls"], min(seconds, _BASELINE_SECONDS))
+    if echo["cpu_ms_per_call_s"]:
+        gateway["times_echo"] = gateway["cpu_ms_per_call_s"] / echo["cpu_ms_per_call_s"]
+    return [gateway, echo]

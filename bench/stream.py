@@ -1,0 +1,163 @@
+"""Media of one simulated caller: marked RTP out, measurements of the RTP that comes back.
+
+Every 20 ms one packet of PCMU leaves. Every five seconds a key is pressed for 100 ms: as on a real
+phone, telephone-event packets then take the place of the audio (RFC 4733 section 2.5).
+"""
+
+import time
+from array import array
+from random import Random
+from struct import Struct, pack
+
+from bench.caller import AUDIO_TYPE, DIGIT_TYPE
+from bench.marks import FRAME_BYTES, MAGIC, MARK, MARK_AT, MEASURED, NEAR_KEY
+
+FRAME_NS = 20_000_000
+CYCLE_FRAMES = 250  # audio, and at its end one key press
+KEY_FRAMES = 6  # five packets while the key is down, then the end of it
+FIRST_KEY_FRAME = CYCLE_FRAMES - KEY_FRAMES
+NEAR_KEY_FRAMES = 15  # marks this close to a key press may be cut by the interruption it causes
+_NTP_EPOCH_S = 2_208_988_800
+
+_HEADER = Struct("!BBHII")
+_SEQUENCE_AND_TIME = Struct("!HI")
+_EVENT = Struct("!BBH")
+_NS_PER_SAMPLE = 125_000
+_MARK_IN_PACKET = _HEADER.size + MARK_AT
+_PACKET_BYTES = _HEADER.size + FRAME_BYTES
+_SPEECH = Random(1889).randbytes(FRAME_BYTES)
+
+
+class Stream:
+    """One direction out, one direction in.
+
+    Args:
+        number: which call this is; spreads key presses and reports of many calls over time.
+        remote: where to send RTP.
+        keys: press keys; otherwise the audio never pauses.
+    """
+
+    def __init__(self, number: int, remote: tuple[str, int], *, keys: bool) -> None:
+        self.remote = remote
+        self.sent = self.sent_measured = self.countable = self.keys = 0
+        """`sent_measured` frames carried the measured flag, `countable` of them no key near."""
+        self.received = self.duplicates = self.lost = 0
+        """Of RTP in the measured window; `lost` after `finish`."""
+        self.returned = self.returned_countable = self.repeated = 0
+        self.round_trips_ns = array("q")
+        self.arrivals_ns = array("q")
+        """Arrival less the packet's own media time: constant in a perfectly paced stream."""
+        self._number = number
+        self._random = Random(number)
+        self._ssrc = self._random.getrandbits(32)
+        self._sequence = self._random.getrandbits(16)
+        self._timestamp = self._random.getrandbits(32)
+        self._keys = keys
+        self._cycle = CYCLE_FRAMES if keys else FIRST_KEY_FRAME
+        self._frame = number * 37 % FIRST_KEY_FRAME  # place in the cycle
+        self._key_started = 0
+        self._packet = bytearray(_HEADER.pack(0x80, AUDIO_TYPE, 0, 0, self._ssrc) + _SPEECH)
+        self._last_counter = -1
+        self._lowest = self._highest = -1
+        self._first_timestamp = 0
+
+    # Out.
+
+    def next_packets(self, measured: bool) -> list[bytes | bytearray]:
+        """The packets of the next 20 ms. The buffer is reused: send before asking again."""
+        frame = self._frame
+        self._frame = (frame + 1) % self._cycle
+        if frame >= FIRST_KEY_FRAME:
+            return self._key(frame - FIRST_KEY_FRAME)
+        flags = 0
+        if measured:
+            self.sent_measured += 1
+            flags = MEASURED
+            if NEAR_KEY_FRAMES <= frame < FIRST_KEY_FRAME - NEAR_KEY_FRAMES or not self._keys:
+                self.countable += 1
+            else:
+                flags |= NEAR_KEY
+        packet = self._packet
+        _SEQUENCE_AND_TIME.pack_into(packet, 2, self._sequence, self._timestamp)
+        MARK.pack_into(
+            packet, _MARK_IN_PACKET, MAGIC, flags, self._number & 0xFFFF, self.sent, time.time_ns()
+        )
+        self.sent += 1
+        self._sequence = self._sequence + 1 & 0xFFFF
+        self._timestamp = self._timestamp + FRAME_BYTES & 0xFFFFFFFF
+        return [packet]
+
+    def _key(self, step: int) -> list[bytes | bytearray]:
+        """Step 0 to 4: the key is down. Step 5: it is up, said three times."""
+        if step == 0:
+            self._key_started = self._timestamp
+            self.keys += 1
+        self._timestamp = self._timestamp + FRAME_BYTES & 0xFFFFFFFF
+        up = step == KEY_FRAMES - 1
+        duration = FRAME_BYTES * (step + 1)
+        payload = _EVENT.pack(self.keys % 10, 0x8A if up else 0x0A, duration)
+        packets: list[bytes | bytearray] = []
+        for _ in range(3 if up else 1):
+            kind = DIGIT_TYPE | (0x80 if step == 0 else 0)
+            header = _HEADER.pack(0x80, kind, self._sequence, self._key_started, self._ssrc)
+            packets.append(header + payload)
+            self._sequence = self._sequence + 1 & 0xFFFF
+        return packets
+
+    def report(self) -> bytes:
+        """An RTCP sender report and the name that must follow it (RFC 3550 section 6.1)."""
+        seconds, part = divmod(time.time_ns(), 1_000_000_000)
+        name = b"bench%d" % self._number
+        name += bytes(4 - (len(name) + 2) % 4)  # ends with a zero, padded to whole words
+        octets = self.sent * FRAME_BYTES & 0xFFFFFFFF
+        report = pack(
+            "!BBHIIIIII",
+            *(0x80, 200, 6, self._ssrc),
+            *(seconds + _NTP_EPOCH_S & 0xFFFFFFFF, (part << 32) // 1_000_000_000),
+            *(self._timestamp, self.sent, octets),
+        )
+        text = bytes((1, len(name.rstrip(b"\0")))) + name
+        return report + pack("!BBHI", 0x81, 202, 1 + len(text) // 4, self._ssrc) + text
+
+    # In.
+
+    def receive(self, data: bytes, arrival_ns: int, measured: bool) -> None:
+        """An RTP packet came in at this unix time; `measured` when inside the window."""
+        if len(data) < 12 or data[1] & 0x7F != AUDIO_TYPE:
+            return
+        if len(data) == _PACKET_BYTES and data.startswith(MAGIC, _MARK_IN_PACKET):
+            _, flags, _, counter, sent_ns = MARK.unpack_from(data, _MARK_IN_PACKET)
+            if counter <= self._last_counter:
+                self.repeated += 1
+            else:
+                self._last_counter = counter
+                if flags & MEASURED:
+                    self.returned += 1
+                    self.returned_countable += not flags & NEAR_KEY
+                    self.round_trips_ns.append(arrival_ns - sent_ns)
+        if not measured:
+            return
+        sequence, timestamp = _SEQUENCE_AND_TIME.unpack_from(data, 2)
+        if not self.received:
+            self._lowest = self._highest = sequence
+            self._first_timestamp = timestamp
+        else:
+            step = ((sequence - self._highest + 0x8000) & 0xFFFF) - 0x8000
+            if step > 0:
+                self._highest += step
+            elif step == 0:
+                self.duplicates += 1
+        self.received += 1
+        media = ((timestamp - self._first_timestamp + 0x80000000) & 0xFFFFFFFF) - 0x80000000
+        self.arrivals_ns.append(arrival_ns - media * _NS_PER_SAMPLE)
+
+    def finish(self) -> None:
+        """The window is over: count what is missing in it."""
+        if self.received:
+            expected = self._highest - self._lowest + 1
+            self.lost = max(0, expected - self.received + self.duplicates)
+
+    def lateness_ms(self) -> list[float]:
+        """How late each packet came, against a 20 ms grid laid through the earliest of them."""
+        earliest = min(self.arrivals_ns, default=0)
+        return [(arrival - earliest) / 1e6 for arrival in self.arrivals_ns]

@@ -1,0 +1,115 @@
+"""The benchmark's figures as text: two markdown tables and, where needed, a word of warning."""
+
+from bench.measure import Row
+
+
+def _number(row: Row, name: str, decimals: int = 2) -> str:
+    value = row.get(name)
+    return "–" if value is None else f"{value:.{decimals}f}"
+
+
+def _triple(row: Row, name: str) -> str:
+    return " / ".join(_number(row, f"{name}_{part}_ms") for part in ("p50", "p99", "max"))
+
+
+def _pair(row: Row, name: str) -> str:
+    return " / ".join(_number(row, f"{name}_{part}_ms", 1) for part in ("p50", "p99"))
+
+
+def _lost(row: Row, name: str, of: str) -> str:
+    lost, whole = row.get(name), row.get(of)
+    return "–" if lost is None or not whole else f"{lost} ({lost / whole * 100:.2f} %)"
+
+
+def _lines(head: list[str], body: list[list[str]]) -> list[str]:
+    widths = [max(len(line[at]) for line in [head, *body]) for at in range(len(head))]
+
+    def line(cells: list[str]) -> str:
+        padded = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+        return "| " + " | ".join(padded) + " |"
+
+    return [line(head), line(["-" * width for width in widths]), *map(line, body)]
+
+
+def _main_cells(row: Row, mode: str) -> list[str]:
+    gateway = row["what"] == "gateway"
+    echo = mode == "echo" or not gateway
+    return [
+        row["what"],
+        str(row["calls"]),
+        _number(row, "cpu_ms_per_call_s"),
+        _number(row, "core_percent", 1),
+        _number(row, "times_echo", 1),
+        _triple(row, "lateness") if gateway else "–",
+        _triple(row, "uplink") if gateway else "–",
+        _pair(row, "round_trip") if echo else "–",
+        _lost(row, "uplink_lost", "sent_measured"),
+        _lost(row, "lost", "received") if gateway else "–",
+        _lost(row, "round_trip_lost", "countable") if echo else "–",
+        _number(row, "rss_kb_per_call", 0),
+    ]
+
+
+def _check_cells(row: Row) -> list[str]:
+    children = f"{row['children']}"
+    if row["children"]:
+        children += f": {row['children_core_percent']:.1f} % core, {row['children_rss_mb']:.0f} MB"
+    return [
+        str(row["calls"]),
+        f"{row['calls']}/{row['calls_wanted']}, {row.get('ended_calls', '–')} ended",
+        _pair(row, "setup"),
+        f"{row['keys']}/{row.get('keys_reported', '–')}/{row['model_digits']}",
+        str(row["rtcp_received"]),
+        f"{row['dropped_at_gateway']}/{row['dropped_at_tools']}",
+        _number(row, "waited_percent", 1) + " %",
+        _number(row, "rss_idle_mb", 0),
+        children,
+        str(row.get("log_warnings", "–")),
+        f"{row['tool_cpu_share'] * 100:.0f} / {row['model_core_percent']:.0f} %",
+        _triple(row, "tool_lateness"),
+    ]
+
+
+_MAIN = ["", "calls", "CPU ms/call-s", "core %", "x echo", "lateness p50/p99/max ms"]
+_MAIN += ["uplink p50/p99/max ms", "round trip p50/p99 ms", "lost up", "lost down", "lost round"]
+_MAIN += ["KB/call"]
+_CHECK = ["calls", "up", "setup p50/p99 ms", "keys sent/logged/model", "RTCP in"]
+_CHECK += ["drops gateway/tools", "core taken", "idle MB", "children", "warnings", "CPU load/model"]
+_CHECK += ["load lateness p50/p99/max ms"]
+
+_LEGEND = """
+CPU: user+sys of the gateway's process. Lateness: each packet from the gateway against the 20 ms
+grid laid through the earliest of its call, stamped by the kernel when it was sent. Uplink: from the
+caller's send to the arrival at the Realtime server, which shares its core with the load generator.
+Core taken: share of the time in which the gateway was ready to run but another program had its
+core. x echo: CPU against a plain Python RTP echo, one socket a call, same core, same packets.
+A key reaches the model some seconds after the press: not those pressed just before the end."""
+
+
+def table(rows: list[Row], mode: str, shared_core: bool) -> str:
+    """All rows as text, ready to print."""
+    gateways = [row for row in rows if row["what"] == "gateway"]
+    lines = [f"mode {mode}", *_lines(_MAIN, [_main_cells(row, mode) for row in rows]), ""]
+    lines += _lines(_CHECK, [_check_cells(row) for row in gateways])
+    lines += _LEGEND.splitlines()
+    if shared_core:
+        lines.append("WARNING: only one core here: gateway and tools disturb each other.")
+    for row in gateways:
+        for why, count in row["failures"].items():
+            lines.append(f"WARNING: at {row['calls_wanted']} calls, {count} failed: {why}")
+        if row["sessions_open"]:
+            lines.append(
+                f"WARNING: after {row['calls_wanted']} calls, "
+                f"{row['sessions_open']} Realtime sessions were still open"
+            )
+        if row["waited_percent"] > 5:
+            lines.append(
+                f"WARNING: at {row['calls_wanted']} calls other programs used the gateway's core; "
+                "its lateness is partly theirs"
+            )
+        if row["tool_lateness_p99_ms"] > 5:
+            lines.append(
+                f"WARNING: at {row['calls_wanted']} calls the load generator itself was late; "
+                "its packets came in lumps"
+            )
+    return "\n".join(lines)

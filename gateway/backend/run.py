@@ -1,0 +1,65 @@
+"""The embedded server as a process of its own.
+
+It is its own process so that its voice detector never delays a media frame of the gateway. As a
+child of the gateway it binds any port, writes one line of JSON with it, and lives for as long as
+its standard input stays open: however the parent ends, the child ends too.
+"""
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import sys
+import threading
+
+import uvloop
+
+from gateway.backend.config import BackendConfig
+
+
+def run(config: BackendConfig, *, child: bool = False) -> None:
+    """Serve until told to stop.
+
+    Args:
+        child: write `{"port": N}` to standard output and stop when standard input ends. Signals
+            that a terminal or a supervisor sends to the whole process group are left to the parent,
+            which may still have calls to finish.
+    """
+    # The matrices are small: threads of the linear algebra library would only wait for each other.
+    # It reads this when numpy is loaded, which is why the server is imported after it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    uvloop.run(_serve(config, child=child))
+
+
+async def _serve(config: BackendConfig, *, child: bool) -> None:
+    from gateway.backend.server import serve
+
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, (lambda: None) if child else stop.set)
+    server = await serve(config)
+    if child:
+        _announce(server.port)
+        _watch_stdin(loop, stop)
+    gc.collect()
+    gc.freeze()
+    await stop.wait()
+    await server.close()
+
+
+def _announce(port: int) -> None:
+    sys.stdout.write(json.dumps({"port": port}) + "\n")
+    sys.stdout.flush()
+    # The parent reads no more than this line; whatever is written later belongs to the log.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+
+def _watch_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    def wait() -> None:
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        loop.call_soon_threadsafe(stop.set)
+
+    threading.Thread(target=wait, daemon=True).start()

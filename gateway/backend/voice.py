@@ -1,0 +1,201 @@
+"""The agent's voice: from a phrase to its sound in a session's format.
+
+A phrase is looked for in three places. The prompts of the built-in dialogue are Opus files,
+rendered once. Other text is spoken by `flite` or `espeak-ng` when one of them is on the PATH:
+always as a program of its own, because espeak-ng is under the GPL and is neither imported nor
+required. Where there is neither, a soft tone of the phrase's length stands for it, and the log says
+so once.
+
+What was made is remembered, so that a hundred calls greeted at once cost one greeting.
+"""
+
+import asyncio
+import hashlib
+import io
+import re
+import shutil
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import av
+import numpy as np
+import structlog
+from av.audio.resampler import AudioResampler
+
+from gateway.audio import g711
+from gateway.audio.formats import AudioFormat
+from gateway.backend.dialogue import Line
+
+PROMPTS: Final = Path(__file__).parent / "prompts"
+
+_CACHE_BYTES: Final = 32 << 20
+_PROGRAMS_AT_ONCE: Final = 2
+_PROGRAM_TIMEOUT_S: Final = 20.0
+_TONE_HZ: Final = 330
+_TONE_LEVEL: Final = 2000
+_TONE_MS_PER_LETTER: Final = 65
+_TONE_FADE_MS: Final = 30
+_NAME_LETTERS: Final = 40
+
+_log = structlog.get_logger()
+
+
+class VoiceError(Exception):
+    """Something that should be sound is not."""
+
+
+def prompt_name(phrase: str) -> str:
+    """The file name of a phrase's prompt. Case, and a comma or full stop at the end, do not count:
+    the pause that they ask for is made when a line is put together."""
+    spoken = phrase.lower().rstrip(".,")
+    slug = re.sub(r"[^a-z0-9]+", "-", spoken)[:_NAME_LETTERS].strip("-")
+    return f"{slug}-{hashlib.sha256(spoken.encode('utf-8', 'replace')).hexdigest()[:8]}.opus"
+
+
+def decode_clip(data: bytes, audio_format: AudioFormat) -> bytes:
+    """The sound of a file of any kind that FFmpeg reads (Opus, WAV), in `audio_format`.
+
+    Raises:
+        VoiceError: it holds no sound.
+    """
+    resampler = AudioResampler(format="s16", layout="mono", rate=audio_format.rate_hz)
+    pieces = []
+    try:
+        with av.open(io.BytesIO(data), "r") as container:
+            for frame in (*container.decode(audio=0), None):
+                pieces += [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
+    except (av.FFmpegError, IndexError) as error:
+        raise VoiceError(f"not a sound file: {error}") from None
+    if not pieces:
+        raise VoiceError("a sound file without sound")
+    return _encode(np.concatenate(pieces), audio_format)
+
+
+def tone(phrase: str, audio_format: AudioFormat) -> bytes:
+    """A soft tone that lasts about as long as the phrase would."""
+    per_ms = audio_format.rate_hz // 1000
+    count = max(len(phrase), 4) * _TONE_MS_PER_LETTER * per_ms
+    at = np.arange(count)
+    fade = np.clip(np.minimum(at, count - at) / (_TONE_FADE_MS * per_ms), 0, 1)
+    wave = np.sin(2 * np.pi * _TONE_HZ / audio_format.rate_hz * at) * fade * _TONE_LEVEL
+    return _encode(wave.astype(np.int16), audio_format)
+
+
+def _encode(samples: g711.Samples, audio_format: AudioFormat) -> bytes:
+    if audio_format.encoding == "pcm16":
+        return samples.tobytes()
+    return g711.encode(samples, audio_format.encoding)
+
+
+class Voice:
+    """Speaks phrases. One for the process; used from one event loop."""
+
+    def __init__(
+        self,
+        prompts: Path = PROMPTS,
+        find_program: Callable[[str], str | None] = shutil.which,
+    ) -> None:
+        self._prompts = prompts
+        self._program = _program(find_program)
+        self._programs = asyncio.Semaphore(_PROGRAMS_AT_ONCE)
+        self._made: OrderedDict[tuple[str, AudioFormat], bytes] = OrderedDict()
+        self._made_bytes = 0
+        self._making: dict[tuple[str, AudioFormat], asyncio.Task[bytes]] = {}
+        self._said_tone = False
+
+    async def speak(self, line: Line, audio_format: AudioFormat) -> list[bytes]:
+        """One clip for each phrase of the line."""
+        return [await self._clip(phrase, audio_format) for phrase in line]
+
+    async def close(self) -> None:
+        """Stop what is being made."""
+        tasks = list(self._making.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _clip(self, phrase: str, audio_format: AudioFormat) -> bytes:
+        key = (phrase, audio_format)
+        clip = self._made.get(key)
+        if clip is not None:
+            self._made.move_to_end(key)
+            return clip
+        task = self._making.get(key)
+        if task is None:
+            task = self._making[key] = asyncio.create_task(self._make(phrase, audio_format))
+            task.add_done_callback(lambda _: self._making.pop(key, None))
+        # Others may wait for the same phrase: that one of them goes away does not stop it.
+        return await asyncio.shield(task)
+
+    async def _make(self, phrase: str, audio_format: AudioFormat) -> bytes:
+        clip = await self._prompt(phrase, audio_format) or await self._spoken(phrase, audio_format)
+        if clip is None:
+            if not self._said_tone:
+                self._said_tone = True
+                _log.warning("backend.no_voice", hint="install flite or espeak-ng for other text")
+            clip = tone(phrase, audio_format)
+        self._made[phrase, audio_format] = clip
+        self._made_bytes += len(clip)
+        while self._made_bytes > _CACHE_BYTES:
+            _, dropped = self._made.popitem(last=False)
+            self._made_bytes -= len(dropped)
+        return clip
+
+    async def _prompt(self, phrase: str, audio_format: AudioFormat) -> bytes | None:
+        path = self._prompts / prompt_name(phrase)
+        return await asyncio.to_thread(_read_prompt, path, audio_format)
+
+    async def _spoken(self, phrase: str, audio_format: AudioFormat) -> bytes | None:
+        if self._program is None:
+            return None
+        text = "".join(letter if letter.isprintable() else " " for letter in phrase)
+        arguments, by_stdin = self._program
+        spoken = text.encode("utf-8", "replace")
+        try:
+            async with self._programs:
+                data = await _output(
+                    arguments if by_stdin else [*arguments, spoken],
+                    spoken if by_stdin else b"",
+                )
+            return await asyncio.to_thread(decode_clip, data, audio_format)
+        except (OSError, TimeoutError, VoiceError) as error:
+            _log.warning("backend.voice_failed", program=arguments[0], error=repr(error))
+            return None
+
+
+def _program(find: Callable[[str], str | None]) -> tuple[list[str | bytes], bool] | None:
+    """The command that writes speech as WAV to its output, and whether it reads text from its
+    input rather than as its last argument."""
+    flite = find("flite")
+    if flite is not None:
+        return [flite, "-voice", "slt", "-o", "/dev/stdout", "-t"], False
+    espeak = find("espeak-ng")
+    if espeak is not None:
+        return [espeak, "--stdout", "--stdin"], True
+    return None
+
+
+def _read_prompt(path: Path, audio_format: AudioFormat) -> bytes | None:
+    try:
+        return decode_clip(path.read_bytes(), audio_format)
+    except FileNotFoundError:
+        return None
+    except (OSError, VoiceError) as error:
+        _log.warning("backend.bad_prompt", file=path.name, error=repr(error))
+        return None
+
+
+async def _output(arguments: list[str | bytes], text: bytes) -> bytes:
+    """What a program writes; it is killed when it takes too long or is no longer wanted."""
+    pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(*arguments, stdin=pipe, stdout=pipe, stderr=null)
+    try:
+        async with asyncio.timeout(_PROGRAM_TIMEOUT_S):
+            output, _ = await process.communicate(text)
+            return output
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

@@ -1,0 +1,163 @@
+"""SIPp as a peer: runs a scenario of `tests/peers/sipp`, and tells how its calls went."""
+
+import csv
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from tests.peers.gateway import HOST, free_port
+
+SCENARIOS = Path(__file__).with_name("sipp")
+
+
+def need_sipp(*, raw_socket: bool = False) -> None:
+    """Skip the test when SIPp cannot be run here."""
+    if shutil.which("sipp") is None:
+        pytest.skip("SIPp is not installed (package sip-tester)")
+    if raw_socket and os.geteuid() != 0:
+        pytest.skip("SIPp replays a capture through a raw socket, which needs root")
+
+
+@dataclass(frozen=True, slots=True)
+class SippResult:
+    """How a run ended."""
+
+    status: int
+    created: int
+    successful: int
+    failed: int
+    retransmissions: int
+    duration_s: float
+    errors: str
+
+    def __str__(self) -> str:
+        return (
+            f"SIPp: {self.successful} of {self.created} calls, {self.failed} failed, "
+            f"{self.retransmissions} retransmissions, {self.duration_s:.1f} s, "
+            f"status {self.status}\n{self.errors[:2000]}"
+        )
+
+
+class Sipp:
+    """One run of a scenario against a gateway, started at once.
+
+    Args:
+        scenario: the name of a file without `.xml`; `@NAME@` in it is replaced from `fill`.
+        calls, rate: how many, and how many a second.
+        media_port: where the ports of its audio begin.
+        options: further options of SIPp.
+    """
+
+    def __init__(
+        self,
+        scenario: str,
+        gateway: tuple[str, int],
+        directory: Path,
+        *,
+        calls: int = 1,
+        rate: float = 10,
+        transport: str = "u1",
+        media_port: int = 12_000,
+        timeout_s: float = 60,
+        options: Sequence[str] = (),
+        fill: dict[str, str] | None = None,
+    ) -> None:
+        self._directory = directory
+        self._name = f"{scenario}-{free_port()}"
+        text = (SCENARIOS / f"{scenario}.xml").read_text()
+        for name, value in (fill or {}).items():
+            text = text.replace(f"@{name}@", value)
+        path = directory / f"{self._name}.xml"
+        path.write_text(text)
+        self._timeout_s = timeout_s
+        self._began = time.monotonic()
+        self._output = (directory / f"{self._name}.out").open("w")
+        self._process = subprocess.Popen(
+            [
+                "sipp",
+                f"{gateway[0]}:{gateway[1]}",
+                *("-sf", str(path), "-s", "agent", "-t", transport),
+                *("-i", HOST, "-p", str(free_port()), "-mi", HOST, "-mp", str(media_port)),
+                *("-m", str(calls), "-l", str(calls), "-r", f"{rate:g}", "-nostdin"),
+                *("-trace_stat", "-stf", str(self._statistics), "-fd", "1"),
+                *("-trace_err", "-error_file", str(self._errors)),
+                *("-timeout", f"{timeout_s:g}s", "-timeout_error"),
+                *options,
+            ],
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"TERM": "dumb"},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        self._output.close()
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def result(self) -> SippResult:
+        """Wait for the end of the run."""
+        try:
+            status = self._process.wait(self._timeout_s + 10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
+        self._output.close()
+        return SippResult(
+            status=status,
+            created=self._count("TotalCallCreated"),
+            successful=self._count("SuccessfulCall(C)"),
+            failed=self._count("FailedCall(C)"),
+            retransmissions=self._count("Retransmissions(C)"),
+            duration_s=time.monotonic() - self._began,
+            errors=self._errors.read_text(errors="replace") if self._errors.exists() else "",
+        )
+
+    def created(self) -> int:
+        """How many calls were started so far, as of the last second."""
+        return self._count("TotalCallCreated")
+
+    @property
+    def _statistics(self) -> Path:
+        return self._directory / f"{self._name}.csv"
+
+    @property
+    def _errors(self) -> Path:
+        return self._directory / f"{self._name}.err"
+
+    def _count(self, column: str) -> int:
+        if not self._statistics.exists():
+            return 0
+        with self._statistics.open(newline="") as file:
+            rows = list(csv.DictReader(file, delimiter=";"))
+        return int(rows[-1][column] or 0) if rows else 0
+
+
+def run_sipp(
+    scenario: str, gateway: tuple[str, int], directory: Path, **options: object
+) -> SippResult:
+    """Run a scenario to its end. Options are those of `Sipp`."""
+    with Sipp(scenario, gateway, directory, **options) as sipp:  # type: ignore[arg-type]
+        return sipp.result()

@@ -1,0 +1,95 @@
+"""What one packet costs: `python -m tests.rtp.bench_hot_path`.
+
+Prints microseconds for each packet, the best of several rounds, without a socket.
+"""
+
+from collections.abc import Callable
+from time import perf_counter
+
+from gateway.rtp.packet import RtpPacket
+from gateway.rtp.session import RtpConfig, RtpSession
+
+_PACKETS = 5000
+_ROUNDS = 9
+_REMOTE = ("192.0.2.7", 4000)
+
+
+def _session() -> RtpSession:
+    return RtpSession(
+        RtpConfig(payload_type=0, dtmf_payload_type=101, remote=_REMOTE),
+        ssrc=1,
+        first_sequence=1,
+        first_timestamp=1,
+        cname="bench",
+        random=lambda: 0.5,
+    )
+
+
+def _datagrams(lost_every: int = 0) -> list[tuple[bytes, tuple[str, int], float]]:
+    # Sources are built anew for each packet, as a socket does.
+    return [
+        (
+            RtpPacket(0, n & 0xFFFF, n * 160, 7, bytes(160)).to_bytes(),
+            (".".join(("192", "0", "2", "7")), 4000),
+            n * 0.02 + (n * 7919 % 13) * 1e-4,
+        )
+        for n in range(_PACKETS)
+        if not lost_every or n % lost_every
+    ]
+
+
+def _best_us(work: Callable[[], int]) -> float:
+    best = float("inf")
+    for _ in range(_ROUNDS):
+        started = perf_counter()
+        calls = work()
+        best = min(best, (perf_counter() - started) / calls)
+    return best * 1e6
+
+
+def main() -> None:
+    clean, lossy = _datagrams(), _datagrams(lost_every=20)
+    frame = bytes(160)
+
+    def receive() -> int:
+        session = _session()
+        for data, source, now in clean:
+            session.receive(data, source, now)
+        return len(clean)
+
+    def receive_with_loss() -> int:
+        session = _session()
+        for data, source, now in lossy:
+            session.receive(data, source, now)
+            session.tick(now + 0.01)
+        return len(lossy)
+
+    def tick_after_packet() -> int:
+        session = _session()
+        for data, source, now in clean:
+            session.receive(data, source, now)
+            session.tick(now + 0.01)
+        return len(clean)
+
+    def send() -> int:
+        session = _session()
+        for _ in range(_PACKETS):
+            session.send(frame)
+        return _PACKETS
+
+    def nothing() -> int:
+        for _data, _source, _now in clean:
+            pass
+        return len(clean)
+
+    loop = _best_us(nothing)
+    received = _best_us(receive) - loop
+    both = _best_us(tick_after_packet) - loop
+    print(f"receive, in order        {received:6.2f} us")
+    print(f"tick, nothing to do      {both - received:6.2f} us")
+    print(f"send                     {_best_us(send) - loop:6.2f} us")
+    print(f"receive + tick, 5 % lost {_best_us(receive_with_loss) - loop:6.2f} us")
+
+
+if __name__ == "__main__":
+    main()

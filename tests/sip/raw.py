@@ -1,0 +1,160 @@
+"""Messages written by hand, and an agent to send them to."""
+
+from gateway.sip.agent import SipAgent
+from gateway.sip.config import SipConfig
+from gateway.sip.events import IncomingCall, SipEvent
+from gateway.sip.message import Address, Headers, Message, Request, Response
+from gateway.sip.parse import parse
+from tests.sip.network import tokens
+
+SDP = b"v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\n"
+PEER = Address("192.0.2.9", 5062, "udp")
+PEER_TCP = Address("192.0.2.9", 40000, "tcp")
+
+
+def request(
+    method: str,
+    *,
+    branch: str = "1",
+    cseq: int = 1,
+    uri: str = "sip:agent@192.0.2.1",
+    to: str = "<sip:agent@192.0.2.1>",
+    caller: str = "<sip:bob@192.0.2.9>;tag=bob",
+    call_id: str = "call-1",
+    via: str | None = None,
+    contact: str | None = "<sip:bob@192.0.2.9:5062>",
+    headers: tuple[tuple[str, str], ...] = (),
+    body: bytes = b"",
+    body_type: str | None = "application/sdp",
+) -> bytes:
+    """A request as a telephone at PEER writes it; None leaves a header out."""
+    lines = [
+        f"{method} {uri} SIP/2.0",
+        f"Via: {via or f'SIP/2.0/UDP 192.0.2.9:5062;branch=z9hG4bK{branch};rport'}",
+        f"From: {caller}",
+        f"To: {to}",
+        f"Call-ID: {call_id}",
+        f"CSeq: {cseq} {method}",
+    ]
+    if contact and method == "INVITE":
+        lines.append(f"Contact: {contact}")
+    lines += [f"{name}: {value}" for name, value in headers]
+    if body and body_type:
+        lines.append(f"Content-Type: {body_type}")
+    lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def answer_to(
+    asked: Message,
+    status: int,
+    *,
+    tag: str | None = "callee",
+    headers: tuple[tuple[str, str], ...] = (),
+    body: bytes = b"",
+    contact: str | None = "<sip:callee@192.0.2.9:5062>",
+) -> bytes:
+    """A response as PEER writes it to a request of ours."""
+    lines = [f"SIP/2.0 {status} Whatever"]
+    for name in ("Via", "From", "To", "Call-ID", "CSeq"):
+        for value in asked.headers.get_all(name):
+            lines.append(f"{name}: {value}" + (f";tag={tag}" if name == "To" and tag else ""))
+    if contact:
+        lines.append(f"Contact: {contact}")
+    lines += [f"{name}: {value}" for name, value in headers]
+    if body:
+        lines.append("Content-Type: application/sdp")
+    lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def read(data: bytes) -> Message:
+    """Like `parse`, but an answer may repeat what was wrong with its request."""
+    if data.startswith(b"SIP/2.0 4"):
+        head = data.decode().partition("\r\n\r\n")[0]
+        start, *lines = head.split("\r\n")
+        fields = [line.partition(": ") for line in lines]
+        headers = Headers((name, value) for name, _, value in fields)
+        return Response(int(start[8:11]), start[12:], headers)
+    return parse(data)
+
+
+class Desk:
+    """One agent at 192.0.2.1 and a clock; `send` returns what the agent says to a message."""
+
+    def __init__(self, **config: object) -> None:
+        settings = SipConfig(host="192.0.2.1", **config)  # type: ignore[arg-type]
+        self.agent = SipAgent(settings, token=tokens(7))
+        self.now = 100.0
+        self.addresses: list[Address] = []
+        """Where the messages last drained were to go."""
+
+    def send(self, data: bytes, source: Address = PEER) -> list[Message]:
+        self.agent.receive(data, source, self.now)
+        return self.drain()
+
+    def status(self, data: bytes, source: Address = PEER) -> int:
+        """The status of the only answer."""
+        (answer,) = self.send(data, source)
+        assert isinstance(answer, Response)
+        return answer.status
+
+    def drain(self) -> list[Message]:
+        waiting = self.agent.datagrams_to_send()
+        self.addresses = [outgoing.to for outgoing in waiting]
+        return [read(outgoing.data) for outgoing in waiting]
+
+    def events(self) -> list[SipEvent]:
+        return self.agent.events()
+
+    def wait(self, seconds: float) -> list[tuple[float, Message]]:
+        """Let time pass; what was said meanwhile, and how long after the beginning."""
+        start, end, said = self.now, self.now + seconds, []
+        while (when := self.agent.next_timeout()) is not None and when <= end:
+            self.now = max(self.now, when)
+            self.agent.timeout(self.now)
+            said += [(round(self.now - start, 3), message) for message in self.drain()]
+        self.now = end
+        return said
+
+    def incoming(self, **changes: object) -> str:
+        """Take in a call; its dialog id."""
+        if "body" not in changes:
+            changes["body"] = SDP
+        (trying,) = self.send(request("INVITE", **changes))  # type: ignore[arg-type]
+        assert isinstance(trying, Response) and trying.status == 100
+        (event,) = self.events()
+        assert isinstance(event, IncomingCall)
+        return event.dialog_id
+
+    def confirmed(self, **changes: object) -> str:
+        """Take in a call, accept it, have it acknowledged."""
+        dialog_id = self.incoming(**changes)
+        self.agent.accept(dialog_id, SDP, self.now)
+        assert codes(self.drain()) == [200]
+        assert self.send(self.within("ACK", dialog_id, cseq=1, branch="ack")) == []
+        self.events()
+        return dialog_id
+
+    def within(self, method: str, dialog_id: str, **changes: object) -> bytes:
+        """A request of the caller inside the dialog."""
+        fields = {"cseq": 2, "branch": f"in-{method}", "uri": "sip:192.0.2.1:5060"} | changes
+        to = f"<sip:agent@192.0.2.1>;tag={dialog_id}"
+        return request(method, to=to, **fields)  # type: ignore[arg-type]
+
+    def calling(self, body: bytes | None = SDP, **changes: object) -> tuple[str, Request]:
+        """Call PEER; the dialog id and the INVITE."""
+        fields = {"to": PEER, "from_uri": "sip:me@192.0.2.1"} | changes
+        dialog_id = self.agent.invite("sip:bob@192.0.2.9", body, self.now, **fields)  # type: ignore[arg-type]
+        (invite,) = self.drain()
+        assert isinstance(invite, Request)
+        return dialog_id, invite
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.agent.dialogs or self.agent.transactions or self.agent.timers)
+
+
+def codes(messages: list[Message]) -> list[str | int]:
+    """Methods of requests, statuses of responses."""
+    return [one.method if isinstance(one, Request) else one.status for one in messages]

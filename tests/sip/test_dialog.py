@@ -1,0 +1,173 @@
+"""Dialogs: what is learned from the messages that make them, and where requests go."""
+
+import pytest
+
+from gateway.sip.compose import adopted
+from gateway.sip.dialog import Dialog, as_request_uri, contact_of
+from gateway.sip.message import Address, Request, Response
+from gateway.sip.parse import parse
+from tests.sip.raw import PEER, answer_to, request
+
+pytestmark = pytest.mark.pure
+
+TCP = Address("203.0.113.7", 40001, "tcp")
+
+
+def invite(**changes: object) -> Request:
+    message = parse(request("INVITE", **changes))  # type: ignore[arg-type]
+    assert isinstance(message, Request)
+    return message
+
+
+def callee(source: Address = PEER, **changes: object) -> Dialog:
+    return Dialog.of_invite(invite(**changes), source, "ours")
+
+
+def recorded(*routes: str) -> tuple[tuple[str, str], ...]:
+    return tuple(("Record-Route", route) for route in routes)
+
+
+def test_the_callees_side() -> None:
+    dialog = callee(
+        cseq=7,
+        headers=recorded("<sip:first.example.com;lr>, <sip:192.0.2.20;lr>", "<sip:third;lr>"),
+    )
+    assert dialog.call_id == "call-1"
+    assert (dialog.local, dialog.local_tag) == ("<sip:agent@192.0.2.1>;tag=ours", "ours")
+    assert (dialog.remote, dialog.remote_tag) == ("<sip:bob@192.0.2.9>;tag=bob", "bob")
+    assert (dialog.local_cseq, dialog.remote_cseq) == (0, 7)
+    assert dialog.target == "sip:bob@192.0.2.9:5062"
+    assert [*dialog.routes] == [
+        "<sip:first.example.com;lr>",
+        "<sip:192.0.2.20;lr>",
+        "<sip:third;lr>",
+    ]
+
+
+def test_the_callers_side() -> None:
+    ours = invite(cseq=1)
+    answer = parse(answer_to(ours, 200, headers=recorded("<sip:near;lr>", "<sip:far;lr>")))
+    assert isinstance(answer, Response)
+    dialog = Dialog.of_response(ours, answer, PEER)
+    assert (dialog.local_tag, dialog.remote_tag) == ("bob", "callee")
+    assert (dialog.local_cseq, dialog.remote_cseq) == (1, None)
+    assert dialog.target == "sip:callee@192.0.2.9:5062"
+    assert dialog.routes == ("<sip:far;lr>", "<sip:near;lr>"), "the response lists them backwards"
+
+
+def test_a_caller_of_rfc_2543_is_called_back_at_its_from() -> None:
+    dialog = callee(contact=None, caller="Bob <sip:bob@192.0.2.9>")
+    assert (dialog.remote_tag, dialog.target) == ("", "sip:bob@192.0.2.9")
+
+
+def test_an_answer_without_contact_is_acknowledged_where_it_was_asked() -> None:
+    ours = invite()
+    answer = parse(answer_to(ours, 200, contact=None))
+    assert isinstance(answer, Response)
+    assert Dialog.of_response(ours, answer, PEER).target == ours.uri
+
+
+def test_requests_count_up_and_ack_repeats_the_number_of_its_invite() -> None:
+    dialog = callee()
+    first, ack, second = dialog.request("INVITE"), dialog.request("ACK", 1), dialog.request("BYE")
+    assert first.headers.get("CSeq") == "1 INVITE"
+    assert ack.headers.get("CSeq") == "1 ACK"
+    assert second.headers.get("CSeq") == "2 BYE"
+    assert second.headers.get("From") == dialog.local
+    assert second.headers.get("To") == dialog.remote
+    assert second.headers.get("Call-ID") == "call-1"
+    assert second.headers.get("Max-Forwards") == "70"
+
+
+def test_loose_routing() -> None:
+    dialog = callee(headers=recorded("<sip:192.0.2.20:5080;lr>;x=1", "<sip:next;lr=on>"))
+    bye = dialog.request("BYE")
+    assert bye.uri == "sip:bob@192.0.2.9:5062"
+    assert bye.headers.get_all("Route") == ["<sip:192.0.2.20:5080;lr>;x=1", "<sip:next;lr=on>"]
+    assert dialog.next_hop() == Address("192.0.2.20", 5080, "udp")
+
+
+def test_strict_routing() -> None:
+    dialog = callee(headers=recorded("<sip:192.0.2.20;method=INVITE?x=y>", "<sip:next;lr>"))
+    bye = dialog.request("BYE")
+    assert bye.uri == "sip:192.0.2.20"
+    assert bye.headers.get_all("Route") == ["<sip:next;lr>", "<sip:bob@192.0.2.9:5062>"]
+    assert dialog.next_hop() == Address("192.0.2.20", 5060, "udp")
+
+
+@pytest.mark.parametrize(
+    ("contact", "routes", "source", "hop"),
+    [
+        ("<sip:bob@192.0.2.9:5062>", [], PEER, PEER),
+        ("<sip:bob@192.0.2.9>", [], PEER, Address("192.0.2.9", 5060, "udp")),
+        ("<sip:8.8.8.8>", [], PEER, Address("8.8.8.8", 5060, "udp")),
+        ("<sip:8.8.8.8;transport=TCP>", [], PEER, Address("8.8.8.8", 5060, "tcp")),
+        ("<sip:[2606:4700::1]:7>", [], PEER, Address("2606:4700::1", 7, "udp")),
+        # A name, a scheme or a transport that leads nowhere: back where it came from.
+        ("<sip:bob.example.com>", [], PEER, PEER),
+        ("<sips:8.8.8.8>", [], PEER, PEER),
+        ("<tel:+15551234>", [], PEER, PEER),
+        ("<sip:8.8.8.8;transport=tls>", [], PEER, PEER),
+        # Behind a NAT, or nowhere to send to at all.
+        ("<sip:bob@10.1.2.3:5062>", [], PEER, PEER),
+        ("<sip:bob@127.0.0.1>", [], PEER, PEER),
+        ("<sip:bob@0.0.0.0>", [], PEER, PEER),
+        ("<sip:bob@169.254.169.254>", [], PEER, PEER),
+        ("<sip:bob@100.64.3.2>", [], PEER, PEER),
+        ("<sip:bob@224.0.0.5>", [], PEER, PEER),
+        ("<sip:bob@239.255.255.250>", [], PEER, PEER),
+        ("<sip:bob@[fe80::1]>", [], PEER, PEER),
+        # A proxy that stays in the path knows its own network.
+        ("<sip:bob@10.1.2.3>", ["<sip:10.9.9.9;lr>"], PEER, Address("10.9.9.9", 5060, "udp")),
+        ("<sip:8.8.8.8>", ["<sip:proxy.example.com;lr>"], PEER, PEER),
+        # A connection is kept whatever they say.
+        ("<sip:8.8.8.8>", [], TCP, TCP),
+        ("<sip:bob@203.0.113.7;transport=tcp>", ["<sip:10.9.9.9;lr>"], TCP, TCP),
+    ],
+)
+def test_next_hop(contact: str, routes: list[str], source: Address, hop: Address) -> None:
+    dialog = callee(source, contact=contact, headers=recorded(*routes))
+    assert dialog.next_hop() == hop
+
+
+def test_target_refresh_keeps_the_route_set() -> None:
+    dialog = callee(headers=recorded("<sip:192.0.2.20;lr>"))
+    dialog.refresh(invite(contact="<sip:bob@192.0.2.77>", headers=recorded("<sip:other;lr>")))
+    assert dialog.target == "sip:bob@192.0.2.77"
+    assert dialog.routes == ("<sip:192.0.2.20;lr>",)
+    dialog.refresh(invite(contact=None))
+    assert dialog.target == "sip:bob@192.0.2.77"
+
+
+@pytest.mark.parametrize(
+    ("text", "uri"),
+    [
+        ("sip:a@b", "sip:a@b"),
+        ("sip:a@b;lr;x=1", "sip:a@b;lr;x=1"),
+        ("sip:a@b?Subject=hi", "sip:a@b"),
+        ("sip:a@[::1]:5;method=BYE;x=1?a=b", "sip:a@[::1]:5;x=1"),
+        ("tel:+1555;ext=3", "tel:+1555;ext=3"),
+    ],
+)
+def test_what_may_stand_in_a_request_line(text: str, uri: str) -> None:
+    assert as_request_uri(text) == uri
+
+
+def test_contacts_that_cannot_be_followed() -> None:
+    assert contact_of(invite(contact=None)) is None
+    assert contact_of(invite(contact="*")) is None
+    assert contact_of(invite(contact=f"<sip:{'a' * 5000}@b>")) is None
+    assert contact_of(invite(contact="Bob <sip:a@b>, <sip:c@d>")) == "sip:a@b"
+
+
+def test_the_longest_headers_still_make_a_message() -> None:
+    long = "x" * (8192 - 40)
+    dialog = callee(caller=f'"{long}" <sip:b@c>;tag=bob', call_id="i" * 8000)
+    request_line, _, _ = dialog.request("BYE").to_bytes().partition(b"\r\n")
+    assert request_line == b"BYE sip:bob@192.0.2.9:5062 SIP/2.0"
+
+
+def test_adopted_headers_keep_their_order() -> None:
+    headers = adopted([("Route", "<sip:a>"), ("v", "x"), ("Route", "<sip:b>")])
+    assert headers.get_all("route") == ["<sip:a>", "<sip:b>"]
+    assert headers.get("Via") == "x"
