@@ -38,7 +38,8 @@ def _serve(_: argparse.Namespace) -> int:
     except SettingsError as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 2
-    return uvloop.run(serve(settings))
+    status: int = uvloop.run(serve(settings))
+    return status
 
 
 def _add_backend(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -46,22 +47,25 @@ def _add_backend(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8090)
     parser.add_argument("--dialogue", type=Path, help="a TOML file; default: the built-in agent")
-    parser.add_argument("--seed", type=int, default=0, help="makes ids and delays repeatable")
+    parser.add_argument("--seed", type=int, help="makes ids and delays repeatable")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(run=_backend)
 
 
 def _backend(options: argparse.Namespace) -> int:
-    import uvloop
-
     from gateway import logs
-    from gateway.backend.server import BackendConfig, run
+    from gateway.backend.config import BackendConfig
+    from gateway.backend.run import run
 
+    # A child's standard output belongs to its parent.
     logs.configure("", "info", sys.stderr if options.child else sys.stdout)
-    config = BackendConfig(
-        host=options.host, port=options.port, dialogue=options.dialogue, seed=options.seed
+    run(
+        BackendConfig(
+            host=options.host, port=options.port, dialogue=options.dialogue, seed=options.seed
+        ),
+        child=options.child,
     )
-    return uvloop.run(run(config, child=options.child))
+    return 0
 
 
 def _add_call(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -116,9 +116,12 @@ class Connection:
             self._timer_at = at
 
     def _timeout(self) -> None:
+        # uvloop rounds delays to milliseconds and may be early; by the clock nothing would be due
+        # yet, and the timer would be set again and again until it is.
+        now = max(self._loop.time(), self._timer_at or 0.0)
         self._timer = self._timer_at = None
         try:
-            self.session.timeout(self._loop.time())
+            self.session.timeout(now)
             self.drain()
         except Exception as error:
             self._fail(error)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
+from typing import cast
 
 from gateway.legs.sip_leg import MediaConfig, SipLeg
 from gateway.sip.agent import SipAgent
@@ -229,8 +230,8 @@ class _Connection(asyncio.Protocol):
         self.peer = ("", 0)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
+        # uvloop's transports do what asyncio.Transport declares without being one.
+        self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self.peer = (peer[0], peer[1])
         self._endpoint.connected(self)

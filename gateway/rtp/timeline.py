@@ -31,6 +31,8 @@ _DEAD_BAND_S = 0.005
 _LONG_FILL_S = 0.200
 _SAME_DELAY_S = 0.010
 _STEADY_S = 0.030
+_UNDECIDED_S = 0.080
+_UNDECIDED_PACKETS = 16
 _JITTER_AT_MOST_S = 0.5
 _AHEAD_AT_MOST_S = 0.100
 _SETTLING_S = 2.0
@@ -63,7 +65,7 @@ class Timeline:
         "_cutting",
         "_frame",
         "_fresh",
-        "_overrun_since",
+        "_overrun",
         "_settled_at",
         "_settling_left",
         "_step",
@@ -86,7 +88,7 @@ class Timeline:
         self._frame = frame_samples
         self._fresh = True
         self._cutting = 0
-        self._overrun_since: tuple[float, float] | None = None
+        self._overrun: list[Audio] = []
         self._settled_at = -inf
         self._settling_left = 0.0
         self.period = 1.0 / clock_hz
@@ -102,7 +104,7 @@ class Timeline:
         self.wait = self.arrivals.wait_s(0.0)
         """How long after `due` a packet may still be on its way."""
         self.filled = 0
-        """Samples that the clock has handed out since the last packet."""
+        """Samples that the clock has handed out since the last packet that was handed on."""
         self.late = 0
         self.lost_samples = 0
         self.cut_samples = 0
@@ -120,11 +122,13 @@ class Timeline:
         self.due = inf
         self.filled = 0
         self._cutting = 0
-        self._overrun_since = None
+        self._overrun.clear()
         self._begin_history()
 
     def fill(self, now: float, out: list[bytes | Lost]) -> None:
         """Hand out the time for which nothing came, less what may still be on its way."""
+        if self._overrun and now - self._overrun[0].arrival < _UNDECIDED_S:
+            return
         patience = self.wait
         if self.filled > _LONG_FILL_S * self._clock_hz:
             # This is silence and no mere jitter: come close to the clock, but leave room for the
@@ -191,7 +195,7 @@ class Timeline:
             self._begin_history()
             offset = 0
         elif offset <= -len(payload):
-            self._overrun(packet, out)
+            self._keep_overrun(packet, out)
             return
         elif offset > 0:
             self._lose_gap(packet, offset, out)
@@ -205,7 +209,7 @@ class Timeline:
         self.position = (packet.timestamp + len(packet.payload)) & _MASK
         self.filled = 0
         self._cutting = 0
-        self._overrun_since = None
+        self._drop_overrun()
         lateness = self._settle(packet.arrival - self.due - offset * self.period, packet.arrival)
         if lateness < -_AHEAD_AT_MOST_S:
             self.cut_samples += len(payload)
@@ -240,21 +244,34 @@ class Timeline:
             lateness += shift
         return lateness
 
-    def _overrun(self, packet: Audio, out: list[bytes | Lost]) -> None:
+    def _keep_overrun(self, packet: Audio, out: list[bytes | Lost]) -> None:
+        """Its time was handed out already: is it late, or is the whole stream later from now on?
+
+        A backlog that drains becomes less late with every packet. Packets that stay late alike for
+        a while show a longer route, or a sender whose clock stood still; then none was late.
+        """
         if self._cutting > 0:
             self._cutting -= len(packet.payload)
             self.cut_samples += len(packet.payload)
             return
-        lateness = self.lateness(packet)
-        since = self._overrun_since
-        if since is None or lateness < since[1] - _SAME_DELAY_S:
-            self._overrun_since = (packet.arrival, lateness)  # the first, or a backlog that drains
-        elif packet.arrival - since[0] >= _STEADY_S:
-            self._jump(packet, 0.0, out)
+        waiting = self._overrun
+        if waiting and (
+            self.lateness(packet) < self.lateness(waiting[0]) - _SAME_DELAY_S
+            or len(waiting) >= _UNDECIDED_PACKETS
+        ):
+            self._drop_overrun()
+        waiting.append(packet)
+        if packet.arrival - waiting[0].arrival >= _STEADY_S:
+            self._overrun = []
+            self._jump(waiting[0], 0.0, out)
             self._begin_history()
-            self.place(packet, out)
-            return
-        self.came_late(packet)
+            for each in waiting:
+                self.place(each, out)
+
+    def _drop_overrun(self) -> None:
+        for packet in self._overrun:
+            self.came_late(packet)
+        self._overrun.clear()
 
     def _lose_gap(self, packet: Audio, samples: int, out: list[bytes | Lost]) -> None:
         """Hand out the time before a packet, more or less of it as our clock wants."""
@@ -283,7 +300,7 @@ class Timeline:
         self.position = packet.timestamp
         self.filled = 0
         self._cutting = 0
-        self._overrun_since = None
+        self._drop_overrun()
 
     def _shift_history(self, by_s: float) -> None:
         if abs(by_s) > _JITTER_AT_MOST_S:

@@ -110,27 +110,33 @@ class Wire(Protocol):
 
 
 class UdpWire:
-    """One UDP socket."""
+    """A UDP socket, and more to listen on where answers may go to other ports than the source."""
 
     name = "UDP"
 
-    def __init__(self, gateway: tuple[str, int], host: str = HOST, port: int = 0) -> None:
+    def __init__(
+        self, gateway: tuple[str, int], host: str = HOST, port: int = 0, *others: int
+    ) -> None:
         self._gateway = gateway
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind((host, port))
-        self.address: tuple[str, int] = self.socket.getsockname()
+        self._sockets: list[socket.socket] = []
+        for number in (port, *others):
+            self._sockets.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            self._sockets[-1].bind((host, number))
+        self.address: tuple[str, int] = self._sockets[0].getsockname()
 
     def send(self, data: bytes) -> None:
-        self.socket.sendto(data, self._gateway)
+        self._sockets[0].sendto(data, self._gateway)
 
     def receive(self, timeout_s: float) -> Message | None:
-        if not select.select([self.socket], [], [], max(timeout_s, 0))[0]:
+        ready = select.select(self._sockets, [], [], max(timeout_s, 0))[0]
+        if not ready:
             return None
-        data, source = self.socket.recvfrom(65536)
+        data, source = ready[0].recvfrom(65536)
         return read(data, source)
 
     def close(self) -> None:
-        self.socket.close()
+        for one in self._sockets:
+            one.close()
 
 
 class TcpWire:

@@ -25,7 +25,7 @@ REFUSED: list[tuple[int, bytes, dict[str, str]]] = [
     (400, request("INVITE", body=SDP, headers=(("Require", '"'),)), {}),
     (400, request("INVITE", body=SDP, headers=(("Require", "two words"),)), {}),
     (400, request("INVITE", body=SDP, headers=(("Require", "x" * 8000),)), {}),
-    (400, request("INVITE", body=SDP, headers=(("Accept", '"'),)), {}),
+    (400, request("INVITE", body=SDP, headers=(("Accept", 'a/b;c=",'),)), {}),
     (400, request("INVITE", call_id="two words"), {}),
     (405, request("REGISTER"), {"Allow": "INVITE, ACK, CANCEL, BYE, OPTIONS"}),
     (405, request("MESSAGE"), {"Allow": "INVITE, ACK, CANCEL, BYE, OPTIONS"}),
