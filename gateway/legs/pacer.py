@@ -21,6 +21,9 @@ class Ticked(Protocol):
     def tick(self) -> None:
         """20 ms have passed."""
 
+    def skip(self, ticks: int) -> None:
+        """This many ticks were missed and will not be made up for."""
+
 
 class Pacer:
     """Calls `tick()` on everything added, every 20 ms, until it is removed."""
@@ -56,7 +59,11 @@ class Pacer:
         self.late_s = max(late_s, 0.0)
         if late_s > _STALL_S:
             self.stalls += 1
-            self._next += late_s
+            missed = round(late_s / FRAME_S)
+            self._next += missed * FRAME_S
+            for slot in self._slots:
+                for port in slot:
+                    port.skip(missed)
         self._next += _TICK_S
         self._timer = self._loop.call_at(self._next, self._tick)
         self._slot = (self._slot + 1) % _SLOTS

@@ -215,6 +215,12 @@ class RtpPort:
         if self._ticks % _SLOW_TICKS == 0:
             self._slow_tick(rtp, plan)
 
+    def skip(self, ticks: int) -> None:
+        """The process was held up; the caller's clock went on without us."""
+        if self._rtp is not None:
+            self._rtp.skip(ticks * _FRAME_MS * _SAMPLES_PER_MS)
+            self._talking = False
+
     def _send_frame(self, rtp: RtpSession) -> None:
         frame = self.playout.pull()
         if frame is None:

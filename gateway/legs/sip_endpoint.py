@@ -83,7 +83,7 @@ class SipEndpoint:
         return len(self._connections)
 
     async def close(self) -> None:
-        """Let the last transactions end, but not for long, then free the sockets."""
+        """Wait for answers to our last requests, but not for long, then free the sockets."""
         self._quiet = asyncio.Event()
         self._drain()
         with contextlib.suppress(TimeoutError):
@@ -95,6 +95,7 @@ class SipEndpoint:
             self._server.close()
         for task in self._tasks:
             task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for connection in list(self._connections.values()):
             connection.close()
         if self._udp is not None:
@@ -131,7 +132,7 @@ class SipEndpoint:
                     self._dispatch(event)
         finally:
             self._draining = False
-        if self._quiet is not None and not self._agent.transactions:
+        if self._quiet is not None and not self._agent.unanswered:
             self._quiet.set()
         self._arm()
 
@@ -186,7 +187,7 @@ class SipEndpoint:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 await self._loop.create_connection(self._accepted, to.host, to.port)
         except (OSError, TimeoutError):
-            del self._connecting[key]
+            self._connecting.pop(key, None)
             self._agent.transport_failed(to, self._loop.time())
             self._drain()
 
@@ -196,12 +197,12 @@ class SipEndpoint:
     # What the connections tell.
 
     def connected(self, connection: "_Connection") -> None:
-        key = connection.peer
+        waiting = self._connecting.pop(connection.peer, ())
         if len(self._connections) >= _MAX_CONNECTIONS:
             connection.close()
             return
-        self._connections[key] = connection
-        for data in self._connecting.pop(key, ()):
+        self._connections[connection.peer] = connection
+        for data in waiting:
             connection.send(data)
 
     def disconnected(self, connection: "_Connection") -> None:

@@ -229,9 +229,9 @@ def parse(body: bytes | str) -> SessionDescription:
         origin=session.origin or Origin("-", "0", "0", Connection("0.0.0.0")),
         media=tuple(_media(section, session) for section in sections),
         connection=session.connection,
-        timing=session.timing,
+        timing=session.timing or "0 0",
         attributes=tuple(session.attributes),
-        name=session.name,
+        name=session.name or "-",
     )
 
 
@@ -243,8 +243,8 @@ class _Section:
     version: str = ""
     origin: Origin | None = None
     connection: Connection | None = None
-    timing: str = "0 0"
-    name: str = "-"
+    timing: str = ""
+    name: str = ""
     direction: Direction | None = None
     attributes: list[tuple[str, str | None]] = field(default_factory=list)
 
@@ -262,9 +262,9 @@ def _read(section: _Section, letter: str, value: str) -> None:
     elif letter == "o":
         section.origin = section.origin or _origin(value)
     elif letter == "s":
-        section.name = value or "-"
+        section.name = section.name or value
     elif letter == "t" and _TIMING.fullmatch(value):
-        section.timing = value
+        section.timing = section.timing or value
     elif letter == "v":
         section.version = section.version or value
 

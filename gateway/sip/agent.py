@@ -117,6 +117,11 @@ class SipAgent:
         return len(self._board.transactions)
 
     @property
+    def unanswered(self) -> int:
+        """Requests of ours that still wait for a final response."""
+        return self._board.transactions.unanswered
+
+    @property
     def timers(self) -> int:
         return len(self._board.deadlines)
 

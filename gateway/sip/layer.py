@@ -157,6 +157,12 @@ class TransactionLayer:
     def __len__(self) -> int:
         return len(self._clients) + len(self._servers)
 
+    @property
+    def unanswered(self) -> int:
+        """Requests of ours that still wait for a final response."""
+        waiting = (State.CALLING, State.TRYING, State.PROCEEDING)
+        return sum(client.state in waiting for client in self._clients.values())
+
     # What we ask.
 
     def request(
