@@ -105,6 +105,8 @@ class CallMachine:
 
     def start(self, now: float) -> list[Effect]:
         """The call has come in."""
+        if self.state is not State.INCOMING:
+            return []  # it was ended before it began to live
         if self._refusal is not None:
             refusal = self._refusal
             return self._refuse(refusal.status, refusal.reason, refusal.retry_after_s)

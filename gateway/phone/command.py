@@ -41,6 +41,7 @@ _WORDS: Final = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `gateway call`."""
     parser.description = "Place a call, do what a caller does, and say what happened and when."
+    parser.epilog = "Exit status: 0 answered and a voice came back, 1 not so, 2 bad arguments."
     parser.add_argument(
         "uri", help="sip:agent@127.0.0.1:5060, with ;transport=tcp for TCP instead of UDP"
     )
@@ -57,13 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--speak-after",
         type=float,
         metavar="S",
-        help="speak S seconds after the answer; default: when the far end has paused",
+        help="speak S seconds after the answer; default: when the far end pauses, or in the end",
     )
     when.add_argument(
         "--interrupt-after",
         type=float,
         metavar="S",
-        help="speak S seconds after the far end was first heard",
+        help="speak into its voice S seconds after the far end was first heard",
     )
     parser.add_argument("--dtmf", default="", metavar="KEYS", help="keys to press: 0-9 * # A-D")
     parser.add_argument(

@@ -86,6 +86,7 @@ class _Phone:
         self._reason = ""
         self._ended_s = 0.0
         self._messages = 0
+        self._messages_at_end = 0
 
     # The call from outside.
 
@@ -141,7 +142,7 @@ class _Phone:
         if self._agent is None or self._reason in _LAST_WORD_WAS_THEIRS:
             return
         deadline = self._loop.time() + _GOODBYE_S
-        before = seen = self._messages
+        before = seen = self._messages_at_end
         while self._agent.dialogs and self._loop.time() < deadline:
             await asyncio.sleep(_GOODBYE_QUIET_S)
             if before < self._messages == seen:
@@ -295,6 +296,7 @@ class _Phone:
             self._status = status
         self._reason = self._reason or cause
         self._ended_s = self._timeline.elapsed(now)
+        self._messages_at_end = self._messages
         self._timeline.note(now, "ended", self._reason)
         for future in (self._settled, self._over):
             if not future.done():

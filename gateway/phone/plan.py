@@ -1,9 +1,11 @@
 """What the person at the phone does, and when. Pure: told what is heard and asked what is due.
 
 A person who is given no times behaves like a polite caller: listens to the greeting, presses the
-keys once it has begun, speaks when the far end has paused, and speaks anyway after a while in which
-nothing was heard. Times that are given are counted from the answer; only the interruption is
-counted from the far end's first sound, because what it interrupts begins there.
+keys once it has begun, speaks when the far end has paused, and speaks anyway when nothing is heard
+for a while, or when the far end does not stop. Times that are given are counted from the answer;
+only the interruption is counted from the far end's first sound, because what it interrupts begins
+there. If that moment falls into a pause between two sentences, it waits a little for the next one:
+an interruption of nothing shows nothing.
 """
 
 from dataclasses import dataclass
@@ -15,10 +17,16 @@ KEY_S: Final = 0.1
 """How long a key is held down."""
 _KEY_PERIOD_S: Final = 0.2
 _KEYS_INTO_GREETING_S: Final = 0.7
-_TURN_PAUSE_S: Final = 0.6
+_TURN_PAUSE_S: Final = 0.8
 """The far end has paused for this long: it is our turn."""
 _PATIENCE_S: Final = 3.0
 """Nothing was heard for this long since the answer: begin all the same."""
+_LISTEN_AT_MOST_S: Final = 4.0
+"""The far end has talked for this long: begin all the same."""
+_SOUNDING_S: Final = 0.1
+"""A voice heard this recently still sounds."""
+_WAIT_FOR_SOUND_S: Final = 1.0
+"""So long may an interruption be put off until there is a voice to interrupt."""
 MAX_DURATION_S: Final = 3600.0
 MAX_DIGITS: Final = 64
 
@@ -36,7 +44,8 @@ class Plan:
     speak_after_s: float | None = None
     """When to speak; None: when the far end has paused."""
     interrupt_after_s: float | None = None
-    """Speak this long after the far end's voice was first heard, and not before."""
+    """Speak into the far end's voice, this long after it was first heard; during a pause of it up
+    to a second later."""
     digits: str = ""
     """Keys to press: 0-9 * # A-D."""
     digits_after_s: float | None = None
@@ -153,11 +162,14 @@ class Script:
     def _speech(self, now: float, answered_at: float) -> list[Action]:
         if self._spoken:
             return []
+        interrupts = self._plan.interrupt_after_s is not None
         at = self._speech_at(answered_at)
         if at is None or now < at:
             return []
+        if interrupts and self._last_voice_at + _SOUNDING_S < now < at + _WAIT_FOR_SOUND_S:
+            return []
         self._spoken = True
-        return [Speak(interrupts=self._plan.interrupt_after_s is not None)]
+        return [Speak(interrupts)]
 
     def _speech_at(self, answered_at: float) -> float | None:
         plan = self._plan
@@ -176,7 +188,10 @@ class Script:
         )
         if self._first_voice_at is None:
             return max(answered_at + _PATIENCE_S, last_key_at)
-        return max(self._last_voice_at, last_key_at) + _TURN_PAUSE_S
+        return min(
+            max(self._last_voice_at, last_key_at) + _TURN_PAUSE_S,
+            max(self._first_voice_at, last_key_at) + _LISTEN_AT_MOST_S,
+        )
 
     def _holding(self, now: float, answered_at: float) -> list[Action]:
         if self._plan.hold_after_s is None or self._hold_steps == 2:

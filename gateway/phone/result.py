@@ -125,7 +125,23 @@ class CallResult:
         return "given up before it was answered"
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as plain data; times in milliseconds since the INVITE, null for "did not"."""
+        """All of it as plain data. The keys are stable: scripts rely on them.
+
+        Every `..._ms` is a time in milliseconds since the INVITE, null if it did not happen, except
+        `stop_latency_ms` and `jitter_ms`, which are durations.
+
+        ok, error: whether a voice came back, and if not, why, in words.
+        uri, answered, status, end_reason, codec: as the attributes of the same names.
+        ringing_ms, setup_ms, first_audio_ms, ended_ms: first ringing, the answer, the far end's
+            first voice, the end.
+        digits, digits_ms: the keys that were sent and when each one began.
+        spoke_ms: when we began to speak. interrupted_at_ms: the same, if it was to interrupt.
+        voice_stopped_ms, stop_latency_ms: when the interrupted voice was last heard, and how long
+            that was after the interruption's first packet.
+        voice_ms: pairs of first and last packet of each stretch of the far end's voice.
+        rtp: packets sent, received, lost, late, duplicate; jitter_ms.
+        timeline: moments in order, each with at_ms, event and detail (see `Moment`).
+        """
         return {
             "ok": self.ok,
             "error": self.error,

@@ -23,7 +23,7 @@ from gateway.rtp.timing import WINDOW_S
 
 _CAPACITY = 64  # packets held, and how far ahead a packet may be to be held
 _REORDERED = 32  # an old number this close is an old packet, whatever its timestamp says
-_LEAST_PACKET_S = 0.010
+_LEAST_PACKET_S = 0.005  # half of the shortest in use
 _STALL_S = 0.050  # a tick later than this says more about our process than about the network
 _ON_TIME_S = 0.250
 _PROBATION_S = 0.200

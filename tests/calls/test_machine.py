@@ -142,6 +142,13 @@ def test_hold_is_only_noted() -> None:
     assert call.state is State.ACTIVE
 
 
+def test_a_call_that_was_ended_before_it_began_stays_ended() -> None:
+    call = machine()
+    assert kinds(call.hang_up("drain", 0.0)) == [RejectLeg, Finish]
+    assert call.start(0.1) == []
+    assert call.state is State.ENDED
+
+
 INPUTS = {
     "session_opened": lambda call: call.session_opened(5.0),
     "session_failed": lambda call: call.session_failed("x", 5.0),

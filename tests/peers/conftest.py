@@ -40,6 +40,14 @@ def line() -> Iterator[Line]:
 
 
 @pytest.fixture(scope="session")
+def stream_line(line: Line) -> Iterator[Line]:
+    """A second gateway, for what must not meet the transactions that `line` remembers."""
+    with GatewayProcess(line.realtime.url) as gateway:
+        warm_up(gateway)
+        yield Line(gateway, line.realtime, gateway.footprint())
+
+
+@pytest.fixture(scope="session")
 def load_line() -> Iterator[LoadLine]:
     need_sipp()
     port = free_port()

@@ -77,6 +77,7 @@ DESERVED: dict[str, frozenset[int]] = {
 }
 DESERVED_ON_STREAMS = DESERVED | {
     "clerr": NOTHING,  # the rest of the body may still come
+    "baddn": NOTHING,  # its last line, the empty one, is missing
     "inv2543": frozenset({400}),  # without a Content-Length nobody knows where it ends
 }
 
@@ -165,19 +166,20 @@ def test_over_udp(line: Line, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*DESERVED, "test"])
-def test_over_tcp(line: Line, name: str) -> None:
+def test_over_tcp(stream_line: Line, name: str) -> None:
     data = corpus(name)
-    wire = TcpWire(line.gateway.sip)
+    wire = TcpWire(stream_line.gateway.sip)
     try:
         wire.send(data)
         got = answers(wire, 1.0 if DESERVED_ON_STREAMS.get(name) else 0.2)
         if name == "dblreq":
-            assert [message.status for message in got] == [405, 200]
+            first, second = (message.status for message in got)
+            assert first == 405 and second in (200, 400, 488)  # "m =video" in its SDP
         if name in DESERVED:
             check(name, got, DESERVED_ON_STREAMS[name])
     finally:
         wire.close()
-    assert still_serves(line)
+    assert still_serves(stream_line)
 
 
 def test_nobody_is_left_on_the_line(line: Line) -> None:

@@ -15,7 +15,7 @@ from gateway.phone.timeline import Moment
 from gateway.phone.voice import speech
 from gateway.phone.wavefile import recording
 from gateway.sdp.answer import AudioCodec
-from tests.phone.uas import Manners, Uas, answering
+from tests.phone.uas import Manners, answering
 
 pytestmark = pytest.mark.loop
 
@@ -230,7 +230,7 @@ async def test_stopping_hangs_up(answers: bool) -> None:
 async def test_a_cancelled_task_hangs_up(transport: str) -> None:
     async with answering(Manners(talk_s=1.0)) as uas:
         call = asyncio.create_task(place_call(CallOptions(uri=uas.uri(transport))))
-        await until_in_call(uas)
+        await uas.hearing.wait()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
@@ -244,8 +244,3 @@ async def test_an_answer_that_cannot_be_used_ends_the_call() -> None:
         await uas.wait_for_end()
     assert result.end_reason == "bad_sdp" and not result.ok
     assert result.error is not None and "description" in result.error
-
-
-async def until_in_call(uas: Uas) -> None:
-    while uas.plan is None or not uas.heard_payloads:
-        await asyncio.sleep(0.01)

@@ -58,6 +58,9 @@ class Uas:
         self.port = 0
         self.incoming: IncomingCall | None = None
         self.ended: CallEnded | None = None
+        self.hearing = asyncio.Event()
+        """The caller's first packet has come."""
+        self._over = asyncio.Event()
         self.digits = ""
         self.directions: list[Direction] = []
         """What the caller offered: at first, and at each change."""
@@ -99,8 +102,8 @@ class Uas:
         return f"sip:agent@{HOST}:{self.port};transport={transport}"
 
     async def wait_for_end(self) -> CallEnded:
-        while self.ended is None:
-            await asyncio.sleep(0.01)
+        await self._over.wait()
+        assert self.ended is not None
         return self.ended
 
     def close(self) -> None:
@@ -153,7 +156,7 @@ class Uas:
         match event:
             case IncomingCall(dialog_id=dialog_id):
                 self.incoming = event
-                self.ended = None
+                self._over.clear()
                 if self.manners.reject is not None:
                     self.agent.reject(dialog_id, self.manners.reject, now)
                     return
@@ -169,6 +172,7 @@ class Uas:
                 self.plan = offer_answer.plan_from_answer(parse(body or b""), self._local)
             case CallEnded():
                 self.ended = event
+                self._over.set()
                 self._stop_media()
 
     def _accept(self, event: IncomingCall, now: float) -> None:
@@ -232,7 +236,7 @@ class Uas:
         )
         self._rtp.start(self._loop.time())
         self._next = self._loop.time()
-        self._ticker = self._loop.call_soon(self._tick)  # type: ignore[assignment]
+        self._ticker = self._loop.call_at(self._next, self._tick)
 
     def _stop_media(self) -> None:
         if self._ticker is not None:
@@ -242,6 +246,7 @@ class Uas:
     def _heard(self, data: bytes, source: tuple[str, int]) -> None:
         if self._rtp is None or self.plan is None:
             return
+        self.hearing.set()
         for item in self._rtp.receive(data, source, self._loop.time()):
             if isinstance(item, Digit):
                 self.digits += item.event
@@ -300,7 +305,8 @@ class _Stream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self._peer = Address(*transport.get_extra_info("peername"), "tcp")
+        host, port = transport.get_extra_info("peername")
+        self._peer = Address(host, port, "tcp")
         self._uas.connected(self._peer, transport)
 
     def data_received(self, data: bytes) -> None:

@@ -4,8 +4,7 @@ Every sample tells which packet it came from, so that a trace can be checked for
 time without knowing how the buffer works.
 """
 
-import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -131,6 +130,15 @@ class Trace:
     def lost(self) -> list[int]:
         return [item.samples for _, item in self.items if isinstance(item, Lost)]
 
+    def at_last_audio(self) -> int:
+        """Samples handed out up to the last audio."""
+        total = samples = 0
+        for _, item in self.items:
+            samples += item.samples if isinstance(item, Lost) else len(item)
+            if isinstance(item, bytes):
+                total = samples
+        return total
+
     def delays(self, sent: Sequence[Sent]) -> dict[int, float]:
         """From sending to handing out, by index."""
         at = {packet.index: packet.at for packet in sent}
@@ -153,6 +161,17 @@ class Trace:
             assert start >= end, f"packet {index} is out of order or repeated"
             end = (index + 1) * samples
 
+    def prompt_errors_s(self, sent: Sequence[Sent], origin: float) -> list[float]:
+        """The error of the timeline at each packet that was handed on as soon as it could be."""
+        at = {packet.index: packet.at for packet in sent}
+        errors = []
+        samples = 0
+        for now, item in self.items:
+            samples += item.samples if isinstance(item, Lost) else len(item)
+            if isinstance(item, bytes) and now - at[index_of(item)] < 1e-6:
+                errors.append(samples / RATE - (now - origin))
+        return errors
+
     def error_s(self, origin: float, since: float = 0.0) -> tuple[float, float]:
         """How far the samples handed out were behind (negative) and ahead of real time.
 
@@ -161,6 +180,17 @@ class Trace:
         """
         errors = [samples / RATE - (now - origin) for now, samples in self.balance if now >= since]
         return min(errors), max(errors)
+
+
+def through(sent: Iterable[Sent], delay: Callable[[Sent], float]) -> list[Arrival]:
+    """A network whose delay is a function of the packet."""
+    arrivals = [Arrival(packet.at + delay(packet), packet) for packet in sent]
+    return sorted(arrivals, key=lambda arrival: arrival.at)
+
+
+def percentile(values: Iterable[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
 def run(
@@ -174,14 +204,13 @@ def run(
 ) -> Trace:
     """Play arrivals and the 20 ms clock against a buffer, in the order of time."""
     trace = trace or Trace()
-    calls: list[tuple[float, int, Sent | None]] = [
-        (arrival.at, n, arrival.packet) for n, arrival in enumerate(arrivals) if arrival.at < until
+    calls: list[tuple[float, Sent | None]] = [
+        (arrival.at, arrival.packet) for arrival in arrivals if arrival.at < until
     ]
     ticks = int((until - ticks_from) / TICK_S)
-    calls += [(ticks_from + tick_phase_s + n * TICK_S, -1, None) for n in range(ticks)]
-    heapq.heapify(calls)
-    while calls:
-        now, _, packet = heapq.heappop(calls)
+    calls += [(ticks_from + tick_phase_s + n * TICK_S, None) for n in range(ticks)]
+    calls.sort(key=lambda call: call[0])
+    for now, packet in calls:
         if packet is None:
             trace.add(now, buffer.tick(now))
         else:

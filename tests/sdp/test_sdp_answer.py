@@ -297,6 +297,7 @@ def test_events_are_a_subset_of_the_offered(parameters: str, ours: str) -> None:
         ("", False, 4001),
         ("a=rtcp:4567\r\n", False, 4567),
         ("a=rtcp:4567 IN IP4 203.0.113.1\r\n", False, 4567),
+        ("a=rtcp:65535\r\n", False, 65_535),
         ("a=rtcp:99999\r\n", False, 0),
         ("a=rtcp:x\r\n", False, 4001),
         ("a=rtcp-mux\r\na=rtcp:4567\r\n", True, 4000),

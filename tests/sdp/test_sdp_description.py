@@ -127,10 +127,18 @@ def test_packet_times(attributes: str, ptime_ms: int | None, maxptime_ms: int | 
         ("a=rtpmap:0\r\na=rtpmap:x y/1\r\na=rtpmap:8 PCMA\r\n", None),
         ("a=rtpmap\r\na=rtpmap:0 PCMU/8000 extra\r\n", None),
         ("a=rtpmap:200 PCMU/8000\r\n", None),
+        (
+            "a=rtpmap:127 PCMU/8000\r\n",
+            [
+                Codec(0, "pcmu", 8000),
+                Codec(8, "pcma", 8000),
+                Codec(127, "pcmu", 8000),
+            ],
+        ),
     ],
 )
 def test_codecs_of_formats(attributes: str, codecs: list[Codec] | None) -> None:
-    media = parse(START + "m=audio 1 RTP/AVP 0 8 96 200 foo * 0x8\r\n" + attributes).media[0]
+    media = parse(START + "m=audio 1 RTP/AVP 0 8 96 127 200 foo * 0x8\r\n" + attributes).media[0]
     expected = [Codec(0, "pcmu", 8000), Codec(8, "pcma", 8000)] if codecs is None else codecs
     assert media.codecs() == expected
 
@@ -165,6 +173,26 @@ def test_what_is_not_a_description(text: str) -> None:
         parse(text)
     assert caught.value.status == 400
     assert caught.value.warning.startswith('399 gateway "')
+
+
+def test_the_reason_names_the_line() -> None:
+    with pytest.raises(SdpError, match="^Line 3 of the session description is malformed$"):
+        parse("v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\nPEER TEXT\r\n")
+
+
+@pytest.mark.parametrize(
+    ("lines", "timing"),
+    [
+        ("", "0 0"),
+        ("t=1 2\r\n", "1 2"),
+        ("t=1 2\r\nt=3 4\r\n", "1 2"),
+        ("t=x\r\nt=3 4\r\n", "3 4"),
+        ("t=1 2 3\r\n", "0 0"),
+        ("x=5 6\r\n", "0 0"),
+    ],
+)
+def test_timing(lines: str, timing: str) -> None:
+    assert parse("v=0\r\n" + lines).timing == timing
 
 
 def test_the_largest_that_is_taken() -> None:

@@ -2,7 +2,7 @@
 
 from gateway.sip.agent import SipAgent
 from gateway.sip.config import SipConfig
-from gateway.sip.events import IncomingCall, SipEvent
+from gateway.sip.events import Answered, IncomingCall, SipEvent
 from gateway.sip.message import Address, Headers, Message, Request, Response
 from gateway.sip.parse import parse
 from tests.sip.network import tokens
@@ -70,7 +70,7 @@ def answer_to(
 
 def read(data: bytes) -> Message:
     """Like `parse`, but an answer may repeat what was wrong with its request."""
-    if data.startswith(b"SIP/2.0 4"):
+    if data.startswith((b"SIP/2.0 4", b"SIP/2.0 5")):
         head = data.decode().partition("\r\n\r\n")[0]
         start, *lines = head.split("\r\n")
         fields = [line.partition(": ") for line in lines]
@@ -117,6 +117,15 @@ class Desk:
         self.now = end
         return said
 
+    def skip(self, seconds: float) -> None:
+        """Let time pass; nobody listens."""
+        end = self.now + seconds
+        while (when := self.agent.next_timeout()) is not None and when <= end:
+            self.now = max(self.now, when)
+            self.agent.timeout(self.now)
+        self.agent.datagrams_to_send()
+        self.now = end
+
     def incoming(self, **changes: object) -> str:
         """Take in a call; its dialog id."""
         if "body" not in changes:
@@ -132,8 +141,9 @@ class Desk:
         dialog_id = self.incoming(**changes)
         self.agent.accept(dialog_id, SDP, self.now)
         assert codes(self.drain()) == [200]
-        assert self.send(self.within("ACK", dialog_id, cseq=1, branch="ack")) == []
-        self.events()
+        same = {name: value for name, value in changes.items() if name in ("call_id", "via")}
+        assert self.send(self.within("ACK", dialog_id, cseq=1, branch="ack", **same)) == []
+        assert self.events() == [Answered(dialog_id, None)]
         return dialog_id
 
     def within(self, method: str, dialog_id: str, **changes: object) -> bytes:

@@ -1,0 +1,218 @@
+"""Dialogues: reading, following, and the built-in one."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.backend.dialogue import (
+    DURATIONS,
+    KEYS,
+    Dialogue,
+    DialogueError,
+    DialogueRun,
+    Input,
+    Pressed,
+    Spoke,
+    Typed,
+    expand,
+    phrases_of,
+    spoken_duration,
+)
+from gateway.backend.server import DEFAULT_DIALOGUE
+
+pytestmark = pytest.mark.pure
+
+SMALL = """
+start = "one"
+otherwise = "Nothing. At all."
+[states.one]
+say = "First. Second!"
+[[states.one.on]]
+dtmf = "7"
+goto = "two"
+[[states.one.on]]
+dtmf = "any"
+say = "In one: {keys}."
+[states.two]
+say = "Now in two."
+[[states.two.on]]
+idle_s = 5
+say = "Silence in two."
+[[on]]
+dtmf = "12#"
+say = "A number."
+[[on]]
+dtmf = "12"
+say = "Another number."
+[[on]]
+dtmf = "any"
+say = "Anywhere: {keys}."
+[[on]]
+any_speech = true
+say = ["Once.", "Twice, {duration}."]
+[[on]]
+text = "weather"
+say = "It rains."
+"""
+
+
+def run(text: str = SMALL) -> DialogueRun:
+    return DialogueRun(Dialogue.parse(text))
+
+
+def said(talk: DialogueRun, heard: Input | None) -> str:
+    return " ".join(talk.answer(heard))
+
+
+def test_states_and_rules() -> None:
+    talk = run()
+    assert talk.greeting() == ("First.", "Second!")
+    assert said(talk, Pressed("12#")) == "A number."
+    assert said(talk, Pressed("12")) == "Another number."
+    assert said(talk, Pressed("5")) == "In one: five."
+    assert talk.idle_s() is None
+    assert talk.idle() == ()
+    assert said(talk, Pressed("7")) == "Now in two."
+    assert said(talk, Pressed("7")) == "Anywhere: seven."
+    assert (talk.idle_s(), talk.idle()) == (5, ("Silence in two.",))
+
+
+def test_the_hash_that_ends_a_number_is_not_part_of_it() -> None:
+    talk = run()
+    assert said(talk, Pressed("7#")) == "Now in two."
+    assert said(talk, Pressed("#")) == "Anywhere: hash."
+
+
+def test_lines_of_one_rule_take_turns() -> None:
+    talk = run()
+    lines = [said(talk, Spoke(2400)) for _ in range(3)]
+    assert lines == ["Once.", "Twice, about two seconds.", "Once."]
+
+
+def test_text_and_nothing() -> None:
+    talk = run()
+    assert said(talk, Typed("What WEATHER is it?")) == "It rains."
+    assert said(talk, Typed("hello")) == "Nothing. At all."
+    assert said(talk, None) == "Nothing. At all."
+
+
+@pytest.mark.parametrize(
+    ("ms", "words"),
+    [
+        (0, "less than a second"),
+        (499, "less than a second"),
+        (500, "about one second"),
+        (2499, "about two seconds"),
+        (15_400, "about fifteen seconds"),
+        (15_500, "more than fifteen seconds"),
+        (10**9, "more than fifteen seconds"),
+    ],
+)
+def test_durations(ms: int, words: str) -> None:
+    assert spoken_duration(ms) == words
+    assert words in DURATIONS
+
+
+@pytest.mark.parametrize(
+    ("text", "keys", "phrases"),
+    [
+        ("One. Two? Three", "", ("One.", "Two?", "Three")),
+        ("It costs 3.50 now.", "", ("It costs 3.50 now.",)),
+        ("You pressed {keys}.", "1", ("You pressed", "one.")),
+        ("You pressed {keys}. Well.", "1#", ("You pressed", "one,", "hash.", "Well.")),
+        ("So {keys} it is", "*0", ("So", "star,", "zero", "it is")),
+        ("{keys}, really?", "A", ("a,", "really?")),
+        ("{keys}", "", ()),
+    ],
+)
+def test_phrases(text: str, keys: str, phrases: tuple[str, ...]) -> None:
+    assert expand(text, keys=keys) == phrases
+
+
+def test_a_text_as_it_stands_keeps_its_braces() -> None:
+    assert phrases_of("  {keys} and\n{duration}. Yes. ") == ("{keys} and {duration}.", "Yes.")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (("start", "begin"), "begin"),
+        (('"one"', '"nowhere"'), "nowhere"),
+        (('goto = "two"', 'goto = "three"'), "three"),
+        (('goto = "two"', ""), "say or goto"),
+        (('goto = "two"', "goto = 2"), "goto"),
+        (('dtmf = "7"', 'dtmf = "7x"'), "7x"),
+        (('dtmf = "7"', "dtmf = 7"), "dtmf"),
+        (('dtmf = "7"', 'dtmf = "7"\ntext = "x"'), "one of"),
+        (('text = "weather"', "txt = 1"), "txt"),
+        (("any_speech = true", "any_speech = false"), "any_speech"),
+        (("idle_s = 5", 'idle_s = "soon"'), "idle_s"),
+        (("{duration}", "{time}"), "{time}"),
+        (('say = "Now in two."', "say = 5"), "states.two.say"),
+        (('say = "Now in two."', ""), "states.two"),
+        (('say = "First. Second!"', ""), "greeting"),
+        (('otherwise = "Nothing. At all."', ""), "otherwise"),
+        (("[states.two]", "[states.two"), "TOML"),
+        (('say = "It rains."', 'say = [" "]'), "say"),
+    ],
+)
+def test_mistakes_are_named(change: tuple[str, str], named: str) -> None:
+    broken = SMALL.replace(*change, 1)
+    assert broken != SMALL
+    with pytest.raises(DialogueError, match=named.replace("{", r"\{")):
+        Dialogue.parse(broken)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=200))
+def test_any_text_is_a_dialogue_or_an_error(text: str) -> None:
+    try:
+        Dialogue.parse(text)
+    except DialogueError as error:
+        assert str(error)
+
+
+# The built-in dialogue.
+
+BUILT_IN = Dialogue.parse(DEFAULT_DIALOGUE.read_text())
+INPUTS = st.one_of(
+    st.none(),
+    st.builds(Spoke, st.integers(0, 60_000)),
+    st.builds(Pressed, st.text("".join(KEYS), min_size=1, max_size=8)),
+    st.builds(Typed, st.text(max_size=10)),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(INPUTS, max_size=12))
+def test_all_that_can_be_said_is_known_in_advance(inputs: list[Input | None]) -> None:
+    # Punctuation at the end does not count: prompts are the same with a comma or a full stop.
+    known = {phrase.rstrip(".,") for phrase in BUILT_IN.phrases()}
+    talk = DialogueRun(BUILT_IN)
+    lines = [talk.greeting(), talk.idle(), *(talk.answer(heard) for heard in inputs)]
+    for line in lines:
+        assert line
+        assert {phrase.rstrip(".,") for phrase in line} <= known
+
+
+def test_the_greeting_says_what_it_is_and_what_it_cannot_do() -> None:
+    greeting = " ".join(DialogueRun(BUILT_IN).greeting())
+    for part in ("built-in test agent", "not understand words", "how long", "keys"):
+        assert part in greeting
+
+
+@pytest.mark.parametrize("key", "0123456789*#")
+def test_every_key_has_its_own_answer(key: str) -> None:
+    answer = said(DialogueRun(BUILT_IN), Pressed(key))
+    assert answer.startswith(f"You pressed {KEYS[key]}")
+    others = {
+        said(DialogueRun(BUILT_IN), Pressed(other)) for other in "0123456789*#" if other != key
+    }
+    assert answer not in others
+
+
+def test_several_keys_are_read_back_and_speech_is_measured() -> None:
+    talk = DialogueRun(BUILT_IN)
+    assert said(talk, Pressed("12#")).startswith("You pressed one, two, hash.")
+    assert "about three seconds" in said(talk, Spoke(3100))
+    assert "Goodbye" in said(talk, Pressed("9"))

@@ -1,0 +1,239 @@
+"""A SIP leg without a network: what it asks of the agent, what it makes of the dialog's events."""
+
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from gateway.legs.leg import LegAnswered, LegEnded, LegError, LegEvent, LegHeld
+from gateway.legs.ports import PortPool
+from gateway.legs.sip_leg import MediaConfig, SipLeg, usable_host
+from gateway.sdp.description import parse
+from gateway.sip.events import Answered, CallEnded, IncomingCall, Reanswered, Reoffer
+from gateway.sip.message import Address
+from tests.legs.test_rtp_port import HandPacer
+
+pytestmark = pytest.mark.loop
+
+
+def sdp(
+    *, port: int = 40000, direction: str = "sendrecv", codecs: str = "0 8 101", **more: str
+) -> bytes:
+    host = more.get("host", "127.0.0.1")
+    return (
+        f"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n"
+        f"m=audio {port} RTP/AVP {codecs}\r\na=rtpmap:101 telephone-event/8000\r\na={direction}\r\n"
+    ).encode()
+
+
+class Line:
+    """The signalling side: records what was asked of the agent."""
+
+    def __init__(self, offer: bytes | None, ports: PortPool) -> None:
+        self.asked: list[tuple[str, Any]] = []
+        self.events: list[LegEvent] = []
+        self.pacer = HandPacer()
+        pacer: Any = self.pacer
+        incoming = IncomingCall(
+            "d1", "c1", "sip:a@x", "sip:b@y", "sip:b@y", (), offer, Address("127.0.0.1", 1, "udp")
+        )
+        media = MediaConfig("127.0.0.1", "127.0.0.1", ports, pacer, 30.0)
+        self.leg = SipLeg(self, incoming, media)
+
+    def act(self, action: Callable[[Any, float], None]) -> None:
+        action(self, 0.0)
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        def asked(_: str, *args: Any, headers: Any = ()) -> None:
+            self.asked.append((name, (*args[:-1], *headers)))
+
+        return asked
+
+    def last_description(self) -> Any:
+        return parse(self.asked[-1][1][0])
+
+
+@pytest.fixture
+def ports() -> PortPool:
+    first = random.randrange(30000, 60000, 2)
+    return PortPool(first, first + 21)
+
+
+@pytest.fixture
+async def lines(ports: PortPool) -> AsyncIterator[Callable[[bytes | None], Line]]:
+    opened: list[Line] = []
+    free = len(ports)
+
+    def line(offer: bytes | None) -> Line:
+        opened.append(Line(offer, ports))
+        opened[-1].leg.listen(opened[-1].events.append)
+        return opened[-1]
+
+    yield line
+    for one in opened:
+        await one.leg.close()
+        await one.leg.close()
+        assert one.pacer.ports == []
+    assert len(ports) == free
+
+
+Lines = Callable[[bytes | None], Line]
+
+
+async def test_an_offer_is_answered_with_a_port_of_ours(lines: Lines) -> None:
+    line = lines(sdp())
+    line.leg.ring()
+    port = await line.leg.answer()
+    assert [name for name, _ in line.asked] == ["ring", "accept"]
+    (audio,) = line.last_description().media
+    assert audio.formats == ("0", "101")
+    assert audio.port % 2 == 0
+    assert port.format == line.leg.format
+    line.leg.dialog_event(Answered("d1", None))
+    assert line.events == [LegAnswered()]
+
+
+async def test_a_late_offer_is_ours_and_the_ack_answers_it(lines: Lines) -> None:
+    line = lines(None)
+    await line.leg.answer()
+    (audio,) = line.last_description().media
+    assert audio.formats == ("0", "8", "101")
+    assert line.pacer.ports == []
+    line.leg.dialog_event(Answered("d1", sdp(codecs="8 101")))
+    assert line.events == [LegAnswered()]
+    assert len(line.pacer.ports) == 1
+
+
+@pytest.mark.parametrize("answer", [None, b"garbage", sdp(codecs="18"), sdp(host="224.0.0.1")])
+async def test_an_answer_to_a_late_offer_that_is_of_no_use_ends_the_call(
+    lines: Lines, answer: bytes | None
+) -> None:
+    line = lines(None)
+    await line.leg.answer()
+    line.leg.dialog_event(Answered("d1", answer))
+    assert line.events == [LegEnded("bad_answer")]
+    assert line.asked[-1][0] == "hang_up"
+
+
+@pytest.mark.parametrize(
+    ("offer", "status"),
+    [
+        (sdp(codecs="18 96"), 488),
+        (sdp(port=0), 488),
+        (sdp(host="224.0.0.1"), 488),
+        (sdp(host="255.255.255.255"), 488),
+        (sdp(host="169.254.169.254"), 488),
+        (b"not a description", 400),
+    ],
+)
+async def test_an_offer_that_cannot_be_served_is_known_at_once(
+    lines: Lines, offer: bytes, status: int
+) -> None:
+    line = lines(offer)
+    assert line.leg.fault is not None and line.leg.fault.status == status
+    line.leg.reject(status)
+    name, (told, (header, text)) = line.asked[-1]
+    assert (name, told, header) == ("reject", status, "Warning")
+    assert text
+
+
+async def test_an_overloaded_refusal_says_when_to_come_again(lines: Lines) -> None:
+    line = lines(sdp())
+    line.leg.reject(503, 10)
+    assert line.asked == [("reject", (503, ("Retry-After", "10")))]
+
+
+async def test_hold_and_resume(lines: Lines) -> None:
+    line = lines(sdp())
+    await line.leg.answer()
+    line.leg.dialog_event(Answered("d1", None))
+    versions = [line.last_description().origin.session_version]
+    for offered, ours in [
+        ("sendonly", "recvonly"),
+        ("inactive", "inactive"),
+        ("recvonly", "sendonly"),
+        ("sendrecv", "sendrecv"),
+    ]:
+        line.leg.dialog_event(Reoffer("d1", sdp(direction=offered)))
+        assert line.asked[-1][0] == "answer_offer"
+        assert line.last_description().media[0].direction == ours
+        versions.append(line.last_description().origin.session_version)
+    assert versions == sorted(set(versions))
+    assert line.events == [LegAnswered(), LegHeld(True), LegHeld(False)]
+
+
+async def test_the_codec_in_use_stays_if_it_may(lines: Lines) -> None:
+    line = lines(sdp(codecs="0 101"))
+    await line.leg.answer()
+    line.leg.dialog_event(Reoffer("d1", sdp(codecs="8 0 101")))
+    assert line.last_description().media[0].formats[0] == "0"
+    line.leg.dialog_event(Reoffer("d1", sdp(codecs="8 101")))
+    assert line.last_description().media[0].formats[0] == "8"
+    assert line.leg.codec == "pcmu"  # of the call, which goes on in its own law
+
+
+@pytest.mark.parametrize(("offer", "status"), [(sdp(codecs="18"), 488), (b"?", 400)])
+async def test_a_new_offer_of_no_use_changes_nothing(
+    lines: Lines, offer: bytes, status: int
+) -> None:
+    line = lines(sdp())
+    await line.leg.answer()
+    line.leg.dialog_event(Reoffer("d1", offer))
+    name, args = line.asked[-1]
+    assert (name, args[0]) == ("refuse_offer", status)
+    assert line.events == []
+
+
+async def test_a_re_invite_without_an_offer_gets_ours(lines: Lines) -> None:
+    line = lines(sdp())
+    await line.leg.answer()
+    line.leg.dialog_event(Reoffer("d1", None))
+    assert line.asked[-1][0] == "answer_offer"
+    line.leg.dialog_event(Reanswered("d1", 200, sdp(direction="inactive")))
+    assert line.events == [LegHeld(True)]
+
+
+async def test_a_caller_who_is_gone_is_not_answered(lines: Lines) -> None:
+    line = lines(sdp())
+    line.leg.dialog_event(CallEnded("d1", "cancelled", 487))
+    assert line.events == [LegEnded("cancelled", 487)]
+    with pytest.raises(LegError):
+        await line.leg.answer()
+
+
+async def test_a_caller_may_give_up_before_anybody_listens(ports: PortPool) -> None:
+    line = Line(sdp(), ports)
+    line.leg.dialog_event(CallEnded("d1", "cancelled", 487))
+    line.leg.listen(line.events.append)
+    assert line.events == [LegEnded("cancelled", 487)]
+
+
+async def test_without_a_free_port_the_call_cannot_be_answered() -> None:
+    line = Line(sdp(), PortPool(40000, 40000))
+    with pytest.raises(LegError) as caught:
+        await line.leg.answer()
+    assert (caught.value.status, caught.value.reason) == (503, "no_media_port")
+
+
+@pytest.mark.parametrize(
+    ("host", "ours", "usable"),
+    [
+        ("192.0.2.1", "198.51.100.1", True),
+        ("10.1.2.3", "198.51.100.1", True),
+        ("2001:db8::1", "2001:db8::2", True),
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.1", "198.51.100.1", False),
+        ("::1", "198.51.100.1", False),
+        ("::ffff:127.0.0.1", "198.51.100.1", False),
+        ("0.0.0.0", "127.0.0.1", False),
+        ("::", "127.0.0.1", False),
+        ("224.0.0.1", "127.0.0.1", False),
+        ("255.255.255.255", "127.0.0.1", False),
+        ("169.254.169.254", "127.0.0.1", False),
+        ("example.net", "127.0.0.1", False),
+        ("", "127.0.0.1", False),
+    ],
+)
+def test_where_media_may_be_sent(host: str, ours: str, usable: bool) -> None:
+    assert usable_host(host, ours) is usable

@@ -1,0 +1,192 @@
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.rtp.dtmf import DIGITS, Digit, DtmfReceiver, event_payloads
+from gateway.rtp.packet import RtpPacket
+
+pytestmark = pytest.mark.pure
+
+
+def press(
+    digit: str,
+    timestamp: int,
+    *,
+    ssrc: int = 1,
+    duration: int = 1280,
+    marker: bool = True,
+) -> list[RtpPacket]:
+    """All packets of one press in order."""
+    packets = []
+    for group in event_payloads(digit, duration_samples=duration, frame_samples=160):
+        for payload in group:
+            first = marker and not packets
+            packets.append(RtpPacket(101, 0, timestamp & 0xFFFFFFFF, ssrc, payload, first))
+    return packets
+
+
+def event(
+    code: int,
+    timestamp: int,
+    duration: int,
+    *,
+    end: bool = False,
+    marker: bool = False,
+    ssrc: int = 1,
+) -> RtpPacket:
+    payload = bytes((code, 10 | (0x80 if end else 0))) + duration.to_bytes(2, "big")
+    return RtpPacket(101, 0, timestamp & 0xFFFFFFFF, ssrc, payload, marker)
+
+
+def digits(packets: list[RtpPacket], receiver: DtmfReceiver | None = None) -> str:
+    receiver = receiver or DtmfReceiver()
+    heard = [receiver.receive(packet) for packet in packets]
+    return "".join(digit.event for digit in heard if digit is not None)
+
+
+def test_every_key() -> None:
+    packets = [packet for n, key in enumerate(DIGITS) for packet in press(key, n * 4000)]
+    assert digits(packets) == "0123456789*#ABCD"
+
+
+def test_a_press_is_reported_at_its_first_packet() -> None:
+    assert DtmfReceiver().receive(press("5", 1000)[0]) == Digit("5")
+
+
+@pytest.mark.parametrize("kept", [slice(0, 1), slice(3, 4), slice(-1, None), slice(-3, None)])
+def test_any_single_part_of_a_press_is_enough(kept: slice) -> None:
+    assert digits(press("7", 1000)[kept]) == "7"
+
+
+def test_a_sender_without_marker() -> None:
+    assert digits(press("1", 0, marker=False) + press("2", 3000, marker=False)) == "12"
+
+
+def test_a_marker_on_every_packet() -> None:
+    packets = [event(5, 1000, 160 * n, marker=True) for n in range(1, 9)]
+    assert digits(packets) == "5"
+
+
+def test_twenty_end_packets_are_one_press() -> None:
+    assert digits([event(9, 1000, 800, end=True)] * 20) == "9"
+
+
+def test_repetitions_long_after_the_press() -> None:
+    one, two = press("1", 1000), press("2", 30000)
+    assert digits(one + one + two + one + two) == "12"
+
+
+def test_the_same_key_twice_in_quick_succession() -> None:
+    assert digits(press("8", 1000, duration=400) + press("8", 1880, duration=400)) == "88"
+
+
+def test_the_same_key_twice_without_any_end() -> None:
+    assert digits(press("8", 1000)[:2] + press("8", 2000, marker=False)[:2]) == "88"
+
+
+def test_a_duration_that_starts_over_is_the_same_press() -> None:
+    lengths = (160, 320, 480, 160, 320, 480)
+    assert digits([event(3, 1000, length) for length in lengths]) == "3"
+
+
+def test_reordered_packets_of_two_presses() -> None:
+    one, two = press("1", 1000), press("2", 3000)
+    assert digits([*one[:3], two[0], *one[3:], *two[1:]]) == "12"
+
+
+def test_an_older_press_that_comes_late_is_not_put_after_the_newer() -> None:
+    assert digits([*press("2", 3000), press("1", 1000)[-1]]) == "2"
+
+
+def test_timestamps_wrap() -> None:
+    assert digits(press("1", 2**32 - 500) + press("2", 2**32 + 1500)) == "12"
+
+
+def test_a_new_timeline_does_not_silence_the_keypad() -> None:
+    assert digits(press("1", 3_000_000_000) + press("2", 2_000_000_000)) == "12"
+
+
+def test_a_new_source() -> None:
+    assert digits(press("1", 1000) + press("1", 1000, ssrc=2) + press("1", 1000)[-1:]) == "11"
+
+
+def long_press(code: int, start: int, seconds: float, *, lost: float = 0.0) -> list[RtpPacket]:
+    """A key that is held: full segments without end, then a last one with it."""
+    random = Random(1)
+    packets = [event(code, start, 160, marker=True)]
+    total = int(seconds * 8000)
+    at = 320
+    while at <= total:
+        segment, duration = divmod(at, 0xFFFF)
+        packets.append(event(code, start + segment * 0xFFFF, duration or 1))
+        at += 160
+    segment, duration = divmod(total, 0xFFFF)
+    packets += [event(code, start + segment * 0xFFFF, duration, end=True)] * 3
+    return [packet for packet in packets if random.random() >= lost]
+
+
+@pytest.mark.parametrize("lost", [0.0, 0.2])
+def test_a_key_held_for_half_a_minute_is_one_press(lost: float) -> None:
+    receiver = DtmfReceiver()
+    assert digits(long_press(6, 2**32 - 100_000, 30.0, lost=lost), receiver) == "6"
+    assert digits(press("6", 500_000), receiver) == "6"
+
+
+def test_a_new_press_just_where_a_segment_would_begin_has_a_marker() -> None:
+    assert digits(press("6", 1000)[:3] + press("6", 1000 + 0xFFFF)) == "66"
+
+
+def test_a_press_that_ended_has_no_next_segment() -> None:
+    assert digits(press("6", 1000) + press("6", 1000 + 0xFFFF, marker=False)) == "66"
+
+
+@pytest.mark.parametrize("code", [16, 17, 84, 255])
+def test_events_that_are_no_keys(code: int) -> None:
+    assert digits([event(code, 1000, 160), event(code, 1000, 320, end=True)]) == ""
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x05", b"\x05\x0a\x00"])
+def test_payloads_that_are_too_short(payload: bytes) -> None:
+    assert DtmfReceiver().receive(RtpPacket(101, 0, 0, 1, payload)) is None
+
+
+def test_a_press_as_it_is_sent() -> None:
+    groups = event_payloads("#", duration_samples=480, frame_samples=160)
+    assert groups == [
+        (b"\x0b\x0a\x00\xa0",),
+        (b"\x0b\x0a\x01\x40",),
+        (b"\x0b\x8a\x01\xe0",) * 3,
+    ]
+
+
+@pytest.mark.parametrize(("digit", "samples"), [("E", 800), ("", 800), ("12", 800), ("1", 0)])
+def test_what_cannot_be_pressed(digit: str, samples: int) -> None:
+    with pytest.raises(ValueError, match=r"key|duration"):
+        event_payloads(digit, duration_samples=samples, frame_samples=160)
+
+
+@given(
+    keys=st.text(alphabet=DIGITS, min_size=1, max_size=12),
+    start=st.integers(0, 2**32 - 1),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=150, deadline=None)
+def test_each_press_once_whatever_is_lost_repeated_or_swapped(
+    keys: str, start: int, seed: int
+) -> None:
+    random = Random(seed)
+    wire: list[RtpPacket] = []
+    for n, key in enumerate(keys):
+        packets = press(key, start + n * 2400, marker=random.random() < 0.5)
+        kept = [packet for packet in packets if random.random() < 0.4]
+        kept = kept or [random.choice(packets)]
+        wire += [packet for packet in kept for _ in range(random.choice((1, 1, 2, 20)))]
+    shuffled = list(wire)
+    for at in range(len(shuffled) - 1):
+        same = shuffled[at].timestamp == shuffled[at + 1].timestamp
+        if same and random.random() < 0.3:
+            shuffled[at], shuffled[at + 1] = shuffled[at + 1], shuffled[at]
+    late = [random.choice(wire) for _ in range(10)]
+    assert digits(shuffled + late) == keys

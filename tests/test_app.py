@@ -1,0 +1,216 @@
+"""The whole gateway in one process, with real sockets: start, calls, drain, stop."""
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from structlog.testing import capture_logs
+
+from gateway import logs
+from gateway.app import Gateway, StartError
+from gateway.phone.options import CallOptions
+from gateway.phone.phone import place_call
+from gateway.phone.plan import Plan
+from gateway.settings import PREFIX, Settings
+from tests.peers.fake_realtime import FakeRealtime
+
+pytestmark = pytest.mark.loop
+
+VOICE = bytes(range(128)) * 10  # 160 ms that are not silence
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that are free for both UDP and TCP, as far as one can tell beforehand."""
+    sockets = [(socket.socket(), socket.socket(type=socket.SOCK_DGRAM)) for _ in range(count)]
+    ports = []
+    for tcp, udp in sockets:
+        tcp.bind(("127.0.0.1", 0))
+        ports.append(tcp.getsockname()[1])
+        udp.bind(("127.0.0.1", ports[-1]))
+    for pair in sockets:
+        for one in pair:
+            one.close()
+    return ports
+
+
+class Service:
+    """A gateway and the Realtime server behind it."""
+
+    def __init__(self, model: FakeRealtime, settings: Settings) -> None:
+        self.model = model
+        self.settings = settings
+        self.gateway = Gateway(settings, logs.get_log())
+        self.stopped = False
+
+    async def call(self, **plan: Any) -> Any:
+        options = CallOptions(
+            uri=f"sip:agent@127.0.0.1:{self.settings.sip_udp_port}",
+            plan=Plan(**({"duration_s": 0.5} | plan)),
+            answer_timeout_s=5.0,
+        )
+        return await place_call(options)
+
+    async def get(self, path: str) -> tuple[int, str]:
+        url = f"http://127.0.0.1:{self.gateway.http_port}{path}"
+        async with aiohttp.ClientSession() as client, client.get(url) as response:
+            return response.status, await response.text()
+
+    async def stop(self, drain_s: float = 0.0) -> None:
+        self.stopped = True
+        await self.gateway.stop(drain_s)
+
+
+@pytest.fixture
+def variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
+    for name in list(os.environ):
+        if name.startswith(PREFIX):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    (port,) = free_ports(1)
+    found = {
+        "SIP_UDP_PORT": str(port),
+        "SIP_TCP_PORT": str(port),
+        "HTTP_PORT": "0",
+        "RTP_PORT_MIN": "33000",
+        "RTP_PORT_MAX": "33999",
+    }
+    for name, value in found.items():
+        monkeypatch.setenv(PREFIX + name, value)
+    return found
+
+
+@pytest.fixture
+async def service(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Service]:
+    async with FakeRealtime() as model:
+        monkeypatch.setenv("GATEWAY_REALTIME_URL", model.url)
+        service = Service(model, Settings.load())
+        await service.gateway.start()
+        yield service
+        if not service.stopped:
+            await service.stop()
+
+
+async def speak_when_asked(model: FakeRealtime, index: int = 0) -> None:
+    connection = await model.connection(index)
+    await connection.expect("response.create")
+    await connection.speak("item_1", "resp_1", VOICE)
+
+
+async def test_a_call_is_greeted_and_recorded(service: Service) -> None:
+    with capture_logs() as lines:
+        result, _ = await asyncio.gather(
+            service.call(duration_s=0.6), speak_when_asked(service.model)
+        )
+        await service.stop()
+    assert result.ok
+    events = [line["event"] for line in lines]
+    assert events == [
+        "call.incoming",
+        "call.ringing",
+        "session.connected",
+        "call.accepted",
+        "call.answered",
+        "call.ended",
+        "gateway.draining",
+        "gateway.stopped",
+    ]
+    record = lines[5]
+    assert record["reason"] == "remote_bye"
+    assert (record["turns"], record["codec"]) == (1, "pcmu")
+    assert len({line["call_id"] for line in lines[:6]}) == 1
+
+
+async def test_without_a_backend_the_caller_gets_503(service: Service) -> None:
+    service.model.refuse = 500
+    with capture_logs() as lines:
+        result = await service.call()
+        await service.stop()
+    assert (result.status, result.end_reason) == (503, "refused")
+    (record,) = (line for line in lines if line["event"] == "call.ended")
+    assert (record["reason"], record["sip_status"]) == ("backend_unavailable", 503)
+
+
+async def test_health_and_metrics(service: Service) -> None:
+    assert await service.get("/healthz") == (200, '{"status": "ok"}')
+    assert await service.get("/readyz") == (200, '{"status": "ready"}')
+    await asyncio.gather(service.call(), speak_when_asked(service.model))
+    await asyncio.sleep(0.05)
+    status, text = await service.get("/metrics")
+    assert status == 200
+    assert 'gateway_calls_total{leg="sip",reason="remote_bye"} 1.0' in text
+    assert "gateway_calls_active 0.0" in text
+    status, page = await service.get("/")
+    assert f"sip:agent@127.0.0.1:{service.settings.sip_udp_port}" in page
+    assert (await service.get("/nothing"))[0] == 404
+
+
+async def test_a_drain_refuses_new_calls_and_ends_old_ones(service: Service) -> None:
+    talking = asyncio.create_task(service.call(duration_s=10.0))
+    await speak_when_asked(service.model)
+    stopping = asyncio.create_task(service.stop(drain_s=0.4))
+    await asyncio.sleep(0.05)
+    status, text = await service.get("/readyz")
+    assert (status, json.loads(text)["reason"]) == (503, "draining")
+    late = await service.call()
+    assert late.status == 503
+    result = await talking
+    assert result.end_reason == "remote_bye"
+    await stopping
+
+
+async def test_more_calls_than_allowed_get_503(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.gateway._registry, "_limit", 1)
+    talking = asyncio.create_task(service.call(duration_s=0.6))
+    await speak_when_asked(service.model)
+    assert (await service.get("/readyz"))[0] == 503
+    assert (await service.call()).status == 503
+    assert (await talking).ok
+
+
+async def test_calls_can_be_rejected_as_a_rule(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_CALLS_ON_INCOMING", "reject")
+    async with FakeRealtime() as model:
+        monkeypatch.setenv("GATEWAY_REALTIME_URL", model.url)
+        service = Service(model, Settings.load())
+        await service.gateway.start()
+        assert (await service.call()).status == 603
+        await service.stop()
+        assert model.connections == []
+
+
+async def test_a_taken_port_is_one_clear_line(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_REALTIME_URL", "ws://127.0.0.1:9/v1/realtime")
+    with socket.socket(type=socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", int(variables["SIP_UDP_PORT"])))
+        with pytest.raises(StartError) as caught:
+            await Gateway(Settings.load(), logs.get_log()).start()
+    assert "in use" in str(caught.value)
+
+
+async def test_the_embedded_agent_comes_and_goes_with_the_gateway(
+    variables: dict[str, str],
+) -> None:
+    service = Gateway(Settings.load(), logs.get_log())
+    await service.start()
+    options = CallOptions(
+        uri=f"sip:agent@127.0.0.1:{variables['SIP_UDP_PORT']};transport=tcp",
+        plan=Plan(duration_s=1.5),
+        voice=b"",
+    )
+    result = await place_call(options)
+    await service.stop(0.0)
+    assert result.ok
