@@ -128,9 +128,10 @@ class RtpPort:
         self._from_wire = None if same_law else g711.TRANSLATE[plan.codec]
         self._talking = False
         self._heard_at = time.monotonic()
-        if plan.can_receive:
+        if plan.can_send and plan.can_receive:
             self._rtp.resume(self._heard_at)
         else:
+            # On hold, in any of its forms. What still comes is music, not the caller.
             self._rtp.pause()
 
     def join(self, sink: Callable[[bytes], None]) -> None:
@@ -241,8 +242,8 @@ class RtpPort:
             self._send_rtcp(report)
         if rtp.last_received is not None:
             self._heard_at = max(self._heard_at, rtp.last_received)
-        if not plan.can_receive:
-            self._heard_at = now
+        if not (plan.can_send and plan.can_receive):
+            self._heard_at = now  # nobody has to send on hold
         if now - self._heard_at > self._flow.timeout_s and not self._silent:
             self._silent = True
             self._emit(LegSilent())

@@ -49,6 +49,7 @@ class SipEndpoint:
         self._loop = asyncio.get_running_loop()
         self._legs: dict[str, SipLeg] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._armed_for = 0.0
         self._udp: asyncio.DatagramTransport | None = None
         self._server: asyncio.Server | None = None
         self._connections: dict[tuple[str, int], _Connection] = {}
@@ -139,11 +140,12 @@ class SipEndpoint:
     def _arm(self) -> None:
         deadline = self._agent.next_timeout()
         if self._timer is not None:
-            if deadline is not None and self._timer.when() <= deadline:
+            if deadline is not None and self._armed_for <= deadline:
                 return  # it fires early, finds nothing due and is set again: cheaper than moving it
             self._timer.cancel()
             self._timer = None
         if deadline is not None:
+            self._armed_for = deadline
             self._timer = self._loop.call_at(deadline, self._timeout)
 
     def _dispatch(self, event: SipEvent) -> None:

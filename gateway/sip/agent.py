@@ -276,7 +276,7 @@ class SipAgent:
             self._answer(request, reply_to, 200, OPTIONS_ANSWER)
         else:
             asked = AskedInvite(request, transactions.serve(request, reply_to))
-            UasCall(self._board, asked, source).begin(now)
+            UasCall(self._board, request, source).begin(asked, now)
 
     def _receive_ack(self, ack: Request, now: float) -> None:
         if call := self._call_of(ack):

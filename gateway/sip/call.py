@@ -129,12 +129,10 @@ class Call:
         unacked = self._unacked
         if unacked is None or sequence_number(ack) != unacked.number:
             return
-        unacked.stop()
-        self._unacked = None
+        self._stop_repeating()
         answer = sdp_of(ack) if unacked.late else None
         if self.phase is Phase.ANSWERED:
-            self.phase = Phase.CONFIRMED
-            self._board.events.append(Answered(self.id, answer))
+            self._confirm(answer)
         elif self._bye_due is not None:
             self._say_bye(self._bye_due, now)
             self._bye_due = None
@@ -153,9 +151,7 @@ class Call:
         return self.dialog if tag == self.dialog.remote_tag else None
 
     def _heard_bye(self, dialog: Dialog, now: float) -> None:
-        if self._unacked is not None:
-            self._unacked.stop()
-            self._unacked = None
+        self._stop_repeating()
         self._bye_due = None
         if self.phase is Phase.ENDED:  # both said it at once
             self._settle(now)
@@ -168,14 +164,11 @@ class Call:
         elif self._is_inviting or (self._unacked is not None and self._unacked.late):
             self._respond(request, transaction, 491, now)
         else:
-            if self._unacked is not None:
-                # The peer has our 2xx, or it would not go on; its ACK came later or was lost
-                # (RFC 5407 section 3.1.4).
-                self._unacked.stop()
-                self._unacked = None
-                if self.phase is Phase.ANSWERED:
-                    self.phase = Phase.CONFIRMED
-                    self._board.events.append(Answered(self.id, None))
+            # The peer has our last 2xx, or it would not go on; the ACK of that was lost or will
+            # come late (RFC 5407 section 3.1.4).
+            self._stop_repeating()
+            if self.phase is Phase.ANSWERED:
+                self._confirm(None)
             self._respond(request, transaction, 100, now)
             self._ask(AskedInvite(request, transaction))
             self._board.events.append(Reoffer(self.id, sdp_of(request)))
@@ -218,6 +211,16 @@ class Call:
     def _answered(self, asked: AskedInvite) -> None:
         self._asked = None
         asked.transaction.on_cancel = asked.transaction.on_failure = None
+
+    def _confirm(self, answer: bytes | None) -> None:
+        self.phase = Phase.CONFIRMED
+        self._board.events.append(Answered(self.id, answer))
+
+    def _stop_repeating(self) -> None:
+        """Our 2xx has arrived, or need not."""
+        if self._unacked is not None:
+            self._unacked.stop()
+            self._unacked = None
 
     def _not_acknowledged(self, now: float) -> None:
         """64 T1 after a 2xx (section 13.3.1.4)."""
@@ -285,9 +288,8 @@ class Call:
         self._board.events.append(CallEnded(self.id, cause, status))
         if self._asked is not None:
             self._decline(self._asked, 487, now)
-        if self._unacked is not None and self._bye_due is None:
-            self._unacked.stop()
-            self._unacked = None
+        if self._bye_due is None:
+            self._stop_repeating()
         if self._retry is not None:
             self._board.deadlines.cancel(self._retry)
             self._retry = None
@@ -309,10 +311,6 @@ class Call:
         self._last = self._board.deadlines.set(now + seconds, self._drop)
 
     def _drop(self, now: float) -> None:
-        self._bye_due = None
-        if self._unacked is not None:
-            self._unacked.stop()
-            self._unacked = None
         for transaction in list(self._open):
             transaction.abandon(now)
         self._settle(now)

@@ -171,4 +171,4 @@ def _address_of(text: str) -> Address | None:
 def _is_elsewhere(host: str, source: str) -> bool:
     """Whether `host` is an address that is only valid in a network which is not the source's."""
     address = ip_address(host)
-    return host != source and (not address.is_global or address.is_multicast)
+    return host.lower() != source.lower() and (not address.is_global or address.is_multicast)

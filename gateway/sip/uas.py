@@ -14,7 +14,7 @@ from gateway.sip.deadlines import Deadline
 from gateway.sip.dialog import Dialog
 from gateway.sip.events import IncomingCall
 from gateway.sip.invites import AskedInvite
-from gateway.sip.message import Address
+from gateway.sip.message import Address, Request
 from gateway.sip.screening import sdp_of
 from gateway.sip.switchboard import Switchboard
 from gateway.sip.uri import NameAddr
@@ -27,19 +27,17 @@ EXPIRES = re.compile(r"[1-9][0-9]{0,8}")
 class UasCall(Call):
     """A call of somebody else's making."""
 
-    def __init__(self, board: Switchboard, asked: AskedInvite, source: Address) -> None:
-        super().__init__(board, Dialog.of_invite(asked.request, source, board.token()))
+    def __init__(self, board: Switchboard, invite: Request, source: Address) -> None:
+        super().__init__(board, Dialog.of_invite(invite, source, board.token()))
         self._ring_again: Deadline | None = None
         self._expiry: Deadline | None = None
-        self._ask(asked)
-        asked.transaction.on_failure = self._unreachable
 
-    def begin(self, now: float) -> None:
+    def begin(self, asked: AskedInvite, now: float) -> None:
         """Say that we are at it, and tell the application who calls."""
-        if self._asked is None:
-            return
-        invite, transaction = self._asked
+        invite, transaction = asked
         self._board.calls[self.id] = self
+        self._ask(asked)
+        transaction.on_failure = self._unreachable
         self._respond(invite, transaction, 100, now)
         expires = invite.headers.get("Expires") or ""
         if EXPIRES.fullmatch(expires):

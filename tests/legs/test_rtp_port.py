@@ -157,14 +157,17 @@ async def test_packets_are_as_long_as_agreed(
     assert [len(payload) for payload in bench.peer.payloads()] == sizes
 
 
-async def test_on_hold_nothing_is_sent_and_nobody_is_missed(bench: Bench) -> None:
+@pytest.mark.parametrize("direction", ["inactive", "recvonly"])
+async def test_on_hold_nothing_is_sent_and_nobody_is_missed(bench: Bench, direction: str) -> None:
     await bench.open(timeout_s=0.001)
-    bench.port.apply(bench.plan(direction="inactive"))
+    bench.port.apply(bench.plan(direction=direction))
     bench.port.playout.push(PART, FRAME)
     bench.tick(100)
     await bench.arrive()
     assert bench.peer.packets == []
     assert bench.events == []
+    await bench.say(FRAME)
+    assert bench.heard == []  # music on hold is nothing to the model
     bench.port.apply(bench.plan())
     bench.tick(1)
     await bench.arrive()

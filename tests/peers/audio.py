@@ -6,6 +6,7 @@ import wave
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,6 +34,15 @@ def read_wav(path: Path) -> Signal:
         data = np.frombuffer(file.readframes(file.getnframes()), np.int16)
         rate_hz, channels = file.getframerate(), file.getnchannels()
     return resampled(data[::channels].astype(np.float64) / 32768, rate_hz)
+
+
+def read_sound(path: Path) -> Signal:
+    """A file of any kind, at 8 kHz."""
+    with av.open(str(path)) as container:
+        pieces = [frame for frame in container.decode(audio=0)]
+    data = np.concatenate([piece.to_ndarray().astype(np.float64)[0] for piece in pieces])
+    scale = 1.0 if pieces[0].format.name.startswith("flt") else 32768.0
+    return resampled(data / scale, pieces[0].sample_rate)
 
 
 def resampled(signal: Signal, rate_hz: int) -> Signal:

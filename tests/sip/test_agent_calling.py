@@ -16,9 +16,9 @@ def only_request(said: list[Message]) -> Request:
     return message
 
 
-def up(desk: Desk, **changes: object) -> tuple[str, Request]:
+def up(desk: Desk) -> tuple[str, Request]:
     """A call of ours that PEER has answered."""
-    dialog_id, invite = desk.calling(**changes)
+    dialog_id, invite = desk.calling()
     desk.send(answer_to(invite, 200, body=SDP))
     desk.events()
     return dialog_id, invite
@@ -111,11 +111,14 @@ def test_a_call_from_end_to_end() -> None:
         Ringing(dialog_id, 183, b"v=0 early\r\n"),
         Answered(dialog_id, SDP),
     ]
+    assert desk.agent.unanswered == 0
     desk.agent.hang_up(dialog_id, desk.now)
     bye = only_request(desk.drain())
     assert (bye.method, bye.headers.get("CSeq")) == ("BYE", "2 BYE")
     assert desk.events() == [CallEnded(dialog_id, "local_bye", None)]
+    assert desk.agent.unanswered == 1
     desk.send(answer_to(bye, 200, tag=None))
+    assert desk.agent.unanswered == 0
     assert desk.wait(40) == []
     assert desk.is_empty
 

@@ -1,6 +1,7 @@
 """The heap of deadlines: order, cancelling, and what cancelled ones cost."""
 
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -12,8 +13,12 @@ pytestmark = pytest.mark.pure
 def test_fires_in_order_of_time_and_then_of_setting() -> None:
     fired: list[str] = []
     deadlines = Deadlines()
+
+    def due(name: str) -> Callable[[float], None]:
+        return lambda _: fired.append(name)
+
     for when, name in [(3.0, "c"), (1.0, "a"), (3.0, "d"), (2.0, "b"), (9.0, "later")]:
-        deadlines.set(when, lambda _, name=name: fired.append(name))
+        deadlines.set(when, due(name))
     assert deadlines.next() == 1.0
     deadlines.run(3.0)
     assert fired == ["a", "b", "c", "d"]
@@ -24,9 +29,13 @@ def test_fires_in_order_of_time_and_then_of_setting() -> None:
 def test_a_deadline_may_set_and_cancel_others() -> None:
     fired: list[float] = []
     deadlines = Deadlines()
+
+    def set_another(now: float) -> None:
+        deadlines.set(now, fired.append)
+
     victim = deadlines.set(2.0, fired.append)
     deadlines.set(1.0, lambda now: deadlines.cancel(victim))
-    deadlines.set(1.0, lambda now: deadlines.set(now, fired.append) and None)
+    deadlines.set(1.0, set_another)
     deadlines.run(5.0)
     assert fired == [5.0]
     assert deadlines.next() is None

@@ -120,6 +120,7 @@ def test_strict_routing() -> None:
         # A proxy that stays in the path knows its own network.
         ("<sip:bob@10.1.2.3>", ["<sip:10.9.9.9;lr>"], PEER, Address("10.9.9.9", 5060, "udp")),
         ("<sip:8.8.8.8>", ["<sip:proxy.example.com;lr>"], PEER, PEER),
+        ("<sip:8.8.8.8>", ["<tel:+15551234>"], PEER, PEER),
         # A connection is kept whatever they say.
         ("<sip:8.8.8.8>", [], TCP, TCP),
         ("<sip:bob@203.0.113.7;transport=tcp>", ["<sip:10.9.9.9;lr>"], TCP, TCP),
