@@ -37,6 +37,7 @@ _FRAMES: Final = 4
 _PADDING: Final = 64  # the window is continued by its mirror image on both sides
 _BINS: Final = _FRAME // 2 + 1
 _KAISER_BETA: Final = 8.0
+_LONGEST_NAME: Final = 64
 _TENSORS: Final = {
     "stft.forward_basis_buffer": (2 * _BINS, 1, _FRAME),
     "encoder.0.reparam_conv.weight": (128, _BINS, 3),
@@ -93,6 +94,8 @@ def read_weights(data: bytes) -> dict[str, Array]:
         tensors: dict[str, Array] = {}
         while at < len(data):
             dimensions, length, half = struct.unpack_from("<3i", data, at)
+            if not (0 <= dimensions <= 4 and 0 < length <= _LONGEST_NAME):
+                raise SileroError("the model file is damaged: no tensor where one should begin")
             at += 12
             shape = struct.unpack_from(f"<{dimensions}i", data, at)[::-1]
             at += 4 * dimensions

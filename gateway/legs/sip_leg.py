@@ -87,6 +87,7 @@ class SipLeg:
             codecs=_CODECS,
         )
         self._plan: AudioPlan | None = None
+        self._last: SessionDescription | None = None
         self.fault: LegError | None = None
         self._warning: str | None = None
         if incoming.offer is not None:
@@ -121,7 +122,7 @@ class SipLeg:
         else:
             description, plan = offer_answer.answer(self._offer, self._local)
             port.apply(plan)
-        body = description.to_bytes()
+        body = self._described(description)
         self._signalling.act(lambda agent, now: agent.accept(self._dialog_id, body, now))
         return port
 
@@ -199,7 +200,6 @@ class SipLeg:
 
     def _reoffered(self, body: bytes | None) -> None:
         """A new offer inside the call: hold, resume, a new address, a new codec."""
-        self._local = replace(self._local, session_version=self._local.session_version + 1)
         if body is None:
             description = offer_answer.offer(self._local)
         else:
@@ -215,8 +215,15 @@ class SipLeg:
                 )
                 return
             self._apply(plan)
-        answer = description.to_bytes()
+        answer = self._described(description)
         self._signalling.act(lambda agent, now: agent.answer_offer(self._dialog_id, answer, now))
+
+    def _described(self, description: SessionDescription) -> bytes:
+        """Our next description; its version tells whether it says anything new (RFC 3264 s. 8)."""
+        if self._last is not None:
+            description = description.following(self._last)
+        self._last = description
+        return description.to_bytes()
 
     def _answer_again(self, offer: SessionDescription) -> tuple[SessionDescription, AudioPlan]:
         """Stay with the codec in use if the new offer still has it, else take what it has."""

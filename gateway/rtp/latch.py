@@ -24,7 +24,7 @@ Source = tuple[str, int]
 _PROOF_PACKETS = 4
 _PROOF_S = 0.022
 _GRACE_S = 0.250
-_CANDIDATES = 8
+_CANDIDATES = 64
 _CANDIDATE_PAUSE_S = 1.0
 
 

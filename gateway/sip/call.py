@@ -62,9 +62,8 @@ class Call:
         self._wanted: bytes | None = None
         self._collisions = 0
         self._retry: Deadline | None = None
-        self._bye_due: tuple[tuple[str, str], ...] | None = (
-            None  # with these headers, after the ACK
-        )
+        # The headers of a BYE that must wait for the ACK.
+        self._bye_due: tuple[tuple[str, str], ...] | None = None
         self._open: list[ClientTransaction] = []
         self._last: Deadline | None = None
 
@@ -189,6 +188,7 @@ class Call:
             self._end("cancelled", 487, now)
         else:
             self._decline(asked, 487, now)
+            self._offer_when_free(now)
 
     def _agree(self, asked: AskedInvite, body: bytes, now: float) -> None:
         self._answered(asked)

@@ -160,6 +160,8 @@ async def test_hold_and_resume(lines: Lines) -> None:
         assert line.last_description().media[0].direction == ours
         versions.append(line.last_description().origin.session_version)
     assert versions == sorted(set(versions))
+    line.leg.dialog_event(Reoffer("d1", sdp(direction="sendrecv")))
+    assert line.last_description().origin.session_version == versions[-1]  # nothing new
     assert line.events == [LegAnswered(), LegHeld(True), LegHeld(False)]
 
 

@@ -110,7 +110,8 @@ def test_our_own_standstill_loses_nothing() -> None:
     sent = talk(2.0)
     trace = Trace()
     for packet in sent:
-        # From 1.0 to 1.4 s this process does not run; the socket keeps what comes, swapped in pairs.
+        # From 1.0 to 1.4 s this process does not run; the socket keeps what comes
+        # swapped in pairs.
         stuck = 1.0 <= packet.at < 1.4
         if not stuck:
             if packet.at >= 1.4 and trace.items[-1][0] < 1.4:

@@ -108,9 +108,7 @@ def test_ordinary_jitter_makes_no_silence(jitter_s: float) -> None:
 def test_the_delay_of_jitter_ends_with_the_jitter(seed: int) -> None:
     sent = talk(60.0)
     calm = Network(seed, loss=0.02)
-    wild = Network(
-        seed + 50, delay_s=0.1, jitter_s=0.1, loss=0.02, reorder=0.05, duplicate=0.05
-    )
+    wild = Network(seed + 50, delay_s=0.1, jitter_s=0.1, loss=0.02, reorder=0.05, duplicate=0.05)
     calm_again = Network(seed + 100, loss=0.02)
     parts = [(calm, sent[:1000]), (wild, sent[1000:2000]), (calm_again, sent[2000:])]
     arrivals = sorted(

@@ -220,6 +220,15 @@ class TestCancel:
         assert desk.drain() == []
         assert codes(desk.send(desk.within("BYE", dialog_id, cseq=3))) == [200]
 
+    def test_of_a_reinvite_lets_ours_go(self) -> None:
+        desk = Desk()
+        dialog_id = desk.confirmed()
+        desk.send(desk.within("INVITE", dialog_id, body=SDP))
+        desk.agent.reinvite(dialog_id, SDP, desk.now)
+        assert desk.drain() == []
+        said = desk.send(desk.within("CANCEL", dialog_id, branch="in-INVITE"))
+        assert codes(said) == [200, 487, "INVITE"]
+
 
 class TestBye:
     def test_before_the_answer(self) -> None:
