@@ -31,7 +31,7 @@ from gateway.calls.effects import (
 )
 from gateway.calls.machine import CallMachine
 from gateway.legs.leg import Leg, LegError, LegEvent, MediaPort, MediaStats
-from gateway.realtime.audio import AudioDelta, delta_of, scan_delta
+from gateway.realtime.audio import AudioDelta, DeltaReader, delta_of
 from gateway.realtime.events import Event, EventError, parse_event
 from gateway.realtime.session import formats_of, with_formats
 from gateway.upstream.realtime import BackendError, RealtimeSession
@@ -149,8 +149,9 @@ class Call:
         await self._read(session)
 
     async def _read(self, session: RealtimeSession) -> None:
+        read_delta = DeltaReader().read
         while (message := await session.receive()) is not None:
-            delta = scan_delta(message)
+            delta = read_delta(message)
             if delta is not None:
                 self._play(delta)
             else:
@@ -171,17 +172,15 @@ class Call:
 
     def _play(self, delta: AudioDelta) -> None:
         """Queue a piece of the model's speech, unless the caller has interrupted it."""
+        part, audio = delta
         port = self._port
         conversation = self._machine.conversation
-        if port is None or not conversation.wants_audio(delta.response_id):
+        if port is None or not conversation.wants_audio(part.response_id):
             return
-        part = self._part
-        if part is None or part.item_id != delta.item_id or part.response_id != delta.response_id:
-            part = ItemPart(delta.response_id, delta.item_id, delta.content_index)
+        if part is not self._part:
             self._part = part
-        conversation.audio(part)
-        downlink = self._downlink
-        port.playout.push(part, delta.audio if downlink is None else downlink.convert(delta.audio))
+            conversation.audio(part)
+        port.playout.push(part, audio if self._downlink is None else self._downlink.convert(audio))
 
     # Effects of the machine.
 

@@ -22,6 +22,7 @@ from gateway.audio.playout import Heard, ItemPart, Started, Stopped
 from gateway.calls.digits import DigitCollector
 from gateway.calls.effects import ClearPlayout, Effect, FinishPart, Note, ToBackend, ToControl
 from gateway.realtime import events
+from gateway.realtime.audio import part_of
 from gateway.realtime.events import Event, text_of
 
 _REMEMBERED_RESPONSES = 16
@@ -44,7 +45,7 @@ class Conversation:
         self._interrupts = True
         self._active = ""  # the response in progress, if any
         self._parts: dict[ItemPart, None] = {}  # with audio queued and more to come, in order
-        self._interrupted: deque[str] = deque(maxlen=_REMEMBERED_RESPONSES)
+        self._interrupted: dict[str, None] = {}  # oldest first
         self._heard_response = ""  # the response whose start was announced and whose end was not
         self._played_out = False  # its audio ended before the response was done
         self._answer_digits = False
@@ -60,7 +61,7 @@ class Conversation:
         return response_id not in self._interrupted
 
     def audio(self, part: ItemPart) -> None:
-        """A piece of audio of this part was queued; to be told once per new part at least."""
+        """Audio of this part begins to be queued."""
         self._parts[part] = None
 
     # Inputs. Each returns the effects it asks for.
@@ -159,12 +160,7 @@ class Conversation:
         self._interrupts = value is not False
 
     def _audio_done(self, event: Event) -> None:
-        index = event.get("content_index")
-        part = ItemPart(
-            text_of(event, "response_id"),
-            text_of(event, "item_id"),
-            index if isinstance(index, int) else 0,
-        )
+        part = part_of(event)
         self._finish([part] if part in self._parts else [])
 
     def _response_done(self, response_id: str) -> None:
@@ -202,7 +198,9 @@ class Conversation:
             del self._parts[part]
         if response_id in self._interrupted:
             return False
-        self._interrupted.append(response_id)
+        self._interrupted[response_id] = None
+        if len(self._interrupted) > _REMEMBERED_RESPONSES:
+            del self._interrupted[next(iter(self._interrupted))]
         return True
 
     def _finish(self, parts: list[ItemPart]) -> None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.realtime.audio import AudioDelta, append_event, delta_of, scan_delta
+from gateway.audio.playout import ItemPart
+from gateway.realtime.audio import AudioDelta, DeltaReader, append_event, delta_of
 from gateway.realtime.events import EventError, encode_event, parse_event, text_of
 
 pytestmark = pytest.mark.pure
@@ -39,8 +40,8 @@ def test_an_append_is_the_event_that_json_would_write() -> None:
 
 @given(audio=st.binary(max_size=400))
 def test_a_compact_delta_is_read_without_json(audio: bytes) -> None:
-    expected = AudioDelta("resp_1", "item_1", 2, audio)
-    assert scan_delta(compact(delta_event(audio))) == expected
+    expected = AudioDelta(ItemPart("resp_1", "item_1", 2), audio)
+    assert DeltaReader().read(compact(delta_event(audio))) == expected
     assert delta_of(parse_event(compact(delta_event(audio)))) == expected
 
 
@@ -59,13 +60,13 @@ def test_a_compact_delta_is_read_without_json(audio: bytes) -> None:
     ],
 )
 def test_what_looks_unusual_takes_the_ordinary_road(message: bytes) -> None:
-    assert scan_delta(message) is None
+    assert DeltaReader().read(message) is None
 
 
 def test_text_inside_a_string_is_not_taken_for_a_key() -> None:
     event = delta_event(event_id='"item_id":"forged"')
-    found = scan_delta(compact(event))
-    assert found is not None and found.item_id == "item_1"
+    found = DeltaReader().read(compact(event))
+    assert found is not None and found.part.item_id == "item_1"
 
 
 @given(
@@ -77,14 +78,29 @@ def test_text_inside_a_string_is_not_taken_for_a_key() -> None:
 @settings(max_examples=200, deadline=None)
 def test_both_roads_agree_whenever_the_fast_one_answers(event: dict[str, object]) -> None:
     message = compact(event)
-    fast = scan_delta(message)
+    fast = DeltaReader().read(message)
     if fast is not None:
         assert delta_of(parse_event(message)) == fast
 
 
+def test_a_reader_sees_when_the_part_changes() -> None:
+    reader = DeltaReader()
+    seen = []
+    for item, index in [("a", 0), ("a", 0), ("a", 1), ("b", 1), ("b", 1)]:
+        event = delta_event(item_id=item, content_index=index, event_id=f"event_{len(seen)}")
+        found = reader.read(compact(event))
+        assert found is not None
+        seen.append(found.part)
+    assert seen == [
+        ItemPart("resp_1", item, index)
+        for item, index in [("a", 0), ("a", 0), ("a", 1), ("b", 1), ("b", 1)]
+    ]
+    assert seen[0] is seen[1]
+
+
 def test_bad_audio_is_no_audio() -> None:
     found = delta_of(parse_event(json.dumps(delta_event(delta="!", content_index=None)).encode()))
-    assert found == AudioDelta("resp_1", "item_1", 0, b"")
+    assert found == AudioDelta(ItemPart("resp_1", "item_1", 0), b"")
 
 
 @given(st.binary())
