@@ -36,7 +36,7 @@ def dropped(section: str, reason: str, note: str) -> Case:
 
 CASES: dict[str, Case] = {
     # 3.1.1 valid messages
-    "wsinv": valid("3.1.1.1", 200),
+    "wsinv": valid("3.1.1.1", 481),  # its To tag names a dialog that nobody has
     "intmeth": valid("3.1.1.2", 405, "a method nobody knows"),
     "esc01": valid("3.1.1.3", 200),
     "escnull": valid("3.1.1.4", 405),
