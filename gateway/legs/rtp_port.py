@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from gateway.audio import g711
 from gateway.audio.conceal import Concealer
@@ -74,8 +75,8 @@ class RtpPort:
         self._sink: Callable[[bytes], None] | None = None
         self._rtp: RtpSession | None = None
         self._plan: AudioPlan | None = None
-        self._transport: asyncio.DatagramTransport | None = None
-        self._rtcp_transport: asyncio.DatagramTransport | None = None
+        self._rtp_socket = _Datagrams(self._received)
+        self._rtcp_socket = _Datagrams(self._received_rtcp)
         self._concealer = Concealer(self.format)
         self._to_wire: bytes | None = None
         self._from_wire: bytes | None = None
@@ -94,12 +95,8 @@ class RtpPort:
             OSError: one of them is taken.
         """
         loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(
-            lambda: _Datagrams(self._received), local_addr=(host, port)
-        )
-        self._rtcp_transport, _ = await loop.create_datagram_endpoint(
-            lambda: _Datagrams(self._received_rtcp), local_addr=(host, port + 1)
-        )
+        await loop.create_datagram_endpoint(lambda: self._rtp_socket, local_addr=(host, port))
+        await loop.create_datagram_endpoint(lambda: self._rtcp_socket, local_addr=(host, port + 1))
 
     def apply(self, plan: AudioPlan) -> None:
         """Do from now on what offer and answer agreed on."""
@@ -160,10 +157,8 @@ class RtpPort:
         self._sink = None
         if self._rtp is not None:
             self._send_rtcp(self._rtp.bye(time.monotonic()))
-        for transport in (self._transport, self._rtcp_transport):
-            if transport is not None:
-                transport.close()
-        self._transport = self._rtcp_transport = None
+        self._rtp_socket.close()
+        self._rtcp_socket.close()
 
     # Network in.
 
@@ -232,8 +227,9 @@ class RtpPort:
         # between words we send silence, so that is the start of the call and the end of a hold.
         packet = rtp.send(frame, marker=not self._talking)
         self._talking = True
-        if self._transport is not None and rtp.remote is not None:
-            self._transport.sendto(packet, rtp.remote)
+        remote = rtp.remote
+        if remote is not None:
+            self._rtp_socket.send(packet, remote)
 
     def _slow_tick(self, rtp: RtpSession, plan: AudioPlan) -> None:
         now = time.monotonic()
@@ -251,19 +247,42 @@ class RtpPort:
     def _send_rtcp(self, report: bytes) -> None:
         if self._rtp is None or self._plan is None:
             return
-        transport = self._transport if self._plan.rtcp_mux else self._rtcp_transport
-        if transport is not None and self._rtp.remote_rtcp is not None:
-            transport.sendto(report, self._rtp.remote_rtcp)
+        sender = self._rtp_socket if self._plan.rtcp_mux else self._rtcp_socket
+        remote = self._rtp.remote_rtcp
+        if remote is not None:
+            sender.send(report, remote)
 
 
 class _Datagrams(asyncio.DatagramProtocol):
-    """Hands datagrams on."""
+    """One socket: hands datagrams on, and sends.
+
+    It may be closed before it was opened: a call that ends while its port is being opened leaves
+    an event loop behind that still opens the socket.
+    """
 
     def __init__(self, receive: Callable[[bytes, tuple[str, int]], None]) -> None:
         self._receive = receive
+        self._transport: asyncio.DatagramTransport | None = None
+        self._closed = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports do what asyncio.DatagramTransport declares without being one.
+        self._transport = cast(asyncio.DatagramTransport, transport)
+        if self._closed:
+            transport.close()
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self._receive(data, addr)
 
     def error_received(self, exc: Exception) -> None:
         """An ICMP error: the caller's port is closed. Their silence is noticed by its time-out."""
+
+    def send(self, data: bytes, to: tuple[str, int]) -> None:
+        if self._transport is not None:
+            self._transport.sendto(data, to)
+
+    def close(self) -> None:
+        self._closed = True
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None

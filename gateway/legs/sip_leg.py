@@ -5,7 +5,6 @@ anything else is tried; after that an answer can only fail for want of a port. W
 INVITE without SDP) our 200 carries the offer and the ACK its answer.
 """
 
-import asyncio
 import ipaddress
 import random
 import secrets
@@ -249,6 +248,26 @@ class SipLeg:
             self._emit(LegHeld(not plan.can_send))
 
     async def _open_port(self) -> RtpPort:
+        for _ in range(_BIND_TRIES):
+            try:
+                number = self._media.ports.take()
+            except NoPortError:
+                break
+            port = self._new_port()
+            try:
+                await port.open(self._media.bind_host, number)
+            except BaseException as error:
+                port.close()
+                self._media.ports.give_back(number)
+                if isinstance(error, OSError):
+                    continue  # another program sits there; the pair goes to the end of the line
+                raise
+            self._port, self._rtp_port_number = port, number
+            self._local = replace(self._local, port=number)
+            return port
+        raise LegError(503, "no_media_port")
+
+    def _new_port(self) -> RtpPort:
         flow = RtpFlow(
             ssrc=secrets.randbits(32),
             first_sequence=secrets.randbits(16),
@@ -258,27 +277,7 @@ class SipLeg:
             timeout_s=self._media.timeout_s,
         )
         packet_ms = _PACKET_MS if self._plan is None else self._plan.ptime_ms
-        port = RtpPort(self.codec, packet_ms, flow, self._media.pacer, self._emit)
-        for _ in range(_BIND_TRIES):
-            try:
-                number = self._media.ports.take()
-            except NoPortError:
-                break
-            try:
-                await port.open(self._media.bind_host, number)
-            except OSError:
-                # Another program sits there. The pair goes to the end of the line.
-                port.close()
-                self._media.ports.give_back(number)
-                continue
-            except asyncio.CancelledError:
-                port.close()
-                self._media.ports.give_back(number)
-                raise
-            self._port, self._rtp_port_number = port, number
-            self._local = replace(self._local, port=number)
-            return port
-        raise LegError(503, "no_media_port")
+        return RtpPort(self.codec, packet_ms, flow, self._media.pacer, self._emit)
 
 
 def _warning_header(warning: str | None) -> tuple[tuple[str, str], ...]:

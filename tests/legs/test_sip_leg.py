@@ -1,9 +1,12 @@
 """A SIP leg without a network: what it asks of the agent, what it makes of the dialog's events."""
 
+import asyncio
 import random
+import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import psutil
 import pytest
 
 from gateway.legs.leg import LegAnswered, LegEnded, LegError, LegEvent, LegHeld
@@ -209,6 +212,31 @@ async def test_a_caller_may_give_up_before_anybody_listens(ports: PortPool) -> N
     line.leg.dialog_event(CallEnded("d1", "cancelled", 487))
     line.leg.listen(line.events.append)
     assert line.events == [LegEnded("cancelled", 487)]
+
+
+async def test_a_taken_port_is_passed_over(ports: PortPool) -> None:
+    taken = ports.take()
+    ports.give_back(taken)
+    with socket.socket(type=socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", taken + 1))
+        line = Line(sdp(), PortPool(taken, taken + 3))
+        await line.leg.answer()
+        assert line.last_description().media[0].port == taken + 2
+        await line.leg.close()
+
+
+async def test_a_call_that_ends_while_its_port_is_opened_leaves_no_socket(ports: PortPool) -> None:
+    before = psutil.Process().num_fds()
+    for _ in range(20):
+        line = Line(sdp(), ports)
+        answering = asyncio.create_task(line.leg.answer())
+        await asyncio.sleep(0)
+        answering.cancel()
+        await asyncio.gather(answering, return_exceptions=True)
+        await line.leg.close()
+    await asyncio.sleep(0.05)
+    assert psutil.Process().num_fds() == before
+    assert len(ports) == 11
 
 
 async def test_without_a_free_port_the_call_cannot_be_answered() -> None:
