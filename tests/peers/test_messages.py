@@ -239,6 +239,24 @@ def test_garbage_is_survived(line: Line) -> None:
         assert ask(caller, caller.request("OPTIONS", cseq=1), "OPTIONS").status == 200
 
 
+@pytest.mark.parametrize(
+    ("headers", "sdp"),
+    [
+        pytest.param(["X-Long: " + "a" * 60_000], offer(A_PORT), id="a long header"),
+        pytest.param(["X-Many: a"] * 4000, offer(A_PORT), id="many headers"),
+        pytest.param([], offer(A_PORT) + "m=audio 0 RTP/AVP 0\r\n" * 1000, id="many media lines"),
+        pytest.param([], offer(A_PORT, "0 " + "96 " * 1000 + "8"), id="many formats"),
+    ],
+)
+def test_what_is_too_large_is_refused_at_once(caller: Caller, headers: list[str], sdp: str) -> None:
+    began = time.monotonic()
+    caller.invite(sdp, headers)
+    final = caller.final()
+    caller.ack(final)
+    assert final.status in (400, 413, 488, 513)
+    assert time.monotonic() - began < 1
+
+
 def test_a_stream_is_cut_into_messages(line: Line) -> None:
     with Caller(connect("TCP", line.gateway.sip), line.gateway.sip) as caller:
         request = caller.request("OPTIONS", cseq=1)

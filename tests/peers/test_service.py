@@ -9,7 +9,7 @@ import pytest
 from tests.peers.gateway import HOST, GatewayProcess, eventually, free_port
 from tests.peers.line import RealtimeThread
 from tests.peers.media import Phone
-from tests.peers.wire import Caller, Message, UdpWire, offer
+from tests.peers.wire import Caller, Message, TcpWire, UdpWire, offer
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
@@ -97,6 +97,18 @@ def test_a_caller_who_vanishes_is_noticed(realtime: RealtimeThread) -> None:
         ended = gateway.wait_for_lines("call.ended", 4, since=mark)
         reasons = sorted(str(line["reason"]) for line in ended)
         assert reasons == ["media_timeout"] * 2 + ["remote_bye"] * 2
+
+
+def test_a_caller_whose_connection_breaks_is_noticed(realtime: RealtimeThread) -> None:
+    with GatewayProcess(realtime.url, {"GATEWAY_RTP_TIMEOUT_S": "1"}) as gateway:
+        with Phone() as phone, Caller(TcpWire(gateway.sip), gateway.sip) as caller:
+            phone.talk_to(caller.call(offer(phone.port)).media)
+            assert eventually(lambda: phone.sent > 10, 2)
+            assert gateway.metrics()["gateway_sip_connections"] == 1
+        assert eventually(lambda: gateway.metrics()["gateway_sip_connections"] == 0, 2)
+        assert gateway.call_ended(0)["reason"] in ("media_timeout", "transport")
+        # The BYE finds nobody: that ends it as well as an answer would.
+        assert eventually(lambda: gateway.metrics()["gateway_sip_dialogs"] == 0, 3)
 
 
 def test_no_bye_before_the_ack(realtime: RealtimeThread) -> None:
