@@ -141,14 +141,13 @@ class RtpPort:
         if self._rtp is None:
             return MediaStats()
         stats = self._rtp.stats
-        loss = stats.lost / max(stats.received + stats.lost, 1)
         delay_ms = (stats.rtt_ms or 0.0) / 2 + stats.jitter_ms + self._packet_ms
         return MediaStats(
             rtp_received=stats.received,
             rtp_sent=stats.sent,
             rtp_lost=stats.lost,
             jitter_ms=stats.jitter_ms,
-            mos=round(estimate_mos(loss, delay_ms), 2) if stats.received else None,
+            mos=round(estimate_mos(stats.loss, delay_ms), 2) if stats.received else None,
         )
 
     def close(self) -> None:

@@ -1,1 +1,22 @@
-"""RTP and RTCP of one leg: packets, order and time of what is heard, keys, reports. Pure."""
+"""RTP and RTCP of one leg: order and time of what is heard, pressed keys, reports. Pure.
+
+`RtpSession` is the door; the rest of the room is what it is made of.
+"""
+
+from gateway.rtp.dtmf import Digit
+from gateway.rtp.latch import Source
+from gateway.rtp.mos import estimate_mos
+from gateway.rtp.receiver import Heard
+from gateway.rtp.session import RtpConfig, RtpSession, RtpStats
+from gateway.rtp.timeline import Lost
+
+__all__ = [
+    "Digit",
+    "Heard",
+    "Lost",
+    "RtpConfig",
+    "RtpSession",
+    "RtpStats",
+    "Source",
+    "estimate_mos",
+]

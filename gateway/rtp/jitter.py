@@ -208,6 +208,8 @@ class JitterBuffer:
 
     def _is_old(self, packet: Audio, ahead: int) -> bool:
         """Whether number and timestamp lie in the past together, as of a packet sent before."""
+        if packet.sequence in self._given_up:
+            return True  # its time may be still to come, where numbers without time were given up
         offset = self._line.offset(packet)
         return offset < 0 and (
             ahead >= -_REORDERED or offset <= ahead * _LEAST_PACKET_S * self._clock_hz

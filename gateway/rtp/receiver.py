@@ -212,20 +212,26 @@ class RtpReceiver:
         self.last_received = now
         if packet.ssrc != self.ssrc:
             return _NOTHING
-        self._count(packet.sequence_number, packet.timestamp, now)
-        return self._buffer.account(packet.sequence_number, now)
+        return self._account(packet, now)
 
     def _accept(self, packet: RtpPacket, now: float) -> Sequence[Heard]:
         """A packet of the known source."""
-        self._count(packet.sequence_number, packet.timestamp, now)
         if packet.payload_type == self.payload_type and packet.payload:
+            self._count(packet.sequence_number, packet.timestamp, now)
             return self._push(packet.sequence_number, packet.timestamp, packet.payload, now)
-        heard = self._buffer.account(packet.sequence_number, now)
+        heard = self._account(packet, now)
         if packet.payload_type == self.dtmf_payload_type:
             digit = self._dtmf.receive(packet)
             if digit is not None:
                 return [*heard, digit]
         return heard
+
+    def _account(self, packet: RtpPacket, now: float) -> Sequence[bytes | Lost]:
+        """A packet of the known source that is not audio: keys repeat one timestamp for long, which
+        must not look like jitter."""
+        self.statistics.received += 1
+        self.statistics.observe(packet.sequence_number)
+        return self._buffer.account(packet.sequence_number, now)
 
     def _foreign_event(self, packet: RtpPacket, now: float) -> Sequence[Heard]:
         packets = [packet]

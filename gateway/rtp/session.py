@@ -67,6 +67,12 @@ class RtpStats:
     remote_lost: float | None
     """Share of our packets that the other side missed lately, 0 to 1."""
 
+    @property
+    def loss(self) -> float:
+        """Share of the caller's packets that could not be heard, 0 to 1."""
+        sent = self.received + self.lost
+        return min((self.lost + self.late) / sent, 1.0) if sent else 0.0
+
 
 class RtpSession:
     """Both directions of one leg's audio."""

@@ -5,6 +5,8 @@ whatever its payload. Jitter is the smoothed difference between the spacing of t
 were sent, by their timestamps, and when they came.
 """
 
+from math import inf
+
 from gateway.rtp.sequence import sequence_delta
 
 _CYCLE = 0x10000
@@ -12,7 +14,7 @@ _RESTART = 3000  # a jump of the numbers by more than this is a new beginning (M
 
 
 class SourceStatistics:
-    """Counts one stream; `RtpReceiver` advances the first four fields itself for most packets."""
+    """Counts one stream; `RtpReceiver` advances the public fields itself for most packets."""
 
     __slots__ = (
         "_base",
@@ -31,8 +33,8 @@ class SourceStatistics:
         self.received = 0
         self.next_sequence = -1
         """One past the highest number; 65536 at the wrap."""
-        self.transit = 0.0
-        """Arrival minus timestamp of the last packet, in samples."""
+        self.transit = inf
+        """Arrival minus timestamp of the last audio packet, in samples; infinite before it."""
         self.jitter = 0.0
         """In samples."""
         self._base = 0

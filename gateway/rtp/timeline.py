@@ -206,10 +206,10 @@ class Timeline:
         if len(packet.payload) != self._frame:
             self._frame = len(packet.payload)
             self.arrivals.set_frame(self._frame * self.period)
+        self._drop_overrun()
         self.position = (packet.timestamp + len(packet.payload)) & _MASK
         self.filled = 0
         self._cutting = 0
-        self._drop_overrun()
         lateness = self._settle(packet.arrival - self.due - offset * self.period, packet.arrival)
         if lateness < -_AHEAD_AT_MOST_S:
             self.cut_samples += len(payload)
@@ -294,13 +294,13 @@ class Timeline:
 
         The packet may be as late as `allowance_s` by mere jitter.
         """
+        self._drop_overrun()
         behind = packet.arrival - self.due - allowance_s
         if behind > _DEAD_BAND_S:
             self._lose(round(behind * self._clock_hz), out)
         self.position = packet.timestamp
         self.filled = 0
         self._cutting = 0
-        self._drop_overrun()
 
     def _shift_history(self, by_s: float) -> None:
         if abs(by_s) > _JITTER_AT_MOST_S:

@@ -216,3 +216,23 @@ def run(
         else:
             trace.add(now, buffer.push(packet.sequence, packet.timestamp, packet.payload, now))
     return trace
+
+
+def push(buffer: JitterBuffer, packet: Sent, now: float | None = None) -> list[bytes | Lost]:
+    """One packet, at the time it was sent if no other is given."""
+    at = packet.at if now is None else now
+    return list(buffer.push(packet.sequence, packet.timestamp, packet.payload, at))
+
+
+def ticks(buffer: JitterBuffer, start: float, end: float) -> list[bytes | Lost]:
+    """The clock alone."""
+    out: list[bytes | Lost] = []
+    n = 0
+    while start + n * TICK_S < end:
+        out += buffer.tick(start + n * TICK_S)
+        n += 1
+    return out
+
+
+def samples_of(items: list[bytes | Lost]) -> int:
+    return sum(item.samples if isinstance(item, Lost) else len(item) for item in items)

@@ -19,7 +19,7 @@ def press(
     marker: bool = True,
 ) -> list[RtpPacket]:
     """All packets of one press in order."""
-    packets = []
+    packets: list[RtpPacket] = []
     for group in event_payloads(digit, duration_samples=duration, frame_samples=160):
         for payload in group:
             first = marker and not packets

@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.rtp.jitter import JitterBuffer
@@ -23,6 +23,16 @@ pytestmark = pytest.mark.pure
     in_order=st.booleans(),
     event_share=st.sampled_from([0.0, 0.1]),
 )
+@example(
+    seed=1561,
+    sequence=0,
+    timestamp=0,
+    samples=240,
+    loss=0.0,
+    worst_delay_s=0.2,
+    in_order=False,
+    event_share=0.1,
+)
 @settings(max_examples=150, deadline=None)
 def test_order_repeats_and_time(
     seed: int,
@@ -39,20 +49,20 @@ def test_order_repeats_and_time(
     sent = talk(6.0, samples=samples, sequence=sequence, timestamp=timestamp)
     arrivals: list[Arrival] = []
     latest = 0.0
-    for packet in sent:
+    for each in sent:
         if random.random() < loss:
             continue
-        at = packet.at + random.random() * worst_delay_s
+        at = each.at + random.random() * worst_delay_s
         if in_order:
             at = latest = max(at, latest)
-        arrivals.append(Arrival(at, packet))
+        arrivals.append(Arrival(at, each))
         if random.random() < 0.1:
-            arrivals.append(Arrival(at + random.random() * 0.1, packet))
+            arrivals.append(Arrival(at + random.random() * 0.1, each))
     arrivals.sort(key=lambda arrival: arrival.at)
-    events = {packet.index for packet in sent if random.random() < event_share}
+    events = {each.index for each in sent if random.random() < event_share}
     buffer = JitterBuffer()
     trace = Trace()
-    calls: list[tuple[float, Sent | None]] = [(each.at, each.packet) for each in arrivals]
+    calls: list[tuple[float, Sent | None]] = [(item.at, item.packet) for item in arrivals]
     calls += [(random.random() * 0.02 + n * 0.02, None) for n in range(500)]
     for now, packet in sorted(calls, key=lambda call: call[0]):
         if packet is None:
@@ -65,7 +75,7 @@ def test_order_repeats_and_time(
     trace.assert_in_order(samples)
     if not trace.items:
         return
-    heard = {each.packet.index for each in arrivals} - events
+    heard = {item.packet.index for item in arrivals} - events
     assert set(trace.heard) <= heard
     if worst_delay_s == 0.0 and event_share == 0.0:
         assert set(trace.heard) == heard
