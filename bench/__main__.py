@@ -34,7 +34,8 @@ def _options() -> argparse.Namespace:
         "--baseline",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="also measure a plain RTP echo, as a yardstick for this machine",
+        help="also measure the plainest relay to the same server, as a yardstick for this machine; "
+        "in echo mode only",
     )
     parser.add_argument(
         "--keys",
@@ -64,6 +65,9 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell had SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     cores = choose_cores()
+    baseline = options.baseline and options.mode == "echo"
+    if options.baseline and not baseline:
+        print("no relay rows: the relay carries an echo, not bursts", file=sys.stderr)
     rows: list[Row] = []
     status = 0
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
@@ -80,7 +84,7 @@ def main() -> int:
         for calls in options.calls:
             print(f"{calls} calls ...", file=sys.stderr, flush=True)
             try:
-                rows += measure(target, calls, options.seconds, baseline=options.baseline)
+                rows += measure(target, calls, options.seconds, baseline=baseline)
             except BenchError as error:
                 print(f"{calls} calls could not be measured: {error}", file=sys.stderr)
                 status = 1

@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,9 +66,16 @@ class Gateway:
     log: Path | None
 
 
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The fake Realtime server."""
+
+    pid: int
+    port: int
+
+
 @contextmanager
-def _model(target: Target) -> Iterator[tuple[int, int]]:
-    """The fake Realtime server; yields its process id and its port."""
+def _model(target: Target) -> Iterator[Model]:
     port = target.model_port if target.pid else 0
     command = tool("model", "--port", port, "--mode", target.mode)
     with running(command, target.cores.tools) as process:
@@ -76,7 +83,7 @@ def _model(target: Target) -> Iterator[tuple[int, int]]:
         line = process.stdout.readline()
         if not line.strip().isdigit():
             raise BenchError(f"the fake Realtime server did not start on port {port or 'any'}")
-        yield process.pid, int(line)
+        yield Model(process.pid, int(line))
 
 
 @contextmanager
@@ -174,6 +181,17 @@ def _costs(calls: int, window: Window) -> Row:
     return {"cpu_ms_per_call_s": percent * 10 / calls, "core_percent": percent}
 
 
+def _traffic(result: Row, stats: Row) -> Row:
+    """What the load generator and the model say about the packets."""
+    delays = ("uplink_p50_ms", "uplink_p99_ms", "uplink_max_ms")
+    return {
+        "uplink_lost": result["sent_measured"] - stats["marked"],
+        **{name: stats[name] for name in delays},
+        "round_trip_lost": result["countable"] - result["returned_countable"],
+        **{name: value for name, value in result.items() if name not in ("event", "calls")},
+    }
+
+
 def _ended_calls(log: Path | None, expected: int) -> Row:
     """What the gateway's log says about the calls, once the last of them is written."""
     if log is None:
@@ -193,19 +211,17 @@ def _ended_calls(log: Path | None, expected: int) -> Row:
     }
 
 
-def _gateway_row(target: Target, calls: int, seconds: float) -> Row:
-    with ExitStack() as stack:
-        model_pid, model_port = stack.enter_context(_model(target))
-        gateway = stack.enter_context(_gateway(target, model_port, calls))
+def _gateway_row(target: Target, model: Model, calls: int, seconds: float) -> Row:
+    with _gateway(target, model.port, calls) as gateway:
         sip = ("--sip", gateway.sip_port)
-        pids = [gateway.pid, model_pid]
+        pids = [gateway.pid, model.pid]
         _run_load(target, pids, 1, "--calls", WARM_UP_CALLS, "--settle", 0, *sip)
         time.sleep(1)
         idle = usage_of(gateway.pid)
-        _model_stats(model_port)  # forget the warm-up
-        result, (window, model) = _run_load(target, pids, seconds, "--calls", calls, *sip)
+        _model_stats(model.port)  # forget the warm-up
+        result, (window, server) = _run_load(target, pids, seconds, "--calls", calls, *sip)
         time.sleep(1)
-        stats = _model_stats(model_port)
+        stats = _model_stats(model.port)
         log = _ended_calls(gateway.log, result["calls"] + WARM_UP_CALLS)
     after = window.after
     return {
@@ -219,48 +235,51 @@ def _gateway_row(target: Target, calls: int, seconds: float) -> Row:
         "children": after.children,
         "children_core_percent": window.children_core_percent,
         "children_rss_mb": after.children_rss_bytes / 2**20,
-        "uplink_lost": result["sent_measured"] - stats["marked"],
-        "uplink_p50_ms": stats["uplink_p50_ms"],
-        "uplink_p99_ms": stats["uplink_p99_ms"],
-        "uplink_max_ms": stats["uplink_max_ms"],
-        "round_trip_lost": result["countable"] - result["returned_countable"],
-        **{name: value for name, value in result.items() if name not in ("event", "calls")},
+        **_traffic(result, stats),
         "sessions_open": stats["open"] - 1,  # besides the connection that asks
-        "model_core_percent": model.core_percent,
+        "model_core_percent": server.core_percent,
         "model_digits": stats["digits"],
         "model_broken": stats["broken"],
         **log,
     }
 
 
-def _baseline_row(target: Target, calls: int, seconds: float) -> Row:
-    """The same packets through a plain echo, on the core that the gateway had."""
+def _relay_row(target: Target, model: Model, calls: int, seconds: float) -> Row:
+    """The same packets through the plainest relay, on the core that the gateway had."""
     life_s = seconds + 30
-    with running(tool("echo", "--calls", calls, "--life", life_s), target.cores.gateway) as echo:
-        assert echo.stdout is not None
-        ports = echo.stdout.readline().strip()
+    command = tool("relay", "--calls", calls, "--model-port", model.port, "--life", life_s)
+    with running(command, target.cores.gateway) as relay:
+        assert relay.stdout is not None
+        ports = relay.stdout.readline().strip()
         if not ports:
-            raise BenchError("the RTP echo did not start")
+            raise BenchError("the relay did not start")
+        _model_stats(model.port)  # forget the gateway
         arguments = ("--calls", calls, "--settle", 1, "--rtp", ports)
-        result, (window,) = _run_load(target, [echo.pid], seconds, *arguments)
+        result, (window,) = _run_load(target, [relay.pid], seconds, *arguments)
+        stats = _model_stats(model.port)
     return {
-        "what": "RTP echo",
-        "calls": result["calls"],
+        "what": "relay",
+        "calls": calls,
         **_costs(calls, window),
-        **{name: value for name, value in result.items() if name not in ("event", "calls")},
+        "waited_percent": window.waited_percent,
+        **_traffic(result, stats),
     }
 
 
 def measure(target: Target, calls: int, seconds: float, *, baseline: bool) -> list[Row]:
     """Measure the gateway at this many calls, and after it the yardstick.
 
+    Args:
+        baseline: measure the yardstick; `target.mode` must then be `echo`.
+
     Raises:
         BenchError: the gateway did not start, or took no call.
     """
-    gateway = _gateway_row(target, calls, seconds)
-    if not baseline:
-        return [gateway]
-    echo = _baseline_row(target, gateway["calls"], min(seconds, _BASELINE_SECONDS))
-    if echo["cpu_ms_per_call_s"]:
-        gateway["times_echo"] = gateway["cpu_ms_per_call_s"] / echo["cpu_ms_per_call_s"]
-    return [gateway, echo]
+    with _model(target) as model:
+        gateway = _gateway_row(target, model, calls, seconds)
+        if not baseline:
+            return [gateway]
+        relay = _relay_row(target, model, gateway["calls"], min(seconds, _BASELINE_SECONDS))
+    if relay["cpu_ms_per_call_s"]:
+        gateway["times_relay"] = gateway["cpu_ms_per_call_s"] / relay["cpu_ms_per_call_s"]
+    return [gateway, relay]

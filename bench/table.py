@@ -33,15 +33,15 @@ def _lines(head: list[str], body: list[list[str]]) -> list[str]:
 
 def _main_cells(row: Row, mode: str) -> list[str]:
     gateway = row["what"] == "gateway"
-    echo = mode == "echo" or not gateway
+    echo = mode == "echo"
     return [
         row["what"],
         str(row["calls"]),
         _number(row, "cpu_ms_per_call_s"),
         _number(row, "core_percent", 1),
-        _number(row, "times_echo", 1),
+        _number(row, "times_relay", 1),
         _triple(row, "lateness") if gateway else "–",
-        _triple(row, "uplink") if gateway else "–",
+        _triple(row, "uplink"),
         _pair(row, "round_trip") if echo else "–",
         _lost(row, "uplink_lost", "sent_measured"),
         _lost(row, "lost", "received") if gateway else "–",
@@ -70,7 +70,7 @@ def _check_cells(row: Row) -> list[str]:
     ]
 
 
-_MAIN = ["", "calls", "CPU ms/call-s", "core %", "x echo", "lateness p50/p99/max ms"]
+_MAIN = ["", "calls", "CPU ms/call-s", "core %", "x relay", "lateness p50/p99/max ms"]
 _MAIN += ["uplink p50/p99/max ms", "round trip p50/p99 ms", "lost up", "lost down", "lost round"]
 _MAIN += ["KB/call"]
 _CHECK = ["calls", "up", "setup p50/p99 ms", "keys sent/logged/model", "RTCP in"]
@@ -78,11 +78,12 @@ _CHECK += ["drops gateway/tools", "core taken", "idle MB", "children", "warnings
 _CHECK += ["load lateness p50/p99/max ms"]
 
 _LEGEND = """
-CPU: user+sys of the gateway's process. Lateness: each packet from the gateway against the 20 ms
+CPU: user+sys of the row's process. Lateness: each packet from the gateway against the 20 ms
 grid laid through the earliest of its call, stamped by the kernel when it was sent. Uplink: from the
 caller's send to the arrival at the Realtime server, which shares its core with the load generator.
 Core taken: share of the time in which the gateway was ready to run but another program had its
-core. x echo: CPU against a plain Python RTP echo, one socket a call, same core, same packets.
+core. x relay: CPU against the plainest Python relay (one UDP socket and one WebSocket a call, a
+message for each packet and back) between the same callers and server, on the same core.
 A key reaches the model some seconds after the press: not those pressed just before the end."""
 
 

@@ -86,7 +86,7 @@ class FrameReader:
                 raise WebSocketError("message too long")
             if end > available:
                 break
-            payload = _unmask(data[start + 4 : end], data[start : start + 4])
+            payload = masked(data[start + 4 : end], data[start : start + 4])
             at = end
             if first & 0x8F == 0x81:
                 messages.append((TEXT, payload))
@@ -111,9 +111,12 @@ class FrameReader:
             self._fragments.clear()
 
 
-def _unmask(payload: bytes, key: bytes) -> bytes:
-    """XOR with the repeated key, as one long integer: far cheaper in Python than byte by byte."""
+def masked(payload: bytes, key: bytes) -> bytes:
+    """Masked or unmasked, the same thing: XOR with the repeated key (RFC 6455 section 5.3).
+
+    As one long integer, which is far cheaper in Python than byte by byte.
+    """
     size = len(payload)
     mask = (key * (size // 4 + 1))[:size]
-    plain = int.from_bytes(payload, "little") ^ int.from_bytes(mask, "little")
-    return plain.to_bytes(size, "little")
+    mixed = int.from_bytes(payload, "little") ^ int.from_bytes(mask, "little")
+    return mixed.to_bytes(size, "little")

@@ -56,7 +56,8 @@ class Gateway:
             max_duration_s=settings.calls_max_duration_s,
         )
         self._ports = PortPool(settings.rtp_port_min, settings.rtp_port_max)
-        self._agent = SipAgent(_sip_config(settings), token=lambda: secrets.token_hex(8))
+        self._sip = _sip_config(settings)
+        self._agent = SipAgent(self._sip, token=lambda: secrets.token_hex(8))
         self._backend: Backend
         self._endpoint: SipEndpoint
         self.http_port = 0
@@ -90,7 +91,9 @@ class Gateway:
                 pacer=pacer,
                 timeout_s=settings.rtp_timeout_s,
             )
-            self._endpoint = SipEndpoint(self._agent, media, self._take_call)
+            self._endpoint = SipEndpoint(
+                self._agent, media, self._take_call, self._sip.serves, self._log
+            )
             self._stack.push_async_callback(self._endpoint.close)
             await self._endpoint.open(
                 settings.sip_host, settings.sip_udp_port, settings.sip_tcp_port
@@ -99,7 +102,8 @@ class Gateway:
             await self._serve_http()
         except (OSError, ssl.SSLError, EmbeddedAgentError) as error:
             await self._stack.aclose()
-            raise StartError(str(error)) from None
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise StartError(reason) from None
         # What start-up made stays for good: the collector need not look at it again, and between
         # calls it need not look often. A collection in mid-call would be heard.
         gc.collect()

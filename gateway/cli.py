@@ -5,16 +5,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-# Each command imports what it needs: a test phone has no use for the model's side.
+# Each command imports what it needs, and not before it is the one to run: the embedded server must
+# set up the environment of numpy first, and a service has no use for the test phone.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    command = next((word for word in arguments if not word.startswith("-")), None)
     parser = argparse.ArgumentParser(prog="gateway", description="A phone line for voice agents.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_serve(commands)
     _add_backend(commands)
-    _add_call(commands)
+    _add_call(commands, complete=command == "call")
     options = parser.parse_args(arguments)
     status: int = options.run(options)
     return status
@@ -28,9 +31,6 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def _serve(_: argparse.Namespace) -> int:
-    import uvloop
-
-    from gateway.app import serve
     from gateway.settings import Settings, SettingsError
 
     try:
@@ -38,6 +38,11 @@ def _serve(_: argparse.Namespace) -> int:
     except SettingsError as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 2
+
+    import uvloop
+
+    from gateway.app import serve
+
     status: int = uvloop.run(serve(settings))
     return status
 
@@ -45,7 +50,7 @@ def _serve(_: argparse.Namespace) -> int:
 def _add_backend(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("backend", help="the embedded Realtime server alone")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8090)
+    parser.add_argument("--port", type=_port, default=8090)
     parser.add_argument("--dialogue", type=Path, help="a TOML file; default: the built-in agent")
     parser.add_argument("--seed", type=int, help="makes ids and delays repeatable")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
@@ -59,18 +64,27 @@ def _backend(options: argparse.Namespace) -> int:
 
     # A child's standard output belongs to its parent.
     logs.configure("", "info", sys.stderr if options.child else sys.stdout)
-    run(
-        BackendConfig(
-            host=options.host, port=options.port, dialogue=options.dialogue, seed=options.seed
-        ),
-        child=options.child,
+    config = BackendConfig(
+        host=options.host, port=options.port, dialogue=options.dialogue, seed=options.seed
     )
-    return 0
+    return run(config, child=options.child)
 
 
-def _add_call(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: 0 to 65535")
+    return int(text)
+
+
+def _add_call(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", *, complete: bool
+) -> None:
+    """Add the command, or, if it is not the one to run, only its line in the list of commands."""
+    parser = commands.add_parser("call", help="a test phone: place a call and say what happened")
+    if not complete:
+        return
+
     from gateway.phone.command import add_arguments, run
 
-    parser = commands.add_parser("call", help="a test phone: place a call and say what happened")
     add_arguments(parser)
     parser.set_defaults(run=run)

@@ -6,6 +6,7 @@ happens: its standard input closes. Should it die first, it is started again on 
 """
 
 import asyncio
+import contextlib
 import json
 import sys
 from types import TracebackType
@@ -36,8 +37,17 @@ class EmbeddedAgent:
         return f"ws://127.0.0.1:{self._port}/v1/realtime?model={{model}}"
 
     async def __aenter__(self) -> Self:
-        self._process = await self._start()
-        self._keeper = asyncio.create_task(self._keep(self._process))
+        """Start the child.
+
+        Raises:
+            EmbeddedAgentError: it does not start.
+        """
+        try:
+            process = await self._start()
+        except BaseException:
+            await self._stop()
+            raise
+        self._keeper = asyncio.create_task(self._keep(process))
         return self
 
     async def __aexit__(
@@ -48,42 +58,57 @@ class EmbeddedAgent:
     ) -> None:
         if self._keeper is not None:
             self._keeper.cancel()
-        if self._process is not None and self._process.returncode is None:
-            await _stop(self._process)
+            # It may be starting a child at this moment: only when it is over, it is known which.
+            await asyncio.wait([self._keeper])
+        await self._stop()
 
     async def _start(self) -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "gateway", "backend", "--child", "--port", str(self._port)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
+        """Start a child; if it does not come up, `_stop` is due."""
         try:
+            process = self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "gateway", "backend", "--child", "--port", str(self._port)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+            )
             async with asyncio.timeout(_START_TIMEOUT_S):
                 line = await process.stdout.readline() if process.stdout else b""
+            if not line:
+                raise EmbeddedAgentError("the embedded agent ended before it served")
             self._port = int(json.loads(line)["port"])
-        except (TimeoutError, ValueError, KeyError, TypeError) as error:
-            await _stop(process)
+        except TimeoutError:
+            raise EmbeddedAgentError(
+                f"the embedded agent did not start within {_START_TIMEOUT_S:g} s"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise EmbeddedAgentError(f"the embedded agent did not start: {error}") from None
         return process
 
     async def _keep(self, process: asyncio.subprocess.Process) -> None:
         while True:
             self._log.warning("agent.died", status=await process.wait())
+            process = await self._start_again()
+
+    async def _start_again(self) -> asyncio.subprocess.Process:
+        while True:
             await asyncio.sleep(_RESTART_PAUSE_S)
             try:
-                process = self._process = await self._start()
+                return await self._start()
             except EmbeddedAgentError as error:
                 self._log.error("agent.restart_failed", reason=str(error))
+                await self._stop()
 
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    """Close its input, which it takes as the end; insist when it does not."""
-    if process.stdin is not None:
-        process.stdin.close()
-    try:
-        async with asyncio.timeout(_STOP_TIMEOUT_S):
+    async def _stop(self) -> None:
+        """Close the child's input, which it takes as the end; insist when it does not."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            async with asyncio.timeout(_STOP_TIMEOUT_S):
+                await process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
             await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()

@@ -2,7 +2,7 @@
 
 Text that came from outside is only ever a value, never the event's name, and is cut at 256
 characters. Numbers of callers are masked, keys and digits never appear: a digit is shown only when
-the level is debug.
+the level is debug. A traceback shows the lines of the program, never what its variables held.
 """
 
 import logging
@@ -42,9 +42,17 @@ def configure(log_format: str, level: str, stream: TextIO | None = None) -> None
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if console:
-        processors += [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        processors += [
+            structlog.dev.ConsoleRenderer(
+                colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     else:
-        processors += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        processors += [
+            structlog.processors.ExceptionRenderer(tracebacks),
+            structlog.processors.JSONRenderer(),
+        ]
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),

@@ -3,16 +3,44 @@
 Labels have few values by construction: never an id, a number or anything else a caller chooses.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
-_REASONS = frozenset(
-    "remote_bye local_bye cancelled refused no_ack timeout transport media_timeout session_lost "
-    "max_duration ring_timeout backend_unavailable drain draining full unacceptable_media "
-    "bad_offer rejected internal_error no_media_port".split()
+REASONS: Final = frozenset(
+    (
+        # The caller's side.
+        *("remote_bye", "cancelled", "no_ack", "timeout", "transport", "refused", "caller_gone"),
+        *("media_timeout", "unacceptable_media", "bad_answer"),
+        # The Realtime server's side.
+        *("backend_unavailable", "backend_format", "session_lost", "ring_timeout"),
+        # Ours.
+        *("rejected", "full", "draining", "drain", "max_duration", "no_media_port"),
+        *("local_bye", "internal_error"),
+    )
 )
+"""Every reason a call can end for; the runbook says what to do about each."""
+
+
+class SipCounters(Protocol):
+    """Totals of a SIP agent; the number of keys must be bounded."""
+
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """Received, by method."""
+
+    @property
+    def responses(self) -> Mapping[tuple[str, int], int]:
+        """Sent, by method and status."""
+
+    @property
+    def retransmits(self) -> int: ...
+
+    @property
+    def dropped(self) -> int: ...
 
 
 class Metrics:
@@ -66,9 +94,13 @@ class Metrics:
         """Add a gauge whose value is read at each scrape."""
         Gauge(name, meaning, registry=self._registry).set_function(read)
 
+    def watch_sip(self, read: Callable[[], SipCounters]) -> None:
+        """Add the totals of a SIP agent, which are read at each scrape."""
+        self._registry.register(_Sip(read))
+
     def call_ended(self, record: dict[str, Any]) -> None:
         """Count a call by its record."""
-        reason = record["reason"] if record["reason"] in _REASONS else "other"
+        reason = record["reason"] if record["reason"] in REASONS else "other"
         self._calls.labels(record["leg"], reason).inc()
         self._bargeins.inc(record["bargeins"])
         self._rtp.labels("received").inc(record["rtp_received"])
@@ -86,3 +118,35 @@ class Metrics:
     def text(self) -> bytes:
         """The exposition in Prometheus text format."""
         return generate_latest(self._registry)
+
+
+class _Sip(Collector):
+    """The agent counts by itself; this only shows what it has counted."""
+
+    def __init__(self, read: Callable[[], SipCounters]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        counters = self._read()
+        requests = CounterMetricFamily(
+            "gateway_sip_requests", "SIP requests received, copies included.", labels=["method"]
+        )
+        for method, count in sorted(counters.requests.items()):
+            requests.add_metric([method], count)
+        yield requests
+        responses = CounterMetricFamily(
+            "gateway_sip_responses",
+            "SIP responses sent, copies not included.",
+            labels=["method", "code"],
+        )
+        for (method, status), count in sorted(counters.responses.items()):
+            responses.add_metric([method, str(status)], count)
+        yield responses
+        yield CounterMetricFamily(
+            "gateway_sip_retransmits", "SIP messages sent again.", value=counters.retransmits
+        )
+        yield CounterMetricFamily(
+            "gateway_sip_dropped",
+            "SIP messages received that could be neither used nor answered.",
+            value=counters.dropped,
+        )

@@ -8,12 +8,14 @@ the working directory is read too, and the environment wins. `.env.example` is m
 import ipaddress
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "GATEWAY_"
@@ -23,20 +25,33 @@ class SettingsError(Exception):
     """One line that names the variable, what it held and what it may hold."""
 
 
+class _Fault(ValueError):
+    """What is wrong with a value, in words that quote nothing of it."""
+
+
 class Meaning(NamedTuple):
     """What `.env.example` and error lines say of a setting."""
 
     text: str
     allowed: str
     secret: bool = False
+    url: bool = False
+    """User and query of its value may hold keys: error lines leave them out."""
     reserved: bool = False
     """The name is fixed, the feature is not there yet: only the default is taken."""
 
 
 def _session(value: str) -> str:
-    session = json.loads(value)
-    if not isinstance(session, dict) or session.get("type") != "realtime":
-        raise ValueError("not a realtime session")
+    try:
+        session = json.loads(value)
+    except json.JSONDecodeError as error:
+        raise _Fault(f"is not JSON at character {error.pos + 1}") from None
+    except (ValueError, RecursionError):
+        raise _Fault("holds too long a number or is nested too deeply") from None
+    if not isinstance(session, dict):
+        raise _Fault("is JSON but no object")
+    if session.get("type") != "realtime":
+        raise _Fault("must have type realtime")
     return value
 
 
@@ -93,7 +108,9 @@ class Settings(BaseSettings):
     api_keys: Annotated[
         str,
         Meaning(
-            "bearer keys of the HTTP API; needed when GATEWAY_HTTP_HOST is not loopback",
+            "keys of an HTTP API that is still to come: in this version they guard nothing "
+            "(health, metrics and status page are open to all who reach them), and are only "
+            "required when GATEWAY_HTTP_HOST is not loopback",
             "keys, comma-separated",
             secret=True,
         ),
@@ -112,7 +129,11 @@ class Settings(BaseSettings):
     sip_advertised_host: Annotated[
         str,
         AfterValidator(lambda value: value and _ip(value)),
-        Meaning("what Contact, Via and SDP say; empty: GATEWAY_SIP_HOST", "an IP address"),
+        Meaning(
+            "what Contact, Via and SDP say; empty: GATEWAY_SIP_HOST; needed when that is 0.0.0.0 "
+            "or ::",
+            "an IP address of the same family as GATEWAY_SIP_HOST",
+        ),
     ] = ""
     sip_allow: Annotated[
         str,
@@ -142,7 +163,7 @@ class Settings(BaseSettings):
     realtime_url: Annotated[
         str,
         AfterValidator(lambda value: value and _ws_url(value)),
-        Meaning("the model's Realtime WebSocket; empty: the embedded agent", _URL),
+        Meaning("the model's Realtime WebSocket; empty: the embedded agent", _URL, url=True),
     ] = ""
     realtime_api_key: Annotated[str, Meaning("its key", "a key", secret=True)] = ""
     realtime_auth: Annotated[
@@ -184,7 +205,11 @@ class Settings(BaseSettings):
     session: Annotated[
         str,
         AfterValidator(_session),
-        Meaning("session config for accepted calls", 'GA session JSON with "type":"realtime"'),
+        Meaning(
+            "session config for accepted calls",
+            'GA session JSON with "type":"realtime"',
+            secret=True,  # its tools may carry authorization
+        ),
     ] = '{"type":"realtime"}'
 
     record_dir: Annotated[Absent, Meaning("recordings", "nothing", reserved=True)] = ""
@@ -215,7 +240,7 @@ class Settings(BaseSettings):
         try:
             settings = cls(_env_file=env_file)
         except ValidationError as error:
-            raise SettingsError(cls._explain(str(error.errors()[0]["loc"][0]), given)) from None
+            raise SettingsError(cls._explain(error.errors()[0], given)) from None
         settings._check_pairs()
         return settings
 
@@ -242,14 +267,22 @@ class Settings(BaseSettings):
         return config
 
     @classmethod
-    def _explain(cls, field: str, given: dict[str, str | None]) -> str:
-        name = PREFIX + field.upper()
+    def _explain(cls, error: ErrorDetails, given: dict[str, str | None]) -> str:
+        name = PREFIX + str(error["loc"][0]).upper()
         meaning = next(meaning for known, meaning, _ in cls.variables() if known == name)
-        held = "a secret" if meaning.secret else repr(given.get(name))
+        fault = error.get("ctx", {}).get("error")
+        if isinstance(fault, _Fault):
+            wrong = str(fault)
+        elif meaning.secret:
+            wrong = "holds a secret"
+        else:
+            value = given.get(name) or ""
+            wrong = f"holds {(_without_keys(value) if meaning.url else value)!r}"
         later = " (this version does not serve it yet)" if meaning.reserved else ""
-        return f"{name} holds {held}; it may hold {meaning.allowed}{later}"
+        return f"{name} {wrong}; it may hold {meaning.allowed}{later}"
 
     def _check_pairs(self) -> None:
+        self._check_addresses()
         if not 1024 <= self.rtp_port_min < self.rtp_port_max:
             raise SettingsError(
                 f"GATEWAY_RTP_PORT_MIN holds {self.rtp_port_min}; it may hold 1024 up to one less "
@@ -275,10 +308,31 @@ class Settings(BaseSettings):
                 f"GATEWAY_HTTP_HOST is not loopback ({self.http_host!r})"
             )
 
+    def _check_addresses(self) -> None:
+        """Callers must be told an address that they can send to."""
+        host = ipaddress.ip_address(self.sip_host)
+        advertised = ipaddress.ip_address(self.sip_advertised_host or self.sip_host)
+        if advertised.is_unspecified:
+            raise SettingsError(
+                f"GATEWAY_SIP_ADVERTISED_HOST holds {self.sip_advertised_host or 'nothing'}; it "
+                "may hold the IP address that callers reach, and must when GATEWAY_SIP_HOST is "
+                f"every address ({self.sip_host})"
+            )
+        if advertised.version != host.version:
+            raise SettingsError(
+                f"GATEWAY_SIP_ADVERTISED_HOST holds {self.sip_advertised_host!r}; it may hold an "
+                f"IPv{host.version} address, as GATEWAY_SIP_HOST does ({self.sip_host})"
+            )
+
 
 def split(value: str) -> list[str]:
     """The parts of a comma-separated setting."""
     return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _without_keys(url: str) -> str:
+    """A URL with its user and query cut out."""
+    return re.sub(r"//.*@", "//…@", re.sub(r"[?#].*", "?…", url, flags=re.S))
 
 
 def is_loopback(host: str) -> bool:

@@ -198,7 +198,9 @@ async def test_a_taken_port_is_one_clear_line(
         taken.bind(("127.0.0.1", int(variables["SIP_UDP_PORT"])))
         with pytest.raises(StartError) as caught:
             await Gateway(Settings.load(), logs.get_log()).start()
-    assert "in use" in str(caught.value)
+    assert str(caught.value) == (
+        f"Address already in use: UDP 127.0.0.1 port {variables['SIP_UDP_PORT']}"
+    )
 
 
 async def test_the_embedded_agent_comes_and_goes_with_the_gateway(

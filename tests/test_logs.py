@@ -57,6 +57,30 @@ def test_an_exception_stays_on_one_line(capsys: pytest.CaptureFixture[str]) -> N
     assert line["exception"]
 
 
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_traceback_shows_no_variables(
+    capsys: pytest.CaptureFixture[str], log_format: str
+) -> None:
+    def fail(api_key: str) -> None:
+        caller = "".join(("+49", "canary"))
+        raise ValueError(f"{len(api_key + caller)} is wrong")
+
+    logs.configure(log_format, "info")
+    try:
+        fail("".join(("sk-", "canary")))
+    except ValueError as error:
+        logs.get_log().error("call.failed", exc_info=error)
+    text = capsys.readouterr().out
+    assert "ValueError" in text and "18 is wrong" in text and "test_logs.py" in text
+    assert "+49canary" not in text and "sk-canary" not in text
+
+
+def test_the_console_shows_no_variables_where_a_prettier_library_is_installed() -> None:
+    logs.configure("console", "info")
+    renderer = structlog.get_config()["processors"][-1]
+    assert renderer._exception_formatter is structlog.dev.plain_traceback
+
+
 @pytest.mark.parametrize(
     ("party", "masked"),
     [

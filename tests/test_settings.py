@@ -70,8 +70,6 @@ def test_unknown_variable_in_the_file_is_named(tmp_path: Path) -> None:
         ("CALLS_MAX", "0", "1 to 100000"),
         ("CALLS_GREET", "perhaps", "true, false"),
         ("DTMF_TO_MODEL", "tone", "off, item"),
-        ("SESSION", "{", 'GA session JSON with "type":"realtime"'),
-        ("SESSION", '{"type":"transcription"}', 'GA session JSON with "type":"realtime"'),
         ("REALTIME_URL", "https://example.net", "a ws:// or wss:// URL"),
         ("REALTIME_AUTH", "header:", "bearer, header:<name> or query:<name>"),
         ("SIP_ALLOW", "192.0.2.0/33", "networks like 192.0.2.0/24, comma-separated"),
@@ -91,6 +89,87 @@ def test_bad_value_is_named_with_what_is_allowed(
 def test_a_secret_never_appears(monkeypatch: pytest.MonkeyPatch) -> None:
     line = complaint(monkeypatch, WEBHOOK_SECRET="whsec_canary")
     assert "canary" not in line and "GATEWAY_WEBHOOK_SECRET holds a secret" in line
+
+
+@pytest.mark.parametrize(
+    ("value", "wrong"),
+    [
+        ('{"tools": canary}', "is not JSON at character 11"),
+        ('{"tools": "canary', "is not JSON at character 11"),
+        (" ", "is not JSON at character 2"),
+        ('["canary"]', "is JSON but no object"),
+        ('{"canary": 1}', "must have type realtime"),
+        ('{"type": "canary"}', "must have type realtime"),
+        ("[" * 100_000, "holds too long a number or is nested too deeply"),
+        ("1" * 5000, "holds too long a number or is nested too deeply"),
+    ],
+)
+def test_a_bad_session_is_explained_but_not_shown(
+    monkeypatch: pytest.MonkeyPatch, value: str, wrong: str
+) -> None:
+    line = complaint(monkeypatch, SESSION=value)
+    assert line == f'GATEWAY_SESSION {wrong}; it may hold GA session JSON with "type":"realtime"'
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://example.net/v1?api_key=canary#x", "https://example.net/v1?…"),
+        ("https://canary:canary@example.net/v1", "https://…@example.net/v1"),
+        ("https://can@ary:can/ary@example.net?canary@x", "https://…@example.net?…"),
+        ("example.net?canary\ncanary", "example.net?…"),
+    ],
+)
+def test_a_bad_url_is_shown_without_its_keys(
+    monkeypatch: pytest.MonkeyPatch, url: str, shown: str
+) -> None:
+    line = complaint(monkeypatch, REALTIME_URL=url)
+    assert line == f"GATEWAY_REALTIME_URL holds {shown!r}; it may hold a ws:// or wss:// URL"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"SIP_HOST": "0.0.0.0"},
+        {"SIP_HOST": "::"},
+        {"SIP_HOST": "0.0.0.0", "SIP_ADVERTISED_HOST": "0.0.0.0"},
+        {"SIP_HOST": "192.0.2.1", "SIP_ADVERTISED_HOST": "0.0.0.0"},
+        {"SIP_HOST": "0.0.0.0", "SIP_ADVERTISED_HOST": "2001:db8::1"},
+        {"SIP_HOST": "::", "SIP_ADVERTISED_HOST": "192.0.2.1"},
+        {"SIP_HOST": "2001:db8::1", "SIP_ADVERTISED_HOST": "192.0.2.1"},
+    ],
+)
+def test_callers_must_be_told_an_address_that_they_can_reach(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    line = complaint(monkeypatch, **variables)
+    assert line.startswith("GATEWAY_SIP_ADVERTISED_HOST holds ")
+    assert "; it may hold " in line and "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("host", "advertised"),
+    [("0.0.0.0", "192.0.2.1"), ("::", "2001:db8::1"), ("10.0.0.1", "192.0.2.1"), ("::1", "")],
+)
+def test_an_advertised_address_of_the_same_family_is_taken(
+    monkeypatch: pytest.MonkeyPatch, host: str, advertised: str
+) -> None:
+    monkeypatch.setenv("GATEWAY_SIP_HOST", host)
+    monkeypatch.setenv("GATEWAY_SIP_ADVERTISED_HOST", advertised)
+    assert Settings.load().sip_advertised_host == advertised
+
+
+def test_the_example_says_that_the_keys_guard_nothing_yet() -> None:
+    about = example().split("\nGATEWAY_API_KEYS=")[0].splitlines()[-1]
+    assert "in this version they guard nothing" in about
+    assert "only required when GATEWAY_HTTP_HOST is not loopback" in about
+
+
+def test_compose_passes_every_setting_of_the_env_file() -> None:
+    text = (ROOT / "deploy" / "compose.yaml").read_text()
+    assert "env_file:\n      - path: ../.env\n        required: false\n" in text
+    # What `environment` sets would win over the file.
+    assert "\n    environment:" not in text
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,9 @@ _MAX_UNHEARD_WINDOWS: Final = 300
 """About ten seconds of audio; appends come in real time, but nothing forces them to."""
 _MAX_UNSENT_BYTES: Final = 16 << 20
 
+# ASCII: what a client sent may hold half a surrogate pair, which UTF-8 cannot carry.
+_encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
+
 _log = structlog.get_logger()
 
 
@@ -63,6 +66,8 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._unsent: deque[bytes | None] = deque()  # None: close after what is before it
         self._unsent_bytes = 0
+        self._ending = False  # the session has ended, and the connection is to be closed
+        self._over = False  # the connection has ended
         self._wake = asyncio.Event()
         self._caught_up = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -78,6 +83,7 @@ class Connection:
         except Exception as error:
             self._fail(error)
         finally:
+            self._over = True
             if self._timer is not None:
                 self._timer.cancel()
             tasks = list(self._tasks)
@@ -100,12 +106,15 @@ class Connection:
 
     def drain(self) -> None:
         """Act on what the session has to say."""
+        if self._over:
+            return
         session = self.session
         for event in session.events():
             self._send(event)
         for request in session.lines_to_speak():
             self._start(self._speak(request))
-        if session.ended:
+        if session.ended and not self._ending:
+            self._ending = True
             self._unsent.append(None)
             self._wake.set()
         at = session.next_timeout()
@@ -181,8 +190,7 @@ class Connection:
             self._fail(error)
 
     def _send(self, event: Event) -> None:
-        # ASCII: what a client sent may hold half a surrogate pair, which UTF-8 cannot carry.
-        data = json.dumps(event, separators=(",", ":")).encode()
+        data = _encode(event).encode()
         self._unsent.append(data)
         self._unsent_bytes += len(data)
         self._wake.set()

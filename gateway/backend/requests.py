@@ -89,8 +89,7 @@ def _line(instructions: str) -> Line:
 def _metadata(value: object) -> dict[str, str] | None:
     if value is None:
         return None
-    fits = isinstance(value, dict) and len(value) <= _MAX_METADATA
-    if not isinstance(value, dict) or not fits:
+    if not isinstance(value, dict) or len(value) > _MAX_METADATA:
         raise invalid("response.metadata", value, f"an object of up to {_MAX_METADATA} strings")
     for key, text in value.items():
         if not isinstance(text, str):

@@ -17,9 +17,14 @@ import uvloop
 
 from gateway.backend.config import BackendConfig
 
+_CANNOT_SERVE = 1
+_BAD_DIALOGUE = 2
 
-def run(config: BackendConfig, *, child: bool = False) -> None:
-    """Serve until told to stop.
+
+def run(config: BackendConfig, *, child: bool = False) -> int:
+    """Serve until told to stop; returns the exit status.
+
+    What keeps it from serving is one line on standard error.
 
     Args:
         child: write `{"port": N}` to standard output and stop when standard input ends. Signals
@@ -29,17 +34,27 @@ def run(config: BackendConfig, *, child: bool = False) -> None:
     # The matrices are small: threads of the linear algebra library would only wait for each other.
     # It reads this when numpy is loaded, which is why the server is imported after it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    uvloop.run(_serve(config, child=child))
+    status: int = uvloop.run(_serve(config, child=child))
+    return status
 
 
-async def _serve(config: BackendConfig, *, child: bool) -> None:
+async def _serve(config: BackendConfig, *, child: bool) -> int:
+    from gateway.backend.dialogue import DialogueError
     from gateway.backend.server import serve
+    from gateway.backend.silero import SileroError
 
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, (lambda: None) if child else stop.set)
-    server = await serve(config)
+    try:
+        server = await serve(config)
+    except DialogueError as error:
+        print(f"gateway: {error}", file=sys.stderr)
+        return _BAD_DIALOGUE
+    except (OSError, SileroError) as error:
+        print(f"gateway: {error}", file=sys.stderr)
+        return _CANNOT_SERVE
     if child:
         _announce(server.port)
         _watch_stdin(loop, stop)
@@ -47,6 +62,7 @@ async def _serve(config: BackendConfig, *, child: bool) -> None:
     gc.freeze()
     await stop.wait()
     await server.close()
+    return 0
 
 
 def _announce(port: int) -> None:

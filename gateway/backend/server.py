@@ -15,7 +15,7 @@ from aiohttp import WSCloseCode, web
 
 from gateway.backend.config import BackendConfig
 from gateway.backend.connection import Connection
-from gateway.backend.dialogue import Dialogue
+from gateway.backend.dialogue import Dialogue, DialogueError
 from gateway.backend.hearing import Hearing
 from gateway.backend.session import BackendSession, SessionOptions
 from gateway.backend.voice import Voice
@@ -144,11 +144,21 @@ async def serve(config: BackendConfig) -> BackendServer:
     """Start an embedded server.
 
     Raises:
-        DialogueError: the dialogue cannot be understood.
-        OSError: the dialogue cannot be read, or the port is taken.
+        DialogueError: the dialogue cannot be read or understood; the text names the file.
+        OSError: the port is taken, or the address is not ours.
         SileroError: the voice detector's model is not installed.
     """
-    path = config.dialogue or DEFAULT_DIALOGUE
-    server = BackendServer(config, Dialogue.parse(path.read_text(encoding="utf-8")))
+    server = BackendServer(config, _dialogue(config.dialogue or DEFAULT_DIALOGUE))
     await server.start()
     return server
+
+
+def _dialogue(path: Path) -> Dialogue:
+    try:
+        return Dialogue.parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DialogueError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise DialogueError(f"{path}: not UTF-8") from None
+    except DialogueError as error:
+        raise DialogueError(f"{path}: {error}") from None

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
+from gateway.alarm import Alarm
+from gateway.audio.formats import AudioFormat
 from gateway.audio.playout import Heard, ItemPart
 from gateway.audio.transcode import Transcoder
 from gateway.calls.effects import (
@@ -30,10 +32,10 @@ from gateway.calls.effects import (
     ToControl,
 )
 from gateway.calls.machine import CallMachine
-from gateway.legs.leg import Leg, LegError, LegEvent, MediaPort, MediaStats
+from gateway.legs.leg import Leg, LegBroken, LegError, LegEvent, MediaPort, MediaStats
 from gateway.realtime.audio import AudioDelta, DeltaReader, delta_of
 from gateway.realtime.events import Event, EventError, parse_event
-from gateway.realtime.session import formats_of, with_formats
+from gateway.realtime.session import Session, formats_of, with_formats
 from gateway.upstream.realtime import BackendError, RealtimeSession
 
 
@@ -71,9 +73,10 @@ class Call:
         self._tasks: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup | None = None
         self._finished = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._timeout)
         self._watchers: list[Callable[[Event], None]] = []
         self._session: RealtimeSession | None = None
+        self._formats = (leg.format, leg.format)  # of the session: input, output
         self._port: MediaPort | None = None
         self._downlink: Transcoder | None = None
         self._part: ItemPart | None = None
@@ -87,11 +90,11 @@ class Call:
 
     def control(self, event: Event) -> None:
         """Take an event from a client that controls the call."""
-        self._perform(self._machine.client_event(event, self._loop.time()))
+        self._feed(lambda now: self._machine.client_event(event, now))
 
     def hang_up(self, reason: str) -> None:
         """End the call from our side."""
-        self._perform(self._machine.hang_up(reason, self._loop.time()))
+        self._feed(lambda now: self._machine.hang_up(reason, now))
 
     async def run(self) -> dict[str, Any]:
         """Live through the call; returns its record when everything is freed."""
@@ -100,7 +103,7 @@ class Call:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 self.leg.listen(self._leg_event)
-                self._perform(self._machine.start(self._loop.time()))
+                self._feed(self._machine.start)
                 await self._finished.wait()
                 for task in self._tasks:
                     task.cancel()
@@ -110,43 +113,59 @@ class Call:
         finally:
             record = self._record()
             await self._free()
-        self._log.info("call.ended", **record)
+            self._log.info("call.ended", **record)
         return record
 
     # Inputs of the machine.
 
-    def _leg_event(self, event: LegEvent) -> None:
+    def _feed(self, give: Callable[[float], list[Effect]]) -> None:
+        """Give the machine an input and perform what it asks for.
+
+        This is called by the media clock, the SIP socket and timers, which serve other calls too:
+        whatever goes wrong ends this call and no other.
+        """
         try:
-            self._perform(self._machine.leg_event(event, self._loop.time()))
+            self._perform(give(self._loop.time()))
         except Exception as error:
-            # The caller of this is the media clock or the SIP socket, which serve other calls too.
             self._failed(error)
 
-    def _timeout(self) -> None:
-        try:
-            self._perform(self._machine.timeout(self._loop.time()))
-        except Exception as error:
-            self._failed(error)
+    def _leg_event(self, event: LegEvent) -> None:
+        if isinstance(event, LegBroken):
+            self._log.error("call.failed", exc_info=event.error)
+        self._feed(lambda now: self._machine.leg_event(event, now))
+
+    def _timeout(self, now: float) -> None:
+        self._feed(lambda _: self._machine.timeout(now))
 
     def _failed(self, error: Exception) -> None:
+        """End the call, even if what ends calls is what fails."""
         self._log.error("call.failed", exc_info=error)
-        self._perform(self._machine.hang_up("internal_error", self._loop.time()))
+        try:
+            self._perform(self._machine.hang_up("internal_error", self._loop.time()))
+        except Exception as another:
+            self._log.error("call.failed", exc_info=another)
+        finally:
+            self._finished.set()
 
     async def _open_session(self, config: dict[str, Any]) -> None:
         wanted = with_formats(config, self.leg.format)
         started = self._loop.time()
         try:
-            session = await self._backend.open(wanted)
+            self._session = session = await self._backend.open(wanted)
+            self._formats = _agreed_formats(wanted, session.effective, self.leg.format)
         except BackendError as error:
-            self._log.warning("session.failed", reason=str(error))
-            failed = self._machine.session_failed("backend_unavailable", self._loop.time())
-            self._perform(failed)
+            self._session_failed("backend_unavailable", str(error))
             return
-        self._session = session
-        connect_ms = _ms(self._loop.time() - started)
-        self._log.info("session.connected", connect_ms=connect_ms)
-        self._perform(self._machine.session_opened(self._loop.time()))
+        except ValueError as error:
+            self._session_failed("backend_format", str(error))
+            return
+        self._log.info("session.connected", connect_ms=_ms(self._loop.time() - started))
+        self._perform(self._machine.session_opened(session.effective, self._loop.time()))
         await self._read(session)
+
+    def _session_failed(self, reason: str, detail: str) -> None:
+        self._log.warning("session.failed", reason=detail)
+        self._perform(self._machine.session_failed(reason, self._loop.time()))
 
     async def _read(self, session: RealtimeSession) -> None:
         read_delta = DeltaReader().read
@@ -211,15 +230,7 @@ class Call:
                     self.leg.hang_up()
                 case Finish():
                     self._finished.set()
-        self._arm()
-
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        deadline = self._machine.next_timeout()
-        if deadline is not None:
-            self._timer = self._loop.call_at(deadline, self._timeout)
+        self._alarm.set(self._machine.next_timeout())
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         if self._group is None:
@@ -234,17 +245,13 @@ class Call:
             raise RuntimeError("a call is answered only when its session is open")
         try:
             port = await self.leg.answer()
-            input_format, output_format = formats_of(session.effective, port.format)
         except LegError as error:
             failed = self._machine.answer_failed(error.status, error.reason, self._loop.time())
             self._perform(failed)
             return
-        except ValueError as error:
-            self._log.warning("session.format", reason=str(error))
-            self._perform(self._machine.hang_up("backend_format", self._loop.time()))
-            return
         self._setup_ms = _ms(self._loop.time() - self._incoming_at)
         self._port = port
+        input_format, output_format = self._formats
         if output_format != port.format:
             self._downlink = Transcoder(output_format, port.format)
         if input_format == port.format:
@@ -291,8 +298,7 @@ class Call:
             self._log.info(name, **fields)
 
     async def _free(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.cancel()
         if self._port is not None:
             self._port.part()
         await self.leg.close()
@@ -323,6 +329,18 @@ class Call:
             "dtmf_count": conversation.dtmf_count,
             "response_ms_p50": round(median(response_ms), 1) if response_ms else None,
         }
+
+
+def _agreed_formats(
+    wanted: Session, effective: Session, leg_format: AudioFormat
+) -> tuple[AudioFormat, AudioFormat]:
+    """Input and output format: the server's word, and where it says nothing what was asked for.
+
+    Raises:
+        ValueError: a format that the gateway cannot produce.
+    """
+    asked_input, asked_output = formats_of(wanted, leg_format)
+    return formats_of(effective, asked_input)[0], formats_of(effective, asked_output)[1]
 
 
 def _ms(seconds: float) -> float:

@@ -9,14 +9,17 @@ faster than real time and only knows what it sent. Everything here keeps the two
   of the interrupted response that is still on its way is dropped.
 * Playout events. `output_audio_buffer.started` when the first frame of a response leaves;
   `.stopped` when it was played to its end *and* the response is done; `.cleared` when it was cut.
-* Digits become events at once, and text for the model when a line of them is complete. The model is
-  asked to answer them as soon as no response is in progress.
+* Digits become events at once, and text for the model when a line of them is complete.
+* A conversation has one response at a time. One that we ask for is remembered until the server
+  begins it (`_asked`); what is to be asked meanwhile waits (`_answer_due`) for the response in
+  progress to end, also when the server refuses because it had begun another one by itself.
 
 Pure: events, marks and `now` in; effects out.
 """
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from gateway.audio.playout import Heard, ItemPart, Started, Stopped
 from gateway.calls.digits import DigitCollector
@@ -48,7 +51,9 @@ class Conversation:
         self._interrupted: dict[str, None] = {}  # oldest first
         self._heard_response = ""  # the response whose start was announced and whose end was not
         self._played_out = False  # its audio ended before the response was done
-        self._answer_digits = False
+        self._asked = ""  # the event id of our response.create that no response has followed yet
+        self._unwanted = False  # the response asked for was interrupted before it began
+        self._answer_due = False  # ask again when the response in progress is done
         self._turn_ended_at: float | None = None
         self.turns = 0
         self.bargeins = 0
@@ -64,7 +69,19 @@ class Conversation:
         """Audio of this part begins to be queued."""
         self._parts[part] = None
 
+    def configured(self, session: dict[str, Any]) -> None:
+        """The session as the server confirmed it."""
+        value: object = session
+        for key in ("audio", "input", "turn_detection", "interrupt_response"):
+            value = value.get(key) if isinstance(value, dict) else None
+        self._interrupts = value is not False
+
     # Inputs. Each returns the effects it asks for.
+
+    def greet(self) -> list[Effect]:
+        """The caller is there: have the model speak first."""
+        self._ask()
+        return self._drain()
 
     def server_event(self, event: Event, now: float) -> list[Effect]:
         """An event of the Realtime session, audio deltas excepted."""
@@ -75,17 +92,16 @@ class Conversation:
         elif kind == "input_audio_buffer.speech_stopped":
             self._turn_ended_at = now
         elif kind == "response.created":
-            if not _out_of_band(event):
-                self._active = text_of(event, "response", "id")
+            self._created(event)
         elif kind == "response.output_audio.done":
             self._audio_done(event)
         elif kind == "response.done":
             self._response_done(text_of(event, "response", "id"))
         elif kind in ("session.created", "session.updated"):
-            self._configured(event)
+            session = event.get("session")
+            self.configured(session if isinstance(session, dict) else {})
         elif kind == "error":
-            fields = {name: text_of(event, "error", name) for name in ("type", "code", "message")}
-            self._effects.append(Note("session.error", fields, "warning"))
+            self._refused(event)
         return self._drain()
 
     def client_event(self, event: Event) -> list[Effect]:
@@ -115,7 +131,7 @@ class Conversation:
             # As on any phone menu, a key silences the prompt: the answer will be about the key.
             self._effects.append(ClearPlayout("dtmf"))
             self._turn_ended_at = now
-            self._ask(self._digits.press(digit, now))
+            self._complete(self._digits.press(digit, now))
         return self._drain()
 
     def cleared(self, heard: list[Heard], cause: str) -> list[Effect]:
@@ -123,6 +139,8 @@ class Conversation:
         if self._active and self._interrupt(self._active) and cause == "dtmf":
             # On speech the server cancels by itself, a client says so itself; for a key we do.
             self._effects.append(ToBackend(events.response_cancel(self._active)))
+        elif self._asked and not self._active:
+            self._unwanted = True
         for entry in heard:
             part = entry.part
             self._interrupt(part.response_id)
@@ -137,7 +155,7 @@ class Conversation:
         return self._drain()
 
     def timeout(self, now: float) -> list[Effect]:
-        self._ask(self._digits.timeout(now))
+        self._complete(self._digits.timeout(now))
         return self._drain()
 
     def next_timeout(self) -> float | None:
@@ -149,15 +167,28 @@ class Conversation:
         self._turn_ended_at = None
         # The turn that begins now will be answered, digits included: no answer of their own.
         self._tell(self._digits.take())
-        self._answer_digits = False
+        self._answer_due = False
         if self._interrupts:
             self._effects.append(ClearPlayout("speech"))
 
-    def _configured(self, event: Event) -> None:
-        value: object = event
-        for key in ("session", "audio", "input", "turn_detection", "interrupt_response"):
-            value = value.get(key) if isinstance(value, dict) else None
-        self._interrupts = value is not False
+    def _created(self, event: Event) -> None:
+        if _out_of_band(event):
+            return
+        self._active = text_of(event, "response", "id")
+        self._asked = ""
+        if self._unwanted:
+            self._unwanted = False
+            self._interrupt(self._active)
+            self._effects.append(ToBackend(events.response_cancel(self._active)))
+
+    def _refused(self, event: Event) -> None:
+        """The server could not do something; if it was to answer, it is asked again later."""
+        fields = {name: text_of(event, "error", name) for name in ("type", "code", "message")}
+        self._effects.append(Note("session.error", fields, "warning"))
+        if fields["code"] == "conversation_already_has_active_response":
+            self._answer_due = True
+        if text_of(event, "error", "event_id") in ("", self._asked):
+            self._asked, self._unwanted = "", False
 
     def _audio_done(self, event: Event) -> None:
         part = part_of(event)
@@ -170,9 +201,8 @@ class Conversation:
             self._active = ""
         if self._played_out and response_id == self._heard_response:
             self._stopped()
-        if self._answer_digits and not self._active:
-            self._answer_digits = False
-            self._effects.append(ToBackend(events.response_create()))
+        if self._answer_due and not self._active:
+            self._ask()
 
     def _started(self, response_id: str, now: float) -> None:
         self._played_out = False
@@ -212,13 +242,18 @@ class Conversation:
         if digits:
             self._effects.append(ToBackend(events.user_text(f"DTMF {digits}")))
 
-    def _ask(self, digits: str) -> None:
-        """Tell the model these digits, and have it answer as soon as it may."""
-        self._tell(digits)
-        if digits and self._active:
-            self._answer_digits = True
-        elif digits:
-            self._effects.append(ToBackend(events.response_create()))
+    def _complete(self, digits: str) -> None:
+        """A line of digits is complete, if it is not empty: the model is to answer it."""
+        if digits:
+            self._tell(digits)
+            self._ask()
+
+    def _ask(self) -> None:
+        """Ask for a response as soon as there may be one."""
+        self._answer_due = bool(self._active or self._asked)
+        if not self._answer_due:
+            self._asked = self._new_event_id()
+            self._effects.append(ToBackend(events.response_create() | {"event_id": self._asked}))
 
     def _buffer(self, change: str, response_id: str) -> None:
         event = events.output_buffer(change, response_id, self._new_event_id())

@@ -30,18 +30,17 @@ from gateway.calls.effects import (
     OpenSession,
     RejectLeg,
     RingLeg,
-    ToBackend,
 )
 from gateway.legs.leg import (
     DtmfIn,
     LegAnswered,
+    LegBroken,
     LegEnded,
     LegEvent,
     LegHeld,
     LegSilent,
     Played,
 )
-from gateway.realtime import events
 from gateway.realtime.events import Event
 
 
@@ -114,10 +113,11 @@ class CallMachine:
         self._deadline = now + self._policy.ring_timeout_s
         return [RingLeg(), Note("call.ringing", {}), OpenSession(self._policy.session)]
 
-    def session_opened(self, now: float) -> list[Effect]:
-        """The Realtime session is connected and configured."""
+    def session_opened(self, session: dict[str, Any], now: float) -> list[Effect]:
+        """The Realtime session is connected, and `session` is how the server configured it."""
         if self.state is not State.CONNECTING:
             return []
+        self.conversation.configured(session)
         self.state = State.ANSWERING
         self._deadline = None  # from here the leg itself gives up when the caller stays silent
         return [Note("call.accepted", {}), AnswerLeg()]
@@ -149,6 +149,8 @@ class CallMachine:
                 return self._end(reason, status)
             case LegSilent():
                 return self._hang_up("media_timeout")
+            case LegBroken():
+                return self._hang_up("internal_error")
             case LegAnswered():
                 return self._answered(now)
             case Played(mark):
@@ -199,7 +201,7 @@ class CallMachine:
             return []
         self.state = State.ACTIVE
         self._deadline = now + self._policy.max_duration_s
-        greeting = [ToBackend(events.response_create())] if self._policy.greet else []
+        greeting = self.conversation.greet() if self._policy.greet else []
         return [Note("call.answered", {}), *greeting]
 
     def _refuse(self, status: int, reason: str, retry_after_s: int | None = None) -> list[Effect]:

@@ -46,6 +46,13 @@ class LegSilent:
 
 
 @dataclass(frozen=True, slots=True)
+class LegBroken:
+    """A defect of ours in this leg's media; it must end this call and hurt no other."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
 class LegEnded:
     """Signalling is over; nothing follows this event."""
 
@@ -54,7 +61,7 @@ class LegEnded:
     """The final SIP status where there was one."""
 
 
-LegEvent = LegAnswered | DtmfIn | Played | LegHeld | LegSilent | LegEnded
+LegEvent = LegAnswered | DtmfIn | Played | LegHeld | LegSilent | LegBroken | LegEnded
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,9 @@ class Ticked(Protocol):
     def skip(self, ticks: int) -> None:
         """This many ticks were missed and will not be made up for."""
 
+    def failed(self, error: Exception) -> None:
+        """`tick` raised this."""
+
 
 class Pacer:
     """Calls `tick()` on everything added, every 20 ms, until it is removed."""
@@ -69,4 +72,7 @@ class Pacer:
         self._slot = (self._slot + 1) % _SLOTS
         # A copy: a tick may end a call, which removes its port.
         for port in tuple(self._slots[self._slot]):
-            port.tick()
+            try:
+                port.tick()
+            except Exception as error:
+                port.failed(error)  # the clock serves the others too

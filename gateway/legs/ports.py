@@ -4,6 +4,7 @@ Pairs are given out in rotation, so that one which was just freed is the last to
 packets that are still on their way to an old call do not arrive in a new one.
 """
 
+import socket
 from collections import deque
 
 
@@ -34,3 +35,23 @@ class PortPool:
 
     def give_back(self, port: int) -> None:
         self._free.append(port)
+
+
+def bind_udp(host: str, port: int) -> socket.socket:
+    """A bound, non-blocking UDP socket.
+
+    Binding is done here and not by the event loop, because uvloop then says less of what went wrong
+    and leaves a half-made transport behind.
+
+    Raises:
+        OSError: the port is taken, or the address is not ours; the text names both.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"{error.strerror}: UDP {host} port {port}") from None
+    sock.setblocking(False)
+    return sock

@@ -16,8 +16,9 @@ from gateway.audio import g711
 from gateway.audio.conceal import Concealer
 from gateway.audio.formats import PCMA, PCMU, AudioFormat, Law
 from gateway.audio.playout import Playout
-from gateway.legs.leg import DtmfIn, LegEvent, LegSilent, MediaStats, Played
+from gateway.legs.leg import DtmfIn, LegBroken, LegEvent, LegSilent, MediaStats, Played
 from gateway.legs.pacer import FRAME_S, Pacer
+from gateway.legs.ports import bind_udp
 from gateway.rtp.dtmf import Digit
 from gateway.rtp.mos import estimate_mos
 from gateway.rtp.session import RtpConfig, RtpSession
@@ -55,7 +56,7 @@ class RtpPort:
     Args:
         codec: what the call is joined in, for its whole life; the wire may change to the other law.
         packet_ms: how much audio a packet of ours carries.
-        emit: is handed digits, marks and the caller's silence.
+        emit: is handed digits, marks, the caller's silence and a defect of ours.
     """
 
     def __init__(
@@ -75,6 +76,8 @@ class RtpPort:
         self._sink: Callable[[bytes], None] | None = None
         self._rtp: RtpSession | None = None
         self._plan: AudioPlan | None = None
+        self._remote: tuple[str, int] | None = None
+        self._reachable = True
         self._rtp_socket = _Datagrams(self._received)
         self._rtcp_socket = _Datagrams(self._received_rtcp)
         self._concealer = Concealer(self.format)
@@ -87,6 +90,7 @@ class RtpPort:
         self._ticks = 0
         self._heard_at = 0.0
         self._silent = False
+        self._broken = False
 
     async def open(self, host: str, port: int) -> None:
         """Bind RTP to `port` and RTCP to the next one.
@@ -95,18 +99,28 @@ class RtpPort:
             OSError: one of them is taken.
         """
         loop = asyncio.get_running_loop()
-        await loop.create_datagram_endpoint(lambda: self._rtp_socket, local_addr=(host, port))
-        await loop.create_datagram_endpoint(lambda: self._rtcp_socket, local_addr=(host, port + 1))
+        await loop.create_datagram_endpoint(lambda: self._rtp_socket, sock=bind_udp(host, port))
+        await loop.create_datagram_endpoint(
+            lambda: self._rtcp_socket, sock=bind_udp(host, port + 1)
+        )
 
-    def apply(self, plan: AudioPlan) -> None:
-        """Do from now on what offer and answer agreed on."""
+    def apply(self, plan: AudioPlan, *, reachable: bool = True) -> None:
+        """Do from now on what offer and answer agreed on.
+
+        Unless the plan's address is `reachable` nothing is sent before the caller was heard, and
+        then to where the caller's packets come from.
+        """
         self._plan = plan
+        self._remote, rtcp_port = plan.target(self._remote)
+        if plan.has_address:
+            self._reachable = reachable
         config = RtpConfig(
             payload_type=plan.payload_type,
             dtmf_payload_type=plan.dtmf_payload_type,
-            remote=(plan.remote_host, plan.remote_port) if plan.remote_port else None,
+            remote=self._remote,
+            reachable=self._reachable,
             rtcp_mux=plan.rtcp_mux,
-            remote_rtcp_port=plan.remote_rtcp_port or None,
+            remote_rtcp_port=rtcp_port,
         )
         if self._rtp is None:
             self._rtp = RtpSession(
@@ -126,7 +140,7 @@ class RtpPort:
         self._talking = False
         self._heard_at = time.monotonic()
         if plan.can_send and plan.can_receive:
-            self._rtp.resume(self._heard_at)
+            self._rtp.start(self._heard_at)
         else:
             # On hold, in any of its forms. What still comes is music, not the caller.
             self._rtp.pause()
@@ -155,7 +169,8 @@ class RtpPort:
         self._pacer.remove(self)
         self._sink = None
         if self._rtp is not None:
-            self._send_rtcp(self._rtp.bye(time.monotonic()))
+            now = time.monotonic()
+            self._send_rtcp(self._rtp.bye(now), now)
         self._rtp_socket.close()
         self._rtcp_socket.close()
 
@@ -165,24 +180,37 @@ class RtpPort:
         rtp = self._rtp
         if rtp is None:
             return
-        received = rtp.receive(data, source, time.monotonic())
-        if received:
-            self._deliver(received)
+        try:
+            received = rtp.receive(data, source, time.monotonic())
+            if received:
+                self._deliver(received)
+        except Exception as error:
+            self.failed(error)  # the event loop serves the other calls too
 
     def _received_rtcp(self, data: bytes, source: tuple[str, int]) -> None:
-        if self._rtp is not None:
+        if self._rtp is None:
+            return
+        try:
             self._rtp.receive_rtcp(data, source, time.monotonic())
+        except Exception as error:
+            self.failed(error)
+
+    def failed(self, error: Exception) -> None:
+        """A defect of ours came up in this port: said once, or each packet would say it again."""
+        if not self._broken:
+            self._broken = True
+            self._emit(LegBroken(error))
 
     def _deliver(self, items: Sequence[bytes | Lost | Digit]) -> None:
         for item in items:
-            if isinstance(item, Digit):
-                self._emit(DtmfIn(item.event, int(time.time())))
-                continue
-            if isinstance(item, Lost):
-                audio = self._concealer.lost(item.samples)
-            else:
+            if type(item) is bytes:  # nearly always
                 audio = item if self._from_wire is None else item.translate(self._from_wire)
                 audio = self._concealer.heard(audio)
+            elif isinstance(item, Lost):
+                audio = self._concealer.lost(item.samples)
+            elif isinstance(item, Digit):
+                self._emit(DtmfIn(item.event, int(time.time())))
+                continue
             if self._sink is not None:
                 self._sink(audio)
 
@@ -193,14 +221,16 @@ class RtpPort:
         rtp, plan = self._rtp, self._plan
         if rtp is None or plan is None:
             return
-        waited = rtp.tick(time.monotonic())
+        now = time.monotonic()
+        waited = rtp.tick(now)
         if waited:
             self._deliver(waited)
         self._credit_ms += _FRAME_MS
         while self._credit_ms >= self._packet_ms:
             self._credit_ms -= self._packet_ms
-            if plan.can_send:
-                self._send_frame(rtp)
+            remote = rtp.destination(now) if plan.can_send else None
+            if remote is not None:
+                self._send_frame(rtp, remote)
             else:
                 rtp.skip(self._packet_ms * _SAMPLES_PER_MS)
                 self._talking = False
@@ -208,7 +238,7 @@ class RtpPort:
             self._emit(Played(mark))
         self._ticks += 1
         if self._ticks % _SLOW_TICKS == 0:
-            self._slow_tick(rtp, plan)
+            self._slow_tick(rtp, plan, now)
 
     def skip(self, ticks: int) -> None:
         """The process was held up; the caller's clock went on without us."""
@@ -216,7 +246,7 @@ class RtpPort:
             self._rtp.skip(ticks * _FRAME_MS * _SAMPLES_PER_MS)
             self._talking = False
 
-    def _send_frame(self, rtp: RtpSession) -> None:
+    def _send_frame(self, rtp: RtpSession, remote: tuple[str, int]) -> None:
         frame = self.playout.pull()
         if frame is None:
             frame = self._silence
@@ -226,15 +256,12 @@ class RtpPort:
         # between words we send silence, so that is the start of the call and the end of a hold.
         packet = rtp.send(frame, marker=not self._talking)
         self._talking = True
-        remote = rtp.remote
-        if remote is not None:
-            self._rtp_socket.send(packet, remote)
+        self._rtp_socket.send(packet, remote)
 
-    def _slow_tick(self, rtp: RtpSession, plan: AudioPlan) -> None:
-        now = time.monotonic()
+    def _slow_tick(self, rtp: RtpSession, plan: AudioPlan, now: float) -> None:
         report = rtp.rtcp_report(now, time.time() + _NTP_EPOCH_S)
         if report is not None:
-            self._send_rtcp(report)
+            self._send_rtcp(report, now)
         if rtp.last_received is not None:
             self._heard_at = max(self._heard_at, rtp.last_received)
         if not (plan.can_send and plan.can_receive):
@@ -243,11 +270,12 @@ class RtpPort:
             self._silent = True
             self._emit(LegSilent())
 
-    def _send_rtcp(self, report: bytes) -> None:
-        if self._rtp is None or self._plan is None:
+    def _send_rtcp(self, report: bytes, now: float) -> None:
+        rtp, plan = self._rtp, self._plan
+        if rtp is None or plan is None or not plan.has_address or rtp.destination(now) is None:
             return
-        sender = self._rtp_socket if self._plan.rtcp_mux else self._rtcp_socket
-        remote = self._rtp.remote_rtcp
+        sender = self._rtp_socket if plan.rtcp_mux else self._rtcp_socket
+        remote = rtp.remote_rtcp
         if remote is not None:
             sender.send(report, remote)
 

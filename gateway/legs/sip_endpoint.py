@@ -11,6 +11,10 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
+from structlog.typing import FilteringBoundLogger
+
+from gateway.alarm import Alarm
+from gateway.legs.ports import bind_udp
 from gateway.legs.sip_leg import MediaConfig, SipLeg
 from gateway.sip.agent import SipAgent
 from gateway.sip.errors import SipError
@@ -20,6 +24,9 @@ from gateway.sip.stream import StreamFramer
 
 _UDP_BUFFER_BYTES = 4 << 20
 _MAX_CONNECTIONS = 1000
+_MAX_CONNECTIONS_OF_ONE_HOST = 500
+_FIRST_MESSAGE_S = 5.0
+"""A connection on which no whole message has come by then is closed."""
 _MAX_UNSENT_BYTES = 1 << 20
 _CONNECT_TIMEOUT_S = 5.0
 _LINGER_S = 2.0
@@ -35,6 +42,8 @@ class SipEndpoint:
         agent: decides about everything.
         media: what the legs' RTP ports share.
         on_call: is given each caller.
+        serves: whether anything is accepted from an address.
+        log: for what concerns no call.
     """
 
     def __init__(
@@ -42,14 +51,17 @@ class SipEndpoint:
         agent: SipAgent,
         media: MediaConfig,
         on_call: OnCall,
+        serves: Callable[[Address], bool],
+        log: FilteringBoundLogger,
     ) -> None:
         self._agent = agent
         self._media = media
         self._on_call = on_call
+        self._serves = serves
+        self._log = log
         self._loop = asyncio.get_running_loop()
         self._legs: dict[str, SipLeg] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._armed_for = 0.0
+        self._alarm = Alarm(self._timeout)
         self._udp: asyncio.DatagramTransport | None = None
         self._server: asyncio.Server | None = None
         self._connections: dict[tuple[str, int], _Connection] = {}
@@ -65,13 +77,15 @@ class SipEndpoint:
             OSError: a port is taken or the address is not ours.
         """
         if udp_port:
-            self._udp, _ = await self._loop.create_datagram_endpoint(
-                lambda: _Udp(self.receive), local_addr=(host, udp_port)
-            )
-            sock = self._udp.get_extra_info("socket")
+            sock = bind_udp(host, udp_port)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UDP_BUFFER_BYTES)
+            self._udp, _ = await self._loop.create_datagram_endpoint(
+                lambda: _Udp(self.receive), sock=sock
+            )
         if tcp_port:
-            self._server = await self._loop.create_server(self._accepted, host, tcp_port)
+            self._server = await self._loop.create_server(
+                lambda: _Connection(self, accepted=True), host, tcp_port
+            )
 
     def act(self, action: Callable[[SipAgent, float], None]) -> None:
         """Ask something of the agent and send what comes of it."""
@@ -90,8 +104,7 @@ class SipEndpoint:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_S):
                 await self._quiet.wait()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.cancel()
         if self._server is not None:
             self._server.close()
         for task in self._tasks:
@@ -113,9 +126,8 @@ class SipEndpoint:
         self._agent.refuse(error, source)
         self._drain()
 
-    def _timeout(self) -> None:
-        self._timer = None
-        self._agent.timeout(self._loop.time())
+    def _timeout(self, now: float) -> None:
+        self._agent.timeout(now)
         self._drain()
 
     def _drain(self) -> None:
@@ -123,30 +135,34 @@ class SipEndpoint:
             return  # an event's receiver asked for more; the loop below sees to it
         self._draining = True
         try:
-            while True:
-                for outgoing in self._agent.datagrams_to_send():
-                    self._send(outgoing)
-                events = self._agent.events()
-                if not events:
-                    break
-                for event in events:
-                    self._dispatch(event)
+            while self._send_all() or self._dispatch_all():
+                pass
         finally:
             self._draining = False
+            self._alarm.set(self._agent.next_timeout())
         if self._quiet is not None and not self._agent.unanswered:
             self._quiet.set()
-        self._arm()
 
-    def _arm(self) -> None:
-        deadline = self._agent.next_timeout()
-        if self._timer is not None:
-            if deadline is not None and self._armed_for <= deadline:
-                return  # it fires early, finds nothing due and is set again: cheaper than moving it
-            self._timer.cancel()
-            self._timer = None
-        if deadline is not None:
-            self._armed_for = deadline
-            self._timer = self._loop.call_at(deadline, self._timeout)
+    def _send_all(self) -> bool:
+        """Returns whether the agent had to be told of something that could not be sent."""
+        unsent = [
+            outgoing.to for outgoing in self._agent.datagrams_to_send() if not self._send(outgoing)
+        ]
+        for to in unsent:
+            self._agent.transport_failed(to, self._loop.time())
+        return bool(unsent)
+
+    def _dispatch_all(self) -> bool:
+        """Returns whether there was any event."""
+        events = self._agent.events()
+        for event in events:
+            try:
+                self._dispatch(event)
+            except Exception as error:
+                # The others of this batch belong to other calls.
+                self._log.error("sip.failed", exc_info=error)
+                self._agent.hang_up(event.dialog_id, self._loop.time())
+        return bool(events)
 
     def _dispatch(self, event: SipEvent) -> None:
         if isinstance(event, IncomingCall):
@@ -165,12 +181,16 @@ class SipEndpoint:
 
     # Sockets.
 
-    def _send(self, outgoing: Outgoing) -> None:
+    def _send(self, outgoing: Outgoing) -> bool:
+        """Returns whether it is on its way, as far as that is known at once."""
         to = outgoing.to
         if to.transport == "udp":
-            if self._udp is not None:
-                self._udp.sendto(outgoing.data, (to.host, to.port))
-            return
+            try:
+                if self._udp is not None:
+                    self._udp.sendto(outgoing.data, (to.host, to.port))
+            except (ValueError, OSError):
+                return False  # an address that this socket cannot reach
+            return True
         key = (to.host, to.port)
         connection = self._connections.get(key)
         if connection is not None:
@@ -182,34 +202,45 @@ class SipEndpoint:
             task = self._loop.create_task(self._connect(to))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        return True
 
     async def _connect(self, to: Address) -> None:
         key = (to.host, to.port)
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-                await self._loop.create_connection(self._accepted, to.host, to.port)
+                await self._loop.create_connection(
+                    lambda: _Connection(self, accepted=False), to.host, to.port
+                )
         except (OSError, TimeoutError):
             self._connecting.pop(key, None)
             self._agent.transport_failed(to, self._loop.time())
             self._drain()
 
-    def _accepted(self) -> "_Connection":
-        return _Connection(self)
-
     # What the connections tell.
 
-    def connected(self, connection: "_Connection") -> None:
-        waiting = self._connecting.pop(connection.peer, ())
-        if len(self._connections) >= _MAX_CONNECTIONS:
-            connection.close()
-            return
+    def connected(self, connection: "_Connection") -> bool:
+        """Returns whether the connection may stay."""
+        if connection.accepted and not self._admits(connection.peer):
+            return False
         self._connections[connection.peer] = connection
-        for data in waiting:
+        for data in self._connecting.pop(connection.peer, ()):
             connection.send(data)
+        return True
+
+    def _admits(self, peer: tuple[str, int]) -> bool:
+        """Whether a connection that a peer opens is taken: no host may shut the others out."""
+        of_this_host = sum(host == peer[0] for host, _ in self._connections)
+        return (
+            self._serves(Address(*peer, "tcp"))
+            and len(self._connections) < _MAX_CONNECTIONS
+            and of_this_host < _MAX_CONNECTIONS_OF_ONE_HOST
+        )
 
     def disconnected(self, connection: "_Connection") -> None:
         if self._connections.get(connection.peer) is connection:
             del self._connections[connection.peer]
+            self._agent.connection_lost(Address(*connection.peer, "tcp"), self._loop.time())
+            self._drain()
 
 
 class _Udp(asyncio.DatagramProtocol):
@@ -224,12 +255,14 @@ class _Udp(asyncio.DatagramProtocol):
 
 
 class _Connection(asyncio.Protocol):
-    """One TCP connection, whoever opened it."""
+    """One TCP connection, accepted or opened by us."""
 
-    def __init__(self, endpoint: SipEndpoint) -> None:
+    def __init__(self, endpoint: SipEndpoint, *, accepted: bool) -> None:
+        self.accepted = accepted
         self._endpoint = endpoint
         self._framer = StreamFramer()
         self._transport: asyncio.Transport | None = None
+        self._deadline: asyncio.TimerHandle | None = None
         self.peer = ("", 0)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -237,12 +270,19 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self.peer = (peer[0], peer[1])
-        self._endpoint.connected(self)
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if self.accepted:
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(_FIRST_MESSAGE_S, self.close)
+        if not self._endpoint.connected(self):
+            self.close()
 
     def data_received(self, data: bytes) -> None:
         source = Address(*self.peer, "tcp")
         try:
             for message in self._framer.feed(data):
+                self._has_proved_itself()
                 self._endpoint.receive(message, source)
         except SipError as error:
             # Where the next message starts is unknown, so this one is the last of the connection.
@@ -252,6 +292,7 @@ class _Connection(asyncio.Protocol):
         self.send(self._framer.replies())
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._has_proved_itself()
         self._endpoint.disconnected(self)
 
     def send(self, data: bytes) -> None:
@@ -266,3 +307,8 @@ class _Connection(asyncio.Protocol):
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+    def _has_proved_itself(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

@@ -8,7 +8,7 @@ INVITE without SDP) our 200 carries the offer and the ACK its answer.
 import ipaddress
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -43,16 +43,35 @@ _CODECS: tuple[Law, ...] = ("pcmu", "pcma")
 _BIND_TRIES = 8
 _PACKET_MS = 20
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
+_THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
+_PRIVATE: tuple[Network, ...] = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",  # behind a carrier's NAT
+        "fc00::/7",
+        "fec0::/10",
+    )
+)
+
 
 @dataclass(frozen=True, slots=True)
 class MediaConfig:
-    """What all RTP legs of the process share."""
+    """What all RTP legs of the process share.
+
+    Callers in the networks of `allow` are sent media at private addresses although ours is public.
+    """
 
     bind_host: str
     advertised_host: str
     ports: PortPool
     pacer: Pacer
     timeout_s: float
+    allow: tuple[Network, ...] | None = None
 
 
 class Signalling(Protocol):
@@ -76,6 +95,7 @@ class SipLeg:
     ) -> None:
         self._signalling = signalling
         self._dialog_id = incoming.dialog_id
+        self._came_from = incoming.source.host
         self._media = media
         self._offer: SessionDescription | None = None  # None: late, the ACK brings the answer
         self._local = LocalMedia(
@@ -120,7 +140,7 @@ class SipLeg:
             description = offer_answer.offer(self._local)
         else:
             description, plan = offer_answer.answer(self._offer, self._local)
-            port.apply(plan)
+            port.apply(plan, reachable=self._reachable(plan))
         body = self._described(description)
         self._signalling.act(lambda agent, now: agent.accept(self._dialog_id, body, now))
         return port
@@ -156,7 +176,6 @@ class SipLeg:
             case Reoffer(offer=body):
                 self._reoffered(body)
             case CallEnded(cause=cause, status=status):
-                self._ended = True
                 self._emit(LegEnded(cause, status))
             case Reanswered(body=body):
                 self._take_late_answer(body)
@@ -176,6 +195,9 @@ class SipLeg:
             self._warning = error.warning
 
     def _emit(self, event: LegEvent) -> None:
+        if self._ended:
+            return  # nothing follows the end, which has several causes: we hang up, then they do
+        self._ended = isinstance(event, LegEnded)
         if self._listener is not None:
             self._listener(event)
         elif not self._closed:
@@ -235,15 +257,22 @@ class SipLeg:
 
     def _checked(self, plan: AudioPlan) -> AudioPlan:
         """The plan, unless it would have us send media where no caller can be."""
-        if plan.can_send and not usable_host(plan.remote_host, self._media.advertised_host):
+        told = not ipaddress.ip_address(plan.remote_host).is_unspecified  # else it means hold
+        if told and not usable_host(plan.remote_host, self._media.advertised_host):
             raise SdpError("media cannot be sent to the address offered", status=488)
         return plan
+
+    def _reachable(self, plan: AudioPlan) -> bool:
+        media = self._media
+        return reachable_host(
+            plan.remote_host, media.advertised_host, self._came_from, media.allow or ()
+        )
 
     def _apply(self, plan: AudioPlan) -> None:
         was_held = self._plan is not None and not self._plan.can_send
         self._plan = plan
         if self._port is not None:
-            self._port.apply(plan)
+            self._port.apply(plan, reachable=self._reachable(plan))
         if was_held == plan.can_send:
             self._emit(LegHeld(not plan.can_send))
 
@@ -285,19 +314,46 @@ def _warning_header(warning: str | None) -> tuple[tuple[str, str], ...]:
 
 
 def usable_host(host: str, ours: str) -> bool:
-    """Whether media may be sent to an address that a peer named: one unicast host, not nowhere, and
+    """Whether a caller can be at an address that a peer named: one unicast host, not nowhere, and
     this machine itself only when we are reached there too."""
-    try:
-        address = ipaddress.ip_address(host)
-        address = getattr(address, "ipv4_mapped", None) or address
-        ours_is_loopback = ipaddress.ip_address(ours).is_loopback
-    except ValueError:
+    address, own = _ip(host), _ip(ours)
+    if address is None:
         return False
     if address.is_loopback:
-        return ours_is_loopback
+        return own is not None and own.is_loopback
     return not (
         address.is_multicast
         or address.is_unspecified
         or address.is_reserved
         or address.is_link_local
+        or address in _THIS_NETWORK
     )
+
+
+def reachable_host(host: str, ours: str, came_from: str, allow: Sequence[Network]) -> bool:
+    """Whether a usable address means the same host to the peer who named it as it does to us.
+
+    A private one does when we live among private addresses too, when the INVITE came from it, or
+    when it is in a network of `allow`. Else it is the caller's own, behind a NAT; what is sent to
+    it reaches nobody, or a host of ours that the caller has no business with.
+    """
+    address, own = _ip(host), _ip(ours)
+    if address is None:
+        return False
+    if not _is_private(address) or address == _ip(came_from):
+        return True
+    if own is not None and (own.is_loopback or _is_private(own)):
+        return True
+    return any(address in network for network in allow)
+
+
+def _is_private(address: _Ip) -> bool:
+    return any(address in network for network in _PRIVATE)
+
+
+def _ip(host: str) -> _Ip | None:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address

@@ -39,6 +39,7 @@ class Media:
         self._loop = asyncio.get_running_loop()
         self._timeline: Timeline | None = None
         self._plan: AudioPlan | None = None
+        self._remote: tuple[str, int] | None = None
         self._rtp: RtpSession | None = None
         self._uplink: Uplink | None = None
         self._rtp_socket: asyncio.DatagramTransport | None = None
@@ -69,13 +70,13 @@ class Media:
         """Do from now on what offer and answer agreed on. The packet length stays as it was."""
         self._plan = plan
         self._timeline = timeline
-        has_address = plan.remote_port and plan.remote_host not in ("0.0.0.0", "::")
+        self._remote, rtcp_port = plan.target(self._remote)
         config = RtpConfig(
             payload_type=plan.payload_type,
             dtmf_payload_type=plan.dtmf_payload_type,
-            remote=(plan.remote_host, plan.remote_port) if has_address else None,
+            remote=self._remote,
             rtcp_mux=plan.rtcp_mux,
-            remote_rtcp_port=plan.remote_rtcp_port or None,
+            remote_rtcp_port=rtcp_port,
         )
         if self._rtp is None:
             self._rtp = self._begin(plan, config)
@@ -187,7 +188,7 @@ class Media:
 
     def _send_rtcp(self, report: bytes) -> None:
         rtp, plan = self._rtp, self._plan
-        if rtp is None or plan is None or rtp.remote_rtcp is None:
+        if rtp is None or plan is None or not plan.has_address or rtp.remote_rtcp is None:
             return
         transport = self._rtp_socket if plan.rtcp_mux else self._rtcp_socket
         if transport is not None:

@@ -105,4 +105,9 @@ def _string(text: bytes, key: bytes) -> str | None:
     start = text.find(key)
     end = text.find(b'"', start + len(key))
     value = text[start + len(key) : end]
-    return None if start < 0 or end < 0 or b"\\" in value else value.decode()
+    if start < 0 or end < 0 or b"\\" in value:
+        return None
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None

@@ -31,8 +31,11 @@ def parse_event(data: bytes | str) -> Event:
 
 
 def encode_event(event: Event) -> bytes:
-    """The event as one compact JSON text, UTF-8."""
-    return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()
+    """The event as one compact JSON text.
+
+    All ASCII: a lone surrogate, which JSON can carry and UTF-8 cannot, goes back as it came.
+    """
+    return json.dumps(event, separators=(",", ":")).encode()
 
 
 def text_of(event: Event, *path: str) -> str:

@@ -8,7 +8,8 @@ transcodes. What the server finally says in `session.updated` is what counts.
 from copy import deepcopy
 from typing import Any
 
-from gateway.audio.formats import AudioFormat
+from gateway.audio.formats import PCM24K, AudioFormat
+from gateway.realtime.audio import append_event
 
 Session = dict[str, Any]
 
@@ -30,6 +31,19 @@ def formats_of(session: Session, default: AudioFormat) -> tuple[AudioFormat, Aud
     """
     audio = session.get("audio")
     return _format(audio, "input", default), _format(audio, "output", default)
+
+
+def append_bytes(asked: Session, effective: Session, frame_ms: int) -> int:
+    """How long the append of one frame is, as JSON text in the session's input format.
+
+    A format that the gateway cannot produce counts as the protocol's default, 24 kHz PCM.
+    """
+    try:
+        asked_format, _ = formats_of(asked, PCM24K)
+        input_format, _ = formats_of(effective, asked_format)
+    except ValueError:
+        input_format = PCM24K
+    return len(append_event(bytes(input_format.bytes_per_ms * frame_ms)))
 
 
 def _format(audio: object, direction: str, default: AudioFormat) -> AudioFormat:

@@ -76,11 +76,6 @@ class JitterBuffer:
         return self._line.late
 
     @property
-    def lost_samples(self) -> int:
-        """Samples handed out as `Lost`, for whatever reason."""
-        return self._line.lost_samples
-
-    @property
     def cut_samples(self) -> int:
         """Samples of good audio that were dropped to keep to the clock."""
         return self._line.cut_samples

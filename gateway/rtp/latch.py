@@ -11,7 +11,8 @@ one, and ours must go there. Whoever may change that address by merely sending g
 3. That happens once. From then on only one more change is possible: back to the signalled address,
    under the same proof, because the signalling named it and nobody else.
 
-Everything else is dropped and counted; it changes nothing.
+Everything else is dropped and counted; it changes nothing. As long as no address was signalled at
+all (a call that begins on hold) that is every packet.
 """
 
 from dataclasses import dataclass
@@ -77,12 +78,15 @@ class Latch:
             return True
         if self._opened_at is None:
             self._opened_at = now
+        if self.signalled is None:
+            self.dropped += 1
+            return False
         address = _plain(source)
         from_signalled = address == self.signalled
         if self.source is None and from_signalled:
             return self._settle(source)
         if self.source is None or from_signalled:
-            same_host = self.signalled is not None and source[0] == self.signalled[0]
+            same_host = source[0] == self.signalled[0]
             in_time = same_host or from_signalled or now - self._opened_at >= _GRACE_S
             if in_time and self._proves(source, packet, now):
                 return self._settle(source)

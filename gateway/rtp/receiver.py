@@ -120,10 +120,6 @@ class RtpReceiver:
     def duplicate(self) -> int:
         return self._buffer.duplicate
 
-    @property
-    def lost_samples(self) -> int:
-        return self._buffer.lost_samples
-
     def receive(self, data: bytes, source: Source, now: float) -> Sequence[Heard]:
         """Take one datagram of the RTP port; what is heard by it, in order."""
         size = len(data)

@@ -3,6 +3,11 @@
 The port hands in what its sockets receive and what the playout wants sent, ticks every 20 ms, and
 sends what it gets back to `remote` and `remote_rtcp`. Here both halves meet in RTCP: reports about
 what was heard, sent about every five seconds, and the round-trip time they reveal.
+
+A description can name anybody's address. So an address that never sent anything itself is sent
+media on trial only (consent, as RFC 7675 has it for ICE): for ten seconds and 500 packets, and then
+nothing until an RTP packet or a report comes from there. A trial that brought nothing is not begun
+anew at the next address, or a caller could keep a victim's ports busy by turns.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +30,8 @@ from gateway.rtp.sender import RtpSender
 _INTERVAL_S = 5.0
 _REPORTS_REMEMBERED = 8
 _RTT_AT_MOST_S = 10.0
+_TRIAL_S = 10.0
+_TRIAL_PACKETS = 500
 _NOTHING: tuple[()] = ()
 
 
@@ -37,6 +44,9 @@ class RtpConfig:
     """Of telephone-event, if it was agreed on."""
     remote: Source | None = None
     """The signalled address; None when there is none to send to."""
+    reachable: bool = True
+    """False: nothing may be sent to `remote` before a packet came from the caller. So it is with a
+    private address behind a NAT, which means another host here or none."""
     rtcp_mux: bool = False
     """RTCP shares the RTP port (RFC 5761)."""
     remote_rtcp_port: int | None = None
@@ -59,13 +69,9 @@ class RtpStats:
     dropped_payload: int
     """Packets of a payload type that was not agreed on."""
     malformed: int
-    lost_ms: int
-    """Time without audio that the listener got."""
     jitter_ms: float
     rtt_ms: float | None
     """None until a report came back."""
-    remote_lost: float | None
-    """Share of our packets that the other side missed lately, 0 to 1."""
 
     @property
     def loss(self) -> float:
@@ -81,18 +87,21 @@ class RtpSession:
         "_clock_hz",
         "_cname",
         "_config",
+        "_latch",
         "_malformed",
         "_packets_at_report",
         "_random",
         "_receiver",
-        "_remote_lost",
         "_report_at",
-        "_rtcp_source",
+        "_reporter",
+        "_reporter_at",
         "_rtt_s",
         "_sender",
         "_sent_reports",
         "_sr_arrival",
         "_sr_middle",
+        "_trial_packets",
+        "_trial_until",
     )
 
     def __init__(
@@ -119,6 +128,7 @@ class RtpSession:
             clock_hz=clock_hz,
             frame_samples=frame_samples,
         )
+        self._latch = self._receiver.latch
         self._sender = RtpSender(
             payload_type=config.payload_type,
             dtmf_payload_type=config.dtmf_payload_type,
@@ -134,8 +144,11 @@ class RtpSession:
         self._sr_middle = 0
         self._sr_arrival = 0.0
         self._rtt_s: float | None = None
-        self._remote_lost: float | None = None
-        self._rtcp_source: Source | None = None
+        self._reporter: tuple[Source, Source] | None = None
+        """Where the caller's reports come from, after the `remote` that they belong to."""
+        self._reporter_at: float | None = None
+        self._trial_until: float | None = None
+        self._trial_packets = 0
         self._malformed = 0
 
     # -- audio and keys --------------------------------------------------------------------------
@@ -173,21 +186,21 @@ class RtpSession:
     # -- what signalling says --------------------------------------------------------------------
 
     def start(self, now: float) -> None:
-        """The call was answered: from now on time passes, even if no packet ever comes."""
+        """The call was answered, or a hold is over: the caller is heard, and from now on time
+        passes, even if no packet ever comes."""
         self._receiver.start(now)
 
     def pause(self) -> None:
-        """On hold: the caller's audio is ignored and no time passes. Keys are still heard."""
+        """On hold: the caller's audio is ignored and no time passes until `start`. Keys are still
+        heard."""
         self._receiver.pause()
-
-    def resume(self, now: float) -> None:
-        """The hold is over: the caller is heard again, and time passes from now on."""
-        self._receiver.start(now)
 
     def retarget(self, config: RtpConfig) -> None:
         """A re-INVITE was answered; another signalled address opens the latch again."""
         if config.remote != self._config.remote:
-            self._rtcp_source = None
+            if self._consented:
+                self._trial_until = None
+            self._reporter = None
         self._config = config
         self._receiver.retarget(
             payload_type=config.payload_type,
@@ -199,8 +212,34 @@ class RtpSession:
 
     @property
     def remote(self) -> Source | None:
-        """Where audio goes now."""
-        return self._receiver.latch.remote
+        """Where the caller is, as far as one may send there."""
+        latch = self._latch
+        if latch.source is None and not self._config.reachable:
+            return None
+        return latch.remote
+
+    def destination(self, now: float) -> Source | None:
+        """Where to send a packet now; None when there is nowhere, or nobody there wants it."""
+        source = self._latch.source
+        if source is not None:
+            return source[:2]
+        remote = self.remote
+        return remote if remote is None or self._consented or self._on_trial(now) else None
+
+    @property
+    def _consented(self) -> bool:
+        """Whether anything valid came from `remote`."""
+        reporter = self._reporter
+        return self._latch.source is not None or (
+            reporter is not None and reporter[0] == self.remote
+        )
+
+    def _on_trial(self, now: float) -> bool:
+        packets = self._sender.packets
+        if self._trial_until is None:
+            self._trial_until = now + _TRIAL_S
+            self._trial_packets = packets + _TRIAL_PACKETS
+        return now < self._trial_until and packets < self._trial_packets
 
     @property
     def remote_rtcp(self) -> Source | None:
@@ -208,17 +247,20 @@ class RtpSession:
         remote = self.remote
         if remote is None or self._config.rtcp_mux:
             return remote
-        if self._rtcp_source is not None:
-            return self._rtcp_source[:2]
+        if self._reporter is not None and self._reporter[0] == remote:
+            return self._reporter[1][:2]
         port = self._config.remote_rtcp_port
-        if port is None or remote != self._receiver.latch.signalled:
+        if port is None or remote != self._latch.signalled:
             port = min(remote[1] + 1, 0xFFFF)
         return remote[0], port
 
     @property
     def last_received(self) -> float | None:
-        """When the last packet of the caller came, None before the first."""
-        return self._receiver.last_received
+        """When the last packet or report of the caller came, None before the first."""
+        media_at, report_at = self._receiver.last_received, self._reporter_at
+        if media_at is None or report_at is None:
+            return report_at if media_at is None else media_at
+        return max(media_at, report_at)
 
     @property
     def stats(self) -> RtpStats:
@@ -230,13 +272,11 @@ class RtpSession:
             lost=receiver.lost,
             late=receiver.late,
             duplicate=receiver.duplicate,
-            dropped_source=receiver.dropped_source + receiver.latch.dropped,
+            dropped_source=receiver.dropped_source + self._latch.dropped,
             dropped_payload=receiver.dropped_payload,
             malformed=receiver.malformed + self._malformed,
-            lost_ms=receiver.lost_samples * 1000 // self._clock_hz,
             jitter_ms=receiver.statistics.jitter * 1000 / self._clock_hz,
             rtt_ms=None if self._rtt_s is None else self._rtt_s * 1000,
-            remote_lost=self._remote_lost,
         )
 
     # -- RTCP ------------------------------------------------------------------------------------
@@ -260,7 +300,8 @@ class RtpSession:
         for packet in packets:
             match packet:
                 case SenderReport() | ReceiverReport() if known in (-1, packet.ssrc):
-                    self._rtcp_source = source
+                    self._reporter = remote, source
+                    self._reporter_at = now
                     self._read_report(packet, now)
                 case Goodbye() if known in packet.ssrcs:
                     goodbye = True
@@ -331,7 +372,6 @@ class RtpSession:
         for block in packet.reports:
             if block.ssrc != self._sender.ssrc:
                 continue
-            self._remote_lost = block.fraction_lost / 256
             sent_at = self._sent_reports.get(block.last_sr)
             if sent_at is not None:
                 rtt_s = now - sent_at - block.delay_since_last_sr / 0x10000

@@ -75,7 +75,6 @@ class Timeline:
         "filled",
         "floor",
         "late",
-        "lost_samples",
         "peak",
         "period",
         "position",
@@ -106,7 +105,6 @@ class Timeline:
         self.filled = 0
         """Samples that the clock has handed out since the last packet that was handed on."""
         self.late = 0
-        self.lost_samples = 0
         self.cut_samples = 0
 
     # -- the clock -------------------------------------------------------------------------------
@@ -285,7 +283,6 @@ class Timeline:
 
     def _lose(self, samples: int, out: list[bytes | Lost]) -> None:
         if samples:
-            self.lost_samples += samples
             self.due += samples * self.period
             out.append(Lost(samples))
 

@@ -88,6 +88,21 @@ class AudioPlan:
     def can_receive(self) -> bool:
         return self.direction in _RECEIVING
 
+    @property
+    def has_address(self) -> bool:
+        """Whether the peer can be sent anything, reports included (RFC 3264 section 8.4)."""
+        return self.remote_port != 0 and not ip_address(self.remote_host).is_unspecified
+
+    def target(self, before: tuple[str, int] | None) -> tuple[tuple[str, int] | None, int | None]:
+        """Where the peer takes RTP, and the port where it takes RTCP.
+
+        A plan without an address names no other one: the peer stays where it was, `before`, or
+        nowhere yet. The port is None when it was not told.
+        """
+        if not self.has_address:
+            return before, None
+        return (self.remote_host, self.remote_port), self.remote_rtcp_port or None
+
 
 def answer(offer: SessionDescription, local: LocalMedia) -> tuple[SessionDescription, AudioPlan]:
     """The answer to an offer, and the plan that follows from it.

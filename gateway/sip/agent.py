@@ -48,7 +48,7 @@ class SipAgent:
     def __init__(self, config: SipConfig, *, token: Callable[[], str]) -> None:
         """`token` returns fresh random hexadecimal text of at least 16 digits at every call."""
         self.available = True
-        """False: new calls and OPTIONS are answered 503."""
+        """False: OPTIONS is answered 503. Calls are the application's to refuse."""
         self._config = config
         self._board = Switchboard(config, token)
 
@@ -83,8 +83,18 @@ class SipAgent:
             self._answer(request, reply_to, 403)
 
     def transport_failed(self, to: Address, now: float) -> None:
-        """Something sent to `to` could not be delivered, or the connection to it broke."""
+        """Something sent to `to` could not be delivered, and no connection can be made to it."""
         self._board.transactions.transport_failed(to, now)
+
+    def connection_lost(self, address: Address, now: float) -> None:
+        """A connection is gone, whoever closed it.
+
+        Requests of ours that wait for their answer on it have failed. Nothing else has: the next
+        request in a dialog that used it goes where Contact and routes say.
+        """
+        for call in self._board.calls.values():
+            call.connection_lost(address)
+        self._board.transactions.requests_failed(address, now)
 
     def timeout(self, now: float) -> None:
         """Do what is due."""
@@ -269,7 +279,7 @@ class SipAgent:
             self._answer(request, reply_to, 481)
         elif transactions.is_merged(request):
             self._answer(request, reply_to, 482)
-        elif not self.available:
+        elif request.method == "OPTIONS" and not self.available:
             retry_after = (("Retry-After", str(self._config.retry_after_s)),)
             self._answer(request, reply_to, 503, retry_after)
         elif request.method == "OPTIONS":

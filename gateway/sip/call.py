@@ -112,7 +112,7 @@ class Call:
             self._respond(request, transaction, 500, now, self._retry_after())
             return
         dialog.remote_cseq = number
-        dialog.flow = source
+        dialog.heard_from(source)
         if request.method == "BYE":
             self._respond(request, transaction, 200, now)
             self._heard_bye(dialog, now)
@@ -138,6 +138,10 @@ class Call:
         elif unacked.late and self.phase is Phase.CONFIRMED:
             self._board.events.append(Reanswered(self.id, 200, answer))
         self._offer_when_free(now)
+
+    def connection_lost(self, address: Address) -> None:
+        """Stop counting on a connection."""
+        self.dialog.connection_lost(address)
 
     @property
     def _is_inviting(self) -> bool:

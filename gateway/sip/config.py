@@ -20,7 +20,7 @@ class SipConfig:
     allow: tuple[IPv4Network | IPv6Network, ...] | None = None
     """Networks whose requests are served; None serves everybody."""
     retry_after_s: int = 10
-    """What a 503 tells the caller."""
+    """What the 503 to an OPTIONS tells."""
     t1: float = 0.5
     """Seconds; estimate of a round trip (RFC 3261 table 4)."""
     t2: float = 4.0

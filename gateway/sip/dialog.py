@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from typing import Self
 
 from gateway.sip.compose import MAX_FORWARDS, adopted, sequence_number
-from gateway.sip.headers import name_addrs, tag_of, with_tag
+from gateway.sip.headers import name_addrs, split_list, tag_of, with_tag
 from gateway.sip.message import Address, Message, Request, Response
 from gateway.sip.uri import NameAddr, SipUri, UriError
 
@@ -44,6 +44,8 @@ class Dialog:
     """Route set in the order in which requests pass it."""
     flow: Address
     """Where the peer was last heard."""
+    flow_is_open: bool = True
+    """False once the connection that `flow` names is gone."""
 
     @classmethod
     def of_invite(cls, invite: Request, source: Address, tag: str) -> Self:
@@ -96,6 +98,16 @@ class Dialog:
         """Follow the Contact of an agreed re-INVITE (section 12.2)."""
         self.target = contact_of(message) or self.target
 
+    def heard_from(self, source: Address) -> None:
+        """Note where the peer's latest message came from."""
+        self.flow = source
+        self.flow_is_open = True
+
+    def connection_lost(self, address: Address) -> None:
+        """Note that a connection is gone, which may be the one that leads to the peer."""
+        if self.flow == address:
+            self.flow_is_open = False
+
     def request(self, method: str, number: int | None = None) -> Request:
         """The next request inside the dialog, or the ACK of the INVITE with that number."""
         if number is None:
@@ -113,26 +125,33 @@ class Dialog:
         return Request(method, uri, adopted(copied))
 
     def next_hop(self) -> Address:
-        """Where our requests are sent.
+        """Where our requests are sent: to the first route, else to the Contact, or to the flow.
 
-        We resolve no names and trust no address of a private network that is not the one the
-        peer's packets come from: a telephone behind a NAT writes an address into Contact that
-        means nothing here, while the NAT keeps the way back to where its packets came from open.
-        With a Record-Route there is a proxy that knows better. A connection is always kept.
+        A connection is kept as long as it is open. Otherwise we resolve no names, and follow an
+        address only if it can mean the same here as where the peer's packets come from: what a
+        telephone behind a NAT writes into Contact means nothing here, while the NAT keeps the way
+        back to where its packets came from open.
         """
-        if self.flow.transport != "udp":
+        # RFC 3261 sections 8.1.2 and 12.2.1.1 let the first route decide, whatever its address,
+        # because the proxy that wrote it knows its network. But we cannot tell a proxy from a
+        # caller who makes a Record-Route up to have our BYE sent to a machine that it cannot reach
+        # itself. A proxy that stays in the path has just sent us a request, so where that came
+        # from will do for it, and routes get no more trust than a Contact.
+        if self.flow.transport != "udp" and self.flow_is_open:
             return self.flow
         hop = _address_of(NameAddr.parse(self.routes[0]).uri if self.routes else self.target)
-        if hop is None or (not self.routes and _is_elsewhere(hop.host, self.flow.host)):
+        if hop is None or not _is_followed(hop.host, self.flow.host):
             return self.flow
         return hop
 
 
 def contact_of(message: Message) -> str | None:
     """The URI of the Contact, ready for a request line; None without one that can be followed."""
-    if message.headers.get("Contact") in (None, "*"):
+    try:
+        first = NameAddr.parse(split_list(message.headers.get("Contact") or "")[0])
+    except ValueError:
         return None
-    uri = as_request_uri(name_addrs(message.headers, "Contact")[0].uri)
+    uri = as_request_uri(first.uri)
     return uri if len(uri) <= MAX_TARGET_CHARS else None
 
 
@@ -168,7 +187,22 @@ def _address_of(text: str) -> Address | None:
     return Address(uri.host, uri.port or 5060, transport)
 
 
-def _is_elsewhere(host: str, source: str) -> bool:
-    """Whether `host` is an address that is only valid in a network which is not the source's."""
-    address = ip_address(host)
-    return host.lower() != source.lower() and (not address.is_global or address.is_multicast)
+def _is_followed(host: str, source: str) -> bool:
+    """Whether a peer at `source` may send us to `host`: to itself, or anywhere in the internet.
+
+    Loopback may also name its other addresses. Both have to be of one family, since an address of
+    another one cannot be reached over the same socket; one inside the other (RFC 4291 section
+    2.5.5.2) is judged by what it holds.
+    """
+    try:
+        hop, near = ip_address(host), ip_address(source)
+    except ValueError:
+        return False
+    if hop == near:
+        return True
+    inner_hop, inner_near = (getattr(one, "ipv4_mapped", None) or one for one in (hop, near))
+    if (hop.version, inner_hop.version) != (near.version, inner_near.version):
+        return False
+    if inner_hop.is_loopback:
+        return bool(inner_near.is_loopback)
+    return inner_hop.is_global and not (inner_hop.is_multicast or inner_hop.is_reserved)

@@ -187,11 +187,6 @@ class CSeq:
         return f"{self.number} {self.method}"
 
 
-def vias(headers: Headers) -> list[Via]:
-    """All Via elements, topmost first. Raises HeaderError."""
-    return [Via.parse(part) for value in headers.get_all("Via") for part in split_list(value)]
-
-
 def top_via(headers: Headers) -> Via:
     """The topmost Via. Raises HeaderError, also when there is none."""
     value = headers.get("Via")
@@ -206,18 +201,6 @@ def replace_top_via(headers: Headers, via: Via) -> None:
     if value is None:
         raise HeaderError("no Via")
     headers.replace_first("Via", ", ".join([str(via), *split_list(value)[1:]]))
-
-
-def stamp_top_via(headers: Headers, host: str, port: int) -> None:
-    """Note the source of the packet in the topmost Via (see `Via.stamped`).
-
-    A Via that cannot be read stays as it is: the request is going to be refused, and its sender
-    knows its own text best.
-    """
-    try:
-        replace_top_via(headers, top_via(headers).stamped(host, port))
-    except HeaderError:
-        return
 
 
 def name_addrs(headers: Headers, name: str) -> list[NameAddr]:

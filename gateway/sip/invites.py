@@ -102,7 +102,7 @@ class OwnReinvite:
             self._on_outcome(response.status, None, now)
         elif self._ack is None:
             self._dialog.refresh(response)
-            self._dialog.flow = source
+            self._dialog.heard_from(source)
             ack = self._dialog.request("ACK", self._number)
             self._ack = self._board.transactions.acknowledge(ack, self._dialog.next_hop())
             self._on_outcome(response.status, sdp_of(response), now)

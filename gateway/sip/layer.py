@@ -249,10 +249,14 @@ class TransactionLayer:
 
     def transport_failed(self, to: Address, now: float) -> None:
         """Tell every transaction that talks to `to`."""
-        hit: list[Transaction] = [one for one in self._clients.values() if one.to == to]
-        hit += [one for one in self._servers.values() if one.to == to]
-        for transaction in hit:
-            transaction.feed(Signal.TRANSPORT_ERROR, now)
+        self.requests_failed(to, now)
+        for server in [one for one in self._servers.values() if one.to == to]:
+            server.feed(Signal.TRANSPORT_ERROR, now)
+
+    def requests_failed(self, to: Address, now: float) -> None:
+        """Tell every request of ours that was sent to `to`."""
+        for client in [one for one in self._clients.values() if one.to == to]:
+            client.feed(Signal.TRANSPORT_ERROR, now)
 
 
 def _server_key(request: Request, method: str) -> Key:

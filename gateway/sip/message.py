@@ -134,17 +134,9 @@ class Headers:
         else:
             self._entries[at] = (entry[0], self._entries[at][1], entry[2])
 
-    def remove(self, name: str) -> None:
-        """Drop all lines of that name; none is fine."""
-        key = header_key(name)
-        self._entries = [entry for entry in self._entries if entry[0] != key]
-
     def items(self) -> list[tuple[str, str]]:
         """(name as spelled, value) in order."""
         return [(name, value) for _, name, value in self._entries]
-
-    def copy(self) -> "Headers":
-        return Headers.adopt(list(self._entries))
 
     def _position(self, key: str) -> int | None:
         for at, entry in enumerate(self._entries):
@@ -154,9 +146,6 @@ class Headers:
 
     def __contains__(self, name: str) -> bool:
         return self._position(header_key(name)) is not None
-
-    def __len__(self) -> int:
-        return len(self._entries)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Headers):

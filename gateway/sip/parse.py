@@ -111,6 +111,8 @@ def parse(data: bytes) -> Message:
         if key not in first:
             faults.append((400, f"Missing {_NAMED[key]} Header"))
     _check_values(entries, faults)
+    if first.get("contact") is not None:
+        _check_contacts(message, entries, faults)
     if isinstance(message, Request) and not faults:
         _check_method(message.method, first["cseq"], faults)
     if not whole:
@@ -216,6 +218,14 @@ def _check_values(entries: list[_Entry], faults: list[_Fault]) -> None:
             check(value)
         except ValueError:
             faults.append((400, f"Malformed {_NAMED[key]} Header"))
+
+
+def _check_contacts(message: Message, entries: list[_Entry], faults: list[_Fault]) -> None:
+    """`*` is all bindings of a registration: it stands alone and where one registers."""
+    contacts = [value for key, _, value in entries if key == "contact"]
+    elsewhere = isinstance(message, Request) and message.method != "REGISTER"
+    if "*" in contacts and (elsewhere or len(contacts) > 1):
+        faults.append((400, "Malformed Contact Header"))
 
 
 def _check_method(method: str, cseq: str, faults: list[_Fault]) -> None:

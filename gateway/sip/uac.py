@@ -68,6 +68,11 @@ class UacCall(Call):
             self.acknowledge(None, now)
             super().hang_up(now, headers)
 
+    def connection_lost(self, address: Address) -> None:
+        super().connection_lost(address)
+        for fork in self._forks.values():
+            fork.dialog.connection_lost(address)
+
     @property
     def _is_inviting(self) -> bool:
         return super()._is_inviting or self.phase is Phase.EARLY or self._ack_due

@@ -1,9 +1,8 @@
 """SIP URIs and the addresses that carry them (RFC 3261 sections 19.1, 20 and 25.1).
 
 Every field holds the text as it stands on the wire, escapes (%41) included, so that what was
-received is what is sent again; `unescape` gives the readable form. Both classes check their fields
-when they are made, with the same patterns that read the wire, so neither can print anything that
-does not parse back to itself.
+received is what is sent again. Both classes check their fields when they are made, with the same
+patterns that read the wire, so neither can print anything that does not parse back to itself.
 
 Where the grammar and practice differ: a `#` and other visible ASCII may stand in user and
 parameters (star codes, record-route cookies of proxies), an underscore in host names, and an
@@ -11,10 +10,9 @@ unquoted display name may be any text without the five characters that give a he
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 from typing import Self, TypeVar
-from urllib.parse import unquote
 
 from gateway.sip.message import FORBIDDEN, TOKEN
 
@@ -55,7 +53,6 @@ _BRACKETED = re.compile(
     rf'(?:(?P<quoted>{_QUOTED})[ ]*+|(?P<plain>[^"<>,;\\]*+))<(?P<uri>[^<> ]++)>'
 )
 _ESCAPED_CHAR = re.compile(r"\\(.)")
-_UNSAFE_IN_USER = re.compile(rf"[^{_PLAIN}=,;?]")
 
 
 _Made = TypeVar("_Made")
@@ -81,16 +78,6 @@ def check_uri(text: str) -> None:
         _port_from_wire(match["port"])
     elif uri_scheme(text) in ("sip", "sips"):
         raise UriError("malformed SIP URI")
-
-
-def escape_user(text: str) -> str:
-    """Any text as the user part of a URI."""
-    return _UNSAFE_IN_USER.sub(lambda m: "".join(f"%{b:02X}" for b in m[0].encode()), text)
-
-
-def unescape(text: str) -> str:
-    """Readable form of an escaped field; bytes that are not UTF-8 become U+FFFD."""
-    return unquote(text, errors="replace")
 
 
 def find_param(params: Params, name: str) -> str | None:
@@ -177,28 +164,6 @@ class SipUri:
             parts += ("?", self.headers)
         return "".join(parts)
 
-    def equivalent(self, other: "SipUri") -> bool:
-        """Whether both name the same resource by RFC 3261 section 19.1.4.
-
-        This relation is not transitive (a parameter that only one side has is ignored), which is
-        why it is not `==`; `==` compares the text of the fields.
-        """
-        if (
-            self.scheme != other.scheme
-            or _readable(self.user) != _readable(other.user)
-            or _readable(self.password) != _readable(other.password)
-            or _same_host(self.host) != _same_host(other.host)
-            or self.port != other.port
-        ):
-            return False
-        mine, theirs = _comparable(self.params), _comparable(other.params)
-        if any(mine[name] != theirs[name] for name in mine.keys() & theirs.keys()):
-            return False
-        lone = mine.keys() ^ theirs.keys()
-        if lone & {"user", "ttl", "method", "maddr", "transport"}:
-            return False
-        return _header_set(self.headers) == _header_set(other.headers)
-
 
 def proven(cls: type[_Made], **fields: object) -> _Made:
     """An instance without the checks of `__post_init__`: a pattern has just done them."""
@@ -243,23 +208,6 @@ def _split_params(text: str) -> Params:
         name, equals, value = part.partition("=")
         pairs.append((name, value if equals else None))
     return tuple(pairs)
-
-
-def _readable(text: str | None) -> str | None:
-    return None if text is None else unescape(text)
-
-
-def _same_host(host: str) -> str:
-    return str(IPv6Address(host)) if ":" in host else host.lower()
-
-
-def _comparable(params: Params) -> dict[str, str]:
-    return {unescape(n).lower(): unescape(v or "").lower() for n, v in reversed(params)}
-
-
-def _header_set(headers: str) -> list[tuple[str, str]]:
-    pairs = (part.partition("=") for part in headers.split("&") if part)
-    return sorted((unescape(name).lower(), unescape(value)) for name, _, value in pairs)
 
 
 def parse_params(text: str, start: int = 0) -> Params:
@@ -344,11 +292,6 @@ class NameAddr:
     def param(self, name: str) -> str | None:
         """See `find_param`."""
         return find_param(self.params, name)
-
-    def with_tag(self, tag: str) -> Self:
-        """The same address under another tag."""
-        kept = tuple(pair for pair in self.params if pair[0].lower() != "tag")
-        return replace(self, params=(*kept, ("tag", tag)))
 
     def sip_uri(self) -> SipUri:
         """The URI in its parts. Raises UriError for another scheme than sip or sips."""

@@ -1,13 +1,21 @@
 """One Realtime WebSocket per call: opened, configured, fed with audio, read until it ends.
 
 Audio is written without awaiting: a frame is one synchronous call into the transport. A server that
-does not read fast enough is seen by the size of the transport's buffer; the audio that would make
-it grow past two seconds is dropped and counted, because late audio is worse than none. Control
-events are few and are always written; past a far larger bound the connection is given up.
+does not read fast enough is seen by what waits in the transport and in the kernel's send queue,
+which alone would take minutes of speech. Audio that would wait longer than two seconds is dropped
+and counted, because late audio is worse than none. Control events are few and are always written;
+past a far larger bound the connection is given up.
+
+A peer that has vanished leaves an open connection behind. So the server is pinged every few
+seconds, and one that stays silent, or takes no audio for long, is given up like one that closed.
 """
 
 import asyncio
-from dataclasses import dataclass
+import socket
+from array import array
+from dataclasses import dataclass, field
+from fcntl import ioctl
+from termios import TIOCOUTQ
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -18,16 +26,26 @@ from yarl import URL
 from gateway.realtime import events
 from gateway.realtime.audio import append_event
 from gateway.realtime.events import Event, EventError, encode_event, text_of
+from gateway.realtime.session import append_bytes
 
-_AUDIO_BACKLOG_BYTES = 32_000
-"""About two seconds of G.711 appends."""
+_AUDIO_WAIT_S = 2
+"""Audio that would reach the server later than this is not sent at all."""
+_FRAME_MS = 20
+_FRAME_HEADER_BYTES = 8
+_KERNEL_BUFFER_BYTES = 256 << 10
+"""Room for all audio that may wait, whatever the format. Once the kernel is full, a TLS transport
+passes 64 KiB on to the transport underneath, and nobody can see those."""
 _BACKLOG_BYTES = 4 << 20
+_NEVER_PAUSED_BYTES = 1 << 30
 _MAX_MESSAGE_BYTES = 16 << 20
 """An `input_audio_buffer.append` may be 15 MiB; nothing a server sends is larger."""
-
-
 _CLOSE_TIMEOUT_S = 1.0
 """A server that does not answer our close frame is not waited for longer."""
+_PING_EVERY_S = 5.0
+_SILENT_PINGS = 2
+"""So many pings may see nothing come back; then the server counts as gone."""
+_BLOCKED_S = 5.0
+"""How long all audio may be dropped."""
 
 
 class BackendError(Exception):
@@ -40,7 +58,7 @@ class BackendConfig:
 
     url: str
     """`{model}` is replaced by the session's model."""
-    api_key: str = ""
+    api_key: str = field(default="", repr=False)
     auth: str = "bearer"
     """`bearer`, `header:<name>` or `query:<name>`."""
     default_model: str = "gpt-realtime"
@@ -51,41 +69,51 @@ class BackendConfig:
 class RealtimeSession:
     """A connected and configured session.
 
-    Call `receive()` until it returns None, then look at `close_reason`.
+    Call `receive()` without long pauses until it returns None, then look at `close_reason`.
     """
 
-    def __init__(self, socket: "_Socket") -> None:
-        self._socket = socket
+    def __init__(self, connection: "_Socket") -> None:
+        self._socket = connection
         self.effective: dict[str, Any] = {}
         """The session config as the server confirmed it."""
         self.dropped_appends = 0
+        """Frames of the caller's audio that were not sent because the server was too slow."""
         self.close_reason = ""
+        self._audio_backlog_bytes = _audio_backlog_bytes({}, {})
+        self._blocked_since: float | None = None
+        self._silent_pings = 0
+        self._loop = asyncio.get_running_loop()
+        self._next_ping = self._loop.call_later(_PING_EVERY_S, self._ping)
 
     def append_audio(self, audio: bytes) -> None:
         """Send a frame of the caller's audio, in the session's input format. Never waits."""
-        if self._socket.backlog() > _AUDIO_BACKLOG_BYTES:
-            self.dropped_appends += 1
+        if self._socket.backlog() > self._audio_backlog_bytes:
+            self._drop()
         else:
+            self._blocked_since = None
             self._socket.write(append_event(audio))
 
     def send(self, event: Event) -> None:
         """Send a control event. Never waits; gives the connection up if it takes nothing more."""
-        if self._socket.backlog() > _BACKLOG_BYTES:
-            self._socket.abort()
-        else:
-            self._socket.write(encode_event(event))
+        self._write(encode_event(event), WSMsgType.TEXT)
 
     async def receive(self) -> bytes | None:
         """The next JSON text from the server; None when the connection has ended."""
-        message = await self._socket.receive()
-        while message.type is WSMsgType.BINARY:  # no Realtime server we know means anything by it
+        while True:
             message = await self._socket.receive()
-        if message.type is WSMsgType.TEXT:
-            # Bytes, as asked for when connecting; the declared type only knows the default.
-            data: str | bytes = message.data
-            return data if isinstance(data, bytes) else data.encode()
+            self._silent_pings = 0
+            if message.type is WSMsgType.TEXT:
+                # Bytes, as asked for when connecting; the declared type only knows the default.
+                data: str | bytes = message.data
+                return data if isinstance(data, bytes) else data.encode()
+            if message.type is WSMsgType.PING:
+                self._write(message.data, WSMsgType.PONG)
+            elif message.type not in (WSMsgType.PONG, WSMsgType.BINARY):
+                break  # no Realtime server we know means anything by a binary message
+        self._next_ping.cancel()
         code = self._socket.close_code
-        self.close_reason = f"closed with code {code}" if code else "connection lost"
+        ended = f"closed with code {code}" if code else "connection lost"
+        self.close_reason = self.close_reason or ended
         return None
 
     async def configure(self, session: dict[str, Any]) -> None:
@@ -103,13 +131,45 @@ class RealtimeSession:
             if event["type"] == "session.updated":
                 effective = event.get("session")
                 self.effective = effective if isinstance(effective, dict) else {}
+                self._audio_backlog_bytes = _audio_backlog_bytes(session, self.effective)
                 return
             if event["type"] == "error":
                 raise BackendError(text_of(event, "error", "message") or "session refused")
         raise BackendError(self.close_reason)
 
     async def close(self) -> None:
+        self._next_ping.cancel()
+        # A transport closes once its buffer is empty, which for a deaf server is never.
+        self._loop.call_later(_CLOSE_TIMEOUT_S, self._socket.abort)
         await self._socket.close()
+
+    def _write(self, message: bytes, kind: WSMsgType) -> None:
+        if self._socket.backlog() > _BACKLOG_BYTES:
+            self._give_up("the server does not read")
+        else:
+            self._socket.write(message, kind)
+
+    def _drop(self) -> None:
+        self.dropped_appends += 1
+        now = self._loop.time()
+        if self._blocked_since is None:
+            self._blocked_since = now
+        elif now - self._blocked_since >= _BLOCKED_S:
+            self._give_up(f"the server took no audio for {_BLOCKED_S:g} s")
+
+    def _ping(self) -> None:
+        if self._silent_pings == _SILENT_PINGS:
+            self._give_up(f"the server was silent for {_SILENT_PINGS * _PING_EVERY_S:g} s")
+            return
+        self._silent_pings += 1
+        self._next_ping = self._loop.call_later(_PING_EVERY_S, self._ping)
+        self._write(b"", WSMsgType.PING)
+
+    def _give_up(self, reason: str) -> None:
+        """Break the connection, so that `receive` returns None."""
+        self._next_ping.cancel()
+        self.close_reason = self.close_reason or reason
+        self._socket.abort()
 
 
 class Backend:
@@ -157,16 +217,18 @@ class Backend:
         if self._client is None:
             raise RuntimeError("Backend is used outside of its context")
         url, headers = self._target(session)
-        socket = await self._client.ws_connect(
+        connection = await self._client.ws_connect(
             url,
             headers=headers,
             decode_text=False,
             max_msg_size=_MAX_MESSAGE_BYTES,
+            autoping=False,  # the session looks at pings itself
             timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_TIMEOUT_S),
         )
-        if not isinstance(socket, _Socket):
+        if not isinstance(connection, _Socket):
             raise RuntimeError("the WebSocket is not of the class that was asked for")
-        opened = RealtimeSession(socket)
+        connection.take_over()
+        opened = RealtimeSession(connection)
         try:
             await opened.configure(session)
         except BaseException:
@@ -191,29 +253,50 @@ class Backend:
         return url, headers
 
 
+def _audio_backlog_bytes(asked: dict[str, Any], effective: dict[str, Any]) -> int:
+    """How much two seconds of audio are on the wire."""
+    frame = append_bytes(asked, effective, _FRAME_MS) + _FRAME_HEADER_BYTES
+    return frame * _AUDIO_WAIT_S * 1000 // _FRAME_MS
+
+
 class _Socket(ClientWebSocketResponse[Literal[True]]):
     """aiohttp's client WebSocket with a write that never waits."""
 
+    _descriptor = -1
+    _kernel_queue = array("i", [0])  # `ioctl` writes here; kept so that a frame allocates nothing
+
+    def take_over(self) -> None:
+        """Let `backlog` be all that bounds what waits: in the transport and in the kernel."""
+        self._writer.transport.set_write_buffer_limits(high=_NEVER_PAUSED_BYTES)
+        tcp = self.get_extra_info("socket")
+        if tcp is not None:
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER_BYTES)
+            self._descriptor = tcp.fileno()
+
     def backlog(self) -> int:
-        """Bytes written and not yet taken by the kernel."""
+        """Bytes written and not yet acknowledged by the server's kernel."""
         transport = self._writer.transport
-        return 0 if transport.is_closing() else transport.get_write_buffer_size()
+        if transport.is_closing():
+            return 0  # the descriptor may be another connection's by now
+        try:
+            ioctl(self._descriptor, TIOCOUTQ, self._kernel_queue)
+        except OSError:  # no such count on this system
+            return transport.get_write_buffer_size()
+        return transport.get_write_buffer_size() + self._kernel_queue[0]
 
-    def write(self, message: bytes) -> None:
-        """Send one text frame, now.
+    def write(self, message: bytes, kind: WSMsgType = WSMsgType.TEXT) -> None:
+        """Send one frame, now.
 
-        `send_frame` writes first and only then may wait for the buffer to drain. One step of it is
-        therefore the whole frame, and the waiting is ours to skip: `backlog` bounds the buffer.
+        `send_frame` writes first and then waits only when the transport has paused us, which it
+        was told never to do. One step of it is therefore the whole of it.
         """
-        frame = self._writer.send_frame(message, WSMsgType.TEXT)
+        frame = self._writer.send_frame(message, kind)
         try:
             frame.send(None)
         except StopIteration:
             pass
         except aiohttp.ClientError:
             pass  # the connection is closing; whoever reads it learns why
-        else:
-            frame.close()
 
     def abort(self) -> None:
         self._writer.transport.abort()

@@ -132,6 +132,39 @@ def test_a_spoken_turn_is_committed_and_answered() -> None:
     assert client.done()["usage"]["input_token_details"]["audio_tokens"] > 0
 
 
+def test_a_turn_counts_from_its_padding_to_the_end_of_its_silence() -> None:
+    client = VirtualClient(session=PCMU_BOTH)
+    client.hear(0.0, 1600)
+    client.speak_turn(992)
+    client.until_done()
+    length_ms = (1600 + 992 + 512) - (1600 + 32 - 300)
+    inputs = client.done()["usage"]["input_token_details"]
+    assert inputs["audio_tokens"] == length_ms * 10 // 1000
+
+
+def test_the_shell_is_told_when_there_is_something_to_drain() -> None:
+    session = VirtualClient(session=PCMU_BOTH).session
+    assert [session.append(bytes(64)) for _ in range(4)] == [False, False, False, True]
+    assert not session.voice(0.1, 1000.0)
+    assert session.voice(0.9, 1000.0)
+    assert not session.voice(0.9, 1000.0)
+
+
+def test_limits_of_what_a_response_is_asked_for() -> None:
+    client = VirtualClient()
+    for entries, letters, code in ((17, 1, "invalid_value"), (1, 4097, "invalid_value")):
+        wanted = {
+            "metadata": {str(number): "x" for number in range(entries)},
+            "instructions": "SAY: " + "x" * letters,
+        }
+        assert error_of(client.send("response.create", response=wanted))["code"] == code
+    wanted = {
+        "metadata": {str(number): "x" for number in range(16)},
+        "instructions": "SAY: " + "x" * 4096,
+    }
+    assert types(client.send("response.create", response=wanted)) == ["response.created"]
+
+
 def test_speech_start_is_moved_back_by_the_padding() -> None:
     client = greeted()
     client.hear(0.0, 1600)
@@ -145,6 +178,8 @@ def test_typed_text_and_keys_are_answered_when_asked() -> None:
         ("hello", "Text."),
         ("DTMF 1", "One."),
         ("DTMF 12#", "Keys one, two, hash."),
+        ("DTMF", "Text."),
+        ("DTMF 1x", "Text."),
     ):
         assert types(client.text(text)) == ITEM
         client.send("response.create")
@@ -636,6 +671,13 @@ def test_a_caller_who_speaks_or_steers_himself_is_not_idle() -> None:
     client.send("response.create")
     client.until_done()
     assert client.advance(300.0) == []
+
+
+def test_a_caller_who_interrupts_and_speaks_on_is_left_alone() -> None:
+    client = greeted(letter_ms=100)
+    client.send("response.create", response={"instructions": "say: One two three four."})
+    client.advance(0.3)
+    assert types(client.hear(0.9, 40_000)) == [STARTED, *CLOSING, *END]
 
 
 def test_a_session_expires() -> None:

@@ -92,6 +92,14 @@ def test_a_format_is_shown_in_full() -> None:
     assert target.shown()["audio"]["output"]["format"] == {"type": "audio/pcm", "rate": 24000}
 
 
+def test_the_ends_of_the_ranges_are_allowed() -> None:
+    target = config()
+    for threshold in (0, 1):
+        vad = {"threshold": threshold, "prefix_padding_ms": 0, "silence_duration_ms": 0}
+        update(target, {"type": "realtime", "audio": {"input": {"turn_detection": vad}}})
+        assert target.turns == TurnSettings(threshold, 0, 0)
+
+
 INPUT, VAD = "session.audio.input", "session.audio.input.turn_detection"
 
 

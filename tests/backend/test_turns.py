@@ -53,6 +53,14 @@ def test_speech_within_the_silence_starts_it_anew() -> None:
     assert stopped.speech_ms == 81 * WINDOW_MS
 
 
+def test_every_turn_needs_its_own_silence() -> None:
+    detector = TurnDetector(TurnSettings(), 0)
+    for _ in range(3):
+        assert len(changes(detector, [0.9])) == 1
+        assert changes(detector, [0.0] * 15) == []
+        assert len(changes(detector, [0.0])) == 1
+
+
 def test_settings_count_as_soon_as_they_are_set() -> None:
     detector = TurnDetector(TurnSettings(threshold=0.9), 0)
     assert changes(detector, [0.8]) == []

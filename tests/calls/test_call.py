@@ -17,7 +17,7 @@ import structlog
 
 from gateway.calls.call import Call
 from gateway.calls.machine import CallMachine, CallPolicy, Refusal
-from gateway.legs.leg import DtmfIn, LegAnswered, LegEnded, LegError
+from gateway.legs.leg import DtmfIn, LegAnswered, LegBroken, LegEnded, LegError
 from tests.calls.fakes import SILENCE, FakeBackend, FakeLeg, FakeSession, settle
 
 pytestmark = pytest.mark.loop
@@ -235,12 +235,25 @@ async def test_speech_when_nothing_plays_changes_nothing() -> None:
 
 async def test_a_session_may_say_that_speech_does_not_interrupt() -> None:
     vad = {"type": "server_vad", "interrupt_response": False}
+    session = {"type": "realtime", "audio": {"input": {"turn_detection": vad}}}
+    async with line(policy=CallPolicy(session=session)) as call:
+        await call.session.say(created(), delta(VOICE * 10), SPEECH)
+        call.leg.port.tick(10)
+        assert call.leg.port.voice_frames() == 10
+        assert call.truncations() == []
+
+
+async def test_a_session_may_change_its_mind_about_interruptions() -> None:
+    vad = {"type": "server_vad", "interrupt_response": False}
     updated = {"type": "session.updated", "session": {"audio": {"input": {"turn_detection": vad}}}}
     async with line() as call:
         await call.session.say(updated, created(), delta(VOICE * 10), SPEECH)
         call.leg.port.tick(10)
         assert call.leg.port.voice_frames() == 10
-        assert call.truncations() == []
+        updated["session"] = {}
+        await call.session.say(updated, delta(VOICE * 10), SPEECH)
+        call.leg.port.tick(10)
+        assert call.leg.port.voice_frames() == 10
 
 
 async def test_a_client_clears_the_playout() -> None:
@@ -349,6 +362,39 @@ async def test_digits_wait_for_a_response_in_progress_to_end() -> None:
         assert call.session.types()[3:] == ["response.create"]
 
 
+async def test_a_key_before_the_greeting_begins_takes_its_place() -> None:
+    async with line() as call:
+        call.leg.emit(DtmfIn("5", 1))
+        call.leg.emit(DtmfIn("#", 1))
+        assert call.session.types() == ["response.create", "conversation.item.create"]
+        await call.session.say(created())
+        assert call.session.sent[-1] == {"type": "response.cancel", "response_id": "resp_1"}
+        await call.session.say(delta(VOICE * 5), done(status="cancelled"))
+        assert call.session.types()[-1] == "response.create"
+        await call.session.say(created("resp_2"), delta(VOICE, "resp_2", "item_2"))
+        call.leg.port.tick(6)
+        assert call.leg.port.voice_frames() == 1
+
+
+async def test_digits_are_answered_although_the_server_had_begun_to_speak_by_itself() -> None:
+    async with line(policy=CallPolicy(greet=False)) as call:
+        call.leg.emit(DtmfIn("#", 1))
+        asked = call.session.sent[-1]
+        busy = {"code": "conversation_already_has_active_response", "event_id": asked["event_id"]}
+        await call.session.say(created("resp_x"), {"type": "error", "error": busy})
+        assert call.session.types().count("response.create") == 1
+        await call.session.say(done("resp_x"))
+        assert call.session.types().count("response.create") == 2
+
+
+async def test_a_request_that_fails_does_not_block_the_next() -> None:
+    async with line() as call:
+        error = {"code": "invalid_value", "event_id": call.session.sent[-1]["event_id"]}
+        await call.session.say({"type": "error", "error": error})
+        call.leg.emit(DtmfIn("#", 1))
+        assert call.session.types().count("response.create") == 2
+
+
 async def test_speech_sends_the_digits_and_is_answered_itself() -> None:
     async with line(policy=CallPolicy(greet=False)) as call:
         call.leg.emit(DtmfIn("5", 1))
@@ -455,11 +501,47 @@ async def test_an_error_inside_the_call_ends_it_with_a_record(
     assert "hang_up" in call.leg.done
 
 
-async def test_a_format_that_cannot_be_served_hangs_up() -> None:
+async def test_a_format_that_cannot_be_served_is_known_before_the_caller_is_answered() -> None:
     effective = {"audio": {"output": {"format": {"type": "audio/opus"}}}}
     async with line(backend=FakeBackend(effective=effective), answered=False) as call:
         record = await record_of(call)
-    assert record["reason"] == "backend_format"
+    assert (record["reason"], record["sip_status"]) == ("backend_format", 503)
+    assert "answer" not in call.leg.done
+    assert call.session.closed
+
+
+async def test_a_server_that_says_nothing_of_formats_got_what_was_asked_for() -> None:
+    pcm = {"type": "audio/pcm", "rate": 24000}
+    session = {"type": "realtime", "audio": {"input": {"format": pcm}}}
+    backend = FakeBackend(effective={})
+    async with line(backend=backend, policy=CallPolicy(session=session)) as call:
+        assert call.leg.port.sink is not None
+        for _ in range(5):
+            call.leg.port.sink(VOICE)
+        assert len(call.session.audio) > 4 * 960
+
+
+async def test_a_leg_that_cannot_even_be_hung_up_still_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with line() as call:
+
+        def broken() -> None:
+            raise ValueError("a defect")
+
+        monkeypatch.setattr(call.leg, "hang_up", broken)
+        call.call.hang_up("drain")
+        record = await record_of(call)
+    assert record["reason"] == "drain"
+    assert call.session.closed
+
+
+async def test_broken_media_ends_the_call() -> None:
+    async with line() as call:
+        call.leg.emit(LegBroken(RuntimeError("a defect")))
+        record = await record_of(call)
+    assert record["reason"] == "internal_error"
+    assert "hang_up" in call.leg.done
 
 
 async def test_a_refusal_ends_at_once() -> None:

@@ -20,6 +20,7 @@ from gateway.calls.machine import CallMachine, CallPolicy, Refusal, State
 from gateway.legs.leg import (
     DtmfIn,
     LegAnswered,
+    LegBroken,
     LegEnded,
     LegEvent,
     LegHeld,
@@ -43,7 +44,7 @@ def in_state(state: State, policy: CallPolicy = POLICY) -> CallMachine:
     if state is not State.INCOMING:
         call.start(0.0)
     if state in (State.ANSWERING, State.ACTIVE):
-        call.session_opened(1.0)
+        call.session_opened({}, 1.0)
     if state is State.ACTIVE:
         call.leg_event(LegAnswered(), 2.0)
     if state is State.ENDED:
@@ -65,11 +66,11 @@ def test_a_call_is_answered_only_when_its_session_is_open() -> None:
     effects = call.start(0.0)
     assert kinds(effects) == [RingLeg, OpenSession]
     assert OpenSession(POLICY.session) in effects
-    assert kinds(call.session_opened(1.0)) == [AnswerLeg]
+    assert kinds(call.session_opened({}, 1.0)) == [AnswerLeg]
     effects = call.leg_event(LegAnswered(), 2.0)
     assert notes(effects) == ["call.answered"]
     assert kinds(effects) == [ToBackend]
-    assert ToBackend({"type": "response.create"}) in effects
+    assert ToBackend({"type": "response.create", "event_id": "event_0"}) in effects
 
 
 def test_without_greeting_the_model_waits_for_the_caller() -> None:
@@ -112,7 +113,7 @@ def test_a_caller_who_gives_up_while_ringing_leaves_nothing_behind() -> None:
     call = in_state(State.CONNECTING)
     assert kinds(call.leg_event(LegEnded("cancelled", 487), 1.0)) == [Finish]
     assert (call.reason, call.sip_status) == ("cancelled", 487)
-    assert call.session_opened(2.0) == []
+    assert call.session_opened({}, 2.0) == []
     assert call.next_timeout() is None
 
 
@@ -150,7 +151,7 @@ def test_a_call_that_was_ended_before_it_began_stays_ended() -> None:
 
 
 INPUTS = {
-    "session_opened": lambda call: call.session_opened(5.0),
+    "session_opened": lambda call: call.session_opened({}, 5.0),
     "session_failed": lambda call: call.session_failed("x", 5.0),
     "session_lost": lambda call: call.session_lost("x", 5.0),
     "answer_failed": lambda call: call.answer_failed(500, "x", 5.0),
@@ -166,6 +167,7 @@ LEG_EVENTS: list[LegEvent] = [
     Played(Started(PART)),
     LegHeld(True),
     LegSilent(),
+    LegBroken(RuntimeError("a defect")),
     LegEnded("remote_bye"),
 ]
 for leg_event in LEG_EVENTS:

@@ -55,12 +55,16 @@ class Port:
         self._loop = loop
         self.ticked: list[float] = []
         self.skipped = 0
+        self.failures: list[Exception] = []
 
     def tick(self) -> None:
         self.ticked.append(self._loop.now)
 
     def skip(self, ticks: int) -> None:
         self.skipped += ticks
+
+    def failed(self, error: Exception) -> None:
+        self.failures.append(error)
 
 
 def test_a_port_is_ticked_every_20_ms(loop: VirtualLoop) -> None:
@@ -139,3 +143,18 @@ def test_a_port_may_leave_while_it_is_ticked(loop: VirtualLoop) -> None:
         pacer.add(port)
     loop.run_until(101.0)
     assert [len(port.ticked) for port in ports] == [1] * 8
+
+
+def test_a_port_that_fails_hurts_no_other(loop: VirtualLoop) -> None:
+    pacer = Pacer()
+
+    class Broken(Port):
+        def tick(self) -> None:
+            raise RuntimeError("a defect")
+
+    ports = [Broken(loop), *(Port(loop) for _ in range(7))]
+    for port in ports:
+        pacer.add(port)
+    loop.run_until(101.0)
+    assert [len(port.ticked) for port in ports] == [0] + [50] * 7
+    assert len(ports[0].failures) == 50

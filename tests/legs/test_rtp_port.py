@@ -4,13 +4,15 @@ import asyncio
 import random
 import struct
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from gateway.audio import g711
 from gateway.audio.playout import ItemPart, Started, Stopped
-from gateway.legs.leg import DtmfIn, LegEvent, LegSilent, Played
+from gateway.legs import rtp_port
+from gateway.legs.leg import DtmfIn, LegBroken, LegEvent, LegSilent, Played
 from gateway.legs.rtp_port import RtpFlow, RtpPort
 from gateway.sdp.answer import AudioPlan
 
@@ -251,3 +253,177 @@ async def test_garbage_is_counted_by_nobody_and_breaks_nothing(bench: Bench) -> 
     await bench.say(FRAME)
     await bench.say(FRAME)
     assert bench.heard[-1] == FRAME
+
+
+# -- who is sent what ------------------------------------------------------------------------------
+
+
+class HandClock:
+    """Stands in for the `time` of the port."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
+    clock = HandClock()
+    monkeypatch.setattr(rtp_port, "time", clock)
+    return clock
+
+
+async def another_peer() -> Peer:
+    loop = asyncio.get_running_loop()
+    _, peer = await loop.create_datagram_endpoint(Peer, ("127.0.0.1", 0))
+    return peer
+
+
+async def pass_time(bench: Bench, clock: HandClock, seconds: float) -> None:
+    for n in range(round(seconds / 0.02)):
+        clock.now += 0.02
+        bench.tick()
+        if n % 100 == 99:
+            await bench.arrive()  # a socket holds no more than a few hundred packets
+    await bench.arrive()
+
+
+HOLDS: list[dict[str, Any]] = [
+    {"remote_host": "0.0.0.0", "direction": "inactive"},
+    {"remote_host": "0.0.0.0", "direction": "recvonly"},
+    {"remote_host": "::", "direction": "inactive"},
+    {"remote_port": 0, "remote_rtcp_port": 0, "direction": "inactive"},
+]
+
+
+@pytest.mark.parametrize("hold", HOLDS)
+async def test_a_hold_without_an_address_lets_nobody_else_in(
+    bench: Bench, clock: HandClock, hold: dict[str, Any]
+) -> None:
+    await bench.open()
+    bench.port.apply(bench.plan())
+    await bench.say(FRAME)
+    bench.port.apply(bench.plan(**hold))
+    stranger = await another_peer()
+    await pass_time(bench, clock, 0.5)
+    for n in range(20):
+        clock.now += 0.02
+        key = n >= 10
+        payload = struct.pack("!BBH", 5, 10, 160) if key else FRAME
+        stranger.send(payload, ("127.0.0.1", bench.number), 101 if key else 0)
+        await bench.arrive()
+    await pass_time(bench, clock, 20.0)
+    stranger.transport.close()
+    assert bench.events == []
+    assert stranger.packets == []
+    assert bench.rtcp_peer.packets == []  # reports are not wanted either (RFC 3264 section 8.4)
+    bench.port.apply(bench.plan())
+    bench.tick()
+    await bench.say(FRAME)
+    assert bench.peer.payloads() == [SILENCE]
+    assert bench.heard[-1] == FRAME
+
+
+async def test_a_call_that_begins_on_hold_belongs_to_nobody_yet(
+    bench: Bench, clock: HandClock
+) -> None:
+    await bench.open()
+    bench.port.apply(bench.plan(**HOLDS[0]))
+    await pass_time(bench, clock, 5.0)
+    for _ in range(20):
+        clock.now += 0.02
+        await bench.say(struct.pack("!BBH", 5, 10, 160), payload_type=101)
+    assert bench.events == []
+    bench.port.apply(bench.plan())
+    await bench.say(FRAME)
+    assert bench.heard == [FRAME]
+
+
+async def test_a_silent_address_is_not_flooded(bench: Bench, clock: HandClock) -> None:
+    await bench.open()
+    bench.port.apply(bench.plan())
+    bench.port.playout.push(PART, FRAME * 3)
+    await pass_time(bench, clock, 30.0)
+    assert len(bench.peer.packets) == pytest.approx(500, abs=1)
+    assert len(bench.rtcp_peer.packets) <= 4
+    before = len(bench.peer.packets)
+    await bench.say(FRAME)
+    await pass_time(bench, clock, 5.0)
+    headers = [struct.unpack("!BBHII", packet[:12]) for packet in bench.peer.packets]
+    assert len(headers) == before + 250
+    assert headers[before][1] == 0x80  # a marker after the pause
+    assert headers[before][3] == 3 + 1500 * 160  # time went on
+
+
+async def test_a_muted_caller_who_sends_reports_is_sent_audio(
+    bench: Bench, clock: HandClock
+) -> None:
+    await bench.open(timeout_s=30.0)
+    bench.port.apply(bench.plan())
+    report = bytes((0x80, 201, 0, 1, 0, 0, 0, 7))
+    for _ in range(12):
+        await pass_time(bench, clock, 5.0)
+        bench.rtcp_peer.transport.sendto(report, ("127.0.0.1", bench.number + 1))
+        await bench.arrive()
+    assert len(bench.peer.packets) == 3000
+    assert bench.events == []
+
+
+async def test_an_unreachable_caller_is_sent_audio_where_they_are(
+    bench: Bench, clock: HandClock
+) -> None:
+    await bench.open()
+    bench.port.apply(bench.plan(remote_host="127.9.9.9"), reachable=False)
+    bench.port.playout.push(PART, FRAME * 2)
+    await pass_time(bench, clock, 0.5)
+    bench.port.apply(bench.plan(remote_host="0.0.0.0", direction="inactive"), reachable=True)
+    bench.port.apply(bench.plan(remote_host="127.9.9.9"), reachable=False)
+    await pass_time(bench, clock, 0.5)
+    assert bench.port.stats().rtp_sent == 0
+    for _ in range(5):
+        clock.now += 0.02
+        await bench.say(FRAME)
+    bench.tick(2)
+    await bench.arrive()
+    assert bench.peer.payloads() == [FRAME, FRAME]  # nothing of it was lost on nobody
+
+
+# -- defects of ours -------------------------------------------------------------------------------
+
+
+async def test_a_broken_sink_is_reported_once_and_hurts_nobody_else(bench: Bench) -> None:
+    def broken(_: bytes) -> None:
+        raise error
+
+    await bench.open()
+    bench.port.apply(bench.plan())
+    error = RuntimeError("a defect")
+    raised: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
+    bench.port.join(broken)
+    for _ in range(3):
+        await bench.say(FRAME)
+    bench.port.failed(ValueError("another"))
+    assert bench.events == [LegBroken(error)]
+    assert raised == []
+
+
+async def test_a_defect_in_reading_reports_is_reported_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> bool:
+        raise error
+
+    await bench.open()
+    bench.port.apply(bench.plan())
+    error = RuntimeError("a defect")
+    monkeypatch.setattr(bench.port, "_rtp", SimpleNamespace(receive_rtcp=broken))
+    bench.port._received_rtcp(b"", ("127.0.0.1", 1))
+    bench.port._received_rtcp(b"", ("127.0.0.1", 1))
+    monkeypatch.undo()
+    assert bench.events == [LegBroken(error)]

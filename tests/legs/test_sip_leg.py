@@ -1,6 +1,7 @@
 """A SIP leg without a network: what it asks of the agent, what it makes of the dialog's events."""
 
 import asyncio
+import ipaddress
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -11,7 +12,7 @@ import pytest
 
 from gateway.legs.leg import LegAnswered, LegEnded, LegError, LegEvent, LegHeld
 from gateway.legs.ports import PortPool
-from gateway.legs.sip_leg import MediaConfig, SipLeg, usable_host
+from gateway.legs.sip_leg import MediaConfig, Network, SipLeg, reachable_host, usable_host
 from gateway.sdp.description import parse
 from gateway.sip.events import Answered, CallEnded, IncomingCall, Reanswered, Reoffer
 from gateway.sip.message import Address
@@ -33,15 +34,23 @@ def sdp(
 class Line:
     """The signalling side: records what was asked of the agent."""
 
-    def __init__(self, offer: bytes | None, ports: PortPool) -> None:
+    def __init__(
+        self,
+        offer: bytes | None,
+        ports: PortPool,
+        *,
+        advertised: str = "127.0.0.1",
+        came_from: str = "127.0.0.1",
+        allow: tuple[Network, ...] | None = None,
+    ) -> None:
         self.asked: list[tuple[str, Any]] = []
         self.events: list[LegEvent] = []
         self.pacer = HandPacer()
         pacer: Any = self.pacer
         incoming = IncomingCall(
-            "d1", "c1", "sip:a@x", "sip:b@y", "sip:b@y", (), offer, Address("127.0.0.1", 1, "udp")
+            "d1", "c1", "sip:a@x", "sip:b@y", "sip:b@y", (), offer, Address(came_from, 1, "udp")
         )
-        media = MediaConfig("127.0.0.1", "127.0.0.1", ports, pacer, 30.0)
+        media = MediaConfig("127.0.0.1", advertised, ports, pacer, 30.0, allow)
         self.leg = SipLeg(self, incoming, media)
 
     def act(self, action: Callable[[Any, float], None]) -> None:
@@ -117,6 +126,9 @@ async def test_an_answer_to_a_late_offer_that_is_of_no_use_ends_the_call(
     line.leg.dialog_event(Answered("d1", answer))
     assert line.events == [LegEnded("bad_answer")]
     assert line.asked[-1][0] == "hang_up"
+    line.leg.dialog_event(CallEnded("d1", "local_bye", None))
+    line.leg.dialog_event(Reanswered("d1", 200, sdp(direction="inactive")))
+    assert line.events == [LegEnded("bad_answer")]
 
 
 @pytest.mark.parametrize(
@@ -127,6 +139,10 @@ async def test_an_answer_to_a_late_offer_that_is_of_no_use_ends_the_call(
         (sdp(host="224.0.0.1"), 488),
         (sdp(host="255.255.255.255"), 488),
         (sdp(host="169.254.169.254"), 488),
+        (sdp(host="169.254.169.254", direction="sendonly"), 488),
+        (sdp(host="169.254.169.254", direction="inactive"), 488),
+        (sdp(host="0.0.0.1"), 488),
+        (sdp(host="0.0.0.1", direction="sendonly"), 488),
         (b"not a description", 400),
     ],
 )
@@ -178,7 +194,22 @@ async def test_the_codec_in_use_stays_if_it_may(lines: Lines) -> None:
     assert line.leg.codec == "pcmu"  # of the call, which goes on in its own law
 
 
-@pytest.mark.parametrize(("offer", "status"), [(sdp(codecs="18"), 488), (b"?", 400)])
+async def test_a_call_may_begin_on_hold_without_an_address(lines: Lines) -> None:
+    line = lines(sdp(host="0.0.0.0"))
+    assert line.leg.fault is None
+    await line.leg.answer()
+    assert line.last_description().media[0].direction == "recvonly"
+
+
+@pytest.mark.parametrize(
+    ("offer", "status"),
+    [
+        (sdp(codecs="18"), 488),
+        (sdp(host="169.254.169.254", direction="sendonly"), 488),
+        (sdp(host="169.254.169.254", port=0), 488),
+        (b"?", 400),
+    ],
+)
 async def test_a_new_offer_of_no_use_changes_nothing(
     lines: Lines, offer: bytes, status: int
 ) -> None:
@@ -257,6 +288,12 @@ async def test_without_a_free_port_the_call_cannot_be_answered() -> None:
         ("::1", "198.51.100.1", False),
         ("::ffff:127.0.0.1", "198.51.100.1", False),
         ("0.0.0.0", "127.0.0.1", False),
+        ("0.0.0.1", "127.0.0.1", False),
+        ("0.255.0.1", "0.0.0.1", False),
+        ("::ffff:0.0.0.1", "127.0.0.1", False),
+        ("fe80::1%eth0", "fe80::1", False),
+        ("240.0.0.1", "127.0.0.1", False),
+        ("127.0.0.1", "gateway.example", False),
         ("::", "127.0.0.1", False),
         ("224.0.0.1", "127.0.0.1", False),
         ("255.255.255.255", "127.0.0.1", False),
@@ -267,3 +304,54 @@ async def test_without_a_free_port_the_call_cannot_be_answered() -> None:
 )
 def test_where_media_may_be_sent(host: str, ours: str, usable: bool) -> None:
     assert usable_host(host, ours) is usable
+
+
+PRIVATE = ["10.1.2.3", "172.31.0.1", "192.168.0.9", "100.64.0.1", "::ffff:10.0.0.1", "fd00::1"]
+
+
+@pytest.mark.parametrize("host", PRIVATE)
+def test_a_private_address_is_usable_and_reachable_only_from_our_side_of_the_nat(host: str) -> None:
+    assert usable_host(host, "198.51.100.1")
+    assert not reachable_host(host, "198.51.100.1", "203.0.113.5", ())
+    assert not reachable_host(host, "gateway.example", "203.0.113.5", ())
+    assert reachable_host(host, "198.51.100.1", host, ())
+    for ours in ("127.0.0.1", "10.9.9.9", "100.127.0.1", "fd00::9"):
+        assert reachable_host(host, ours, "203.0.113.5", ())
+
+
+def test_networks_of_ours_are_reachable() -> None:
+    allow = (ipaddress.ip_network("10.1.0.0/16"), ipaddress.ip_network("fd00:1::/32"))
+    assert reachable_host("10.1.2.3", "198.51.100.1", "203.0.113.5", allow)
+    assert reachable_host("fd00:1::5", "198.51.100.1", "203.0.113.5", allow)
+    assert not reachable_host("10.2.2.3", "198.51.100.1", "203.0.113.5", allow)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "100.128.0.1", "172.32.0.1", "2001:db8::1"])
+def test_public_addresses_are_reachable(host: str) -> None:
+    allow = (ipaddress.ip_network("10.1.0.0/16"),)
+    assert reachable_host(host, "198.51.100.1", "203.0.113.5", allow)
+
+
+@pytest.mark.parametrize(
+    ("came_from", "allow", "sends"),
+    [
+        ("203.0.113.5", None, False),
+        ("203.0.113.5", (ipaddress.ip_network("10.0.0.0/8"),), True),
+        ("10.0.0.5", None, True),
+    ],
+)
+async def test_a_caller_behind_a_nat_is_answered_and_sent_nothing_before_being_heard(
+    ports: PortPool, came_from: str, allow: tuple[Network, ...] | None, sends: bool
+) -> None:
+    offer = sdp(host="10.0.0.5")
+    line = Line(offer, ports, advertised="198.51.100.1", came_from=came_from, allow=allow)
+    assert line.leg.fault is None
+    port: Any = await line.leg.answer()
+    assert line.asked[-1][0] == "accept"
+    sent: list[Any] = []
+    port._rtp_socket.send = lambda data, to: sent.append(to)
+    line.leg.dialog_event(Reoffer("d1", sdp(host="0.0.0.0")))
+    line.leg.dialog_event(Reoffer("d1", offer))
+    port.tick()
+    assert sent == ([("10.0.0.5", 40000)] if sends else [])
+    await line.leg.close()

@@ -203,10 +203,10 @@ class FakeConnection:
 
     # What the server does by itself.
 
-    async def serve(self) -> web.WebSocketResponse:
-        await self._socket.prepare(self._request)
+    async def serve(self) -> web.StreamResponse:
         self.session = _merged(self.session, self._server.override)
         try:
+            await self._socket.prepare(self._request)
             if self._server.created:
                 await self._say("session.created", session=self.session)
             async for message in self._socket:
@@ -218,7 +218,8 @@ class FakeConnection:
             self.close_code = self._socket.close_code
             self.closed.set()
             self._news.set()
-        return self._socket
+        # A client that left during the handshake made no WebSocket of it; aiohttp minds one.
+        return self._socket if self._socket.prepared else web.Response()
 
     async def _event(self, event: Event) -> None:
         self.received.append(Received(event, asyncio.get_running_loop().time()))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.audio.playout import ItemPart
 from gateway.realtime.audio import AudioDelta, DeltaReader, append_event, delta_of
-from gateway.realtime.events import EventError, encode_event, parse_event, text_of
+from gateway.realtime.events import EventError, encode_event, parse_event, text_of, truncate
 
 pytestmark = pytest.mark.pure
 
@@ -111,6 +111,25 @@ def test_any_bytes_are_an_event_or_an_event_error(data: bytes) -> None:
     except EventError:
         return
     assert isinstance(event["type"], str)
+
+
+@pytest.mark.parametrize("bad", [b"\xff", b"\xc3", b"\xed\xa0\x80"])
+def test_bytes_that_are_not_utf_8_in_an_id(bad: bytes) -> None:
+    message = compact(delta_event()).replace(b"item_1", bad)
+    assert DeltaReader().read(message) is None
+    try:
+        event = parse_event(message)
+    except EventError:
+        return
+    assert event["item_id"] == "\ud800"  # Python reads a surrogate's three bytes
+
+
+def test_a_lone_surrogate_goes_back_as_it_came() -> None:
+    item_id = parse_event(rb'{"type":"x","item_id":"\ud800"}')["item_id"]
+    assert encode_event(truncate(item_id, 0, 20)) == (
+        rb'{"type":"conversation.item.truncate","item_id":"\ud800","content_index":0,'
+        rb'"audio_end_ms":20}'
+    )
 
 
 def test_deep_nesting_is_an_event_error() -> None:

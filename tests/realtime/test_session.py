@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.audio.formats import PCM24K, PCMA, PCMU
-from gateway.realtime.session import formats_of, with_formats
+from gateway.realtime.session import append_bytes, formats_of, with_formats
 
 pytestmark = pytest.mark.pure
 
@@ -34,6 +34,16 @@ def test_what_the_server_does_not_name_is_as_asked(audio: object) -> None:
 def test_the_servers_word_counts() -> None:
     session = {"audio": {"input": {"format": PCM}, "output": {"format": {"type": "audio/pcma"}}}}
     assert formats_of(session, PCMU) == (PCM24K, PCMA)
+
+
+def test_how_long_an_append_is() -> None:
+    """The server's word counts before what was asked for; 47 characters are around the base64."""
+    pcmu = {"audio": {"input": {"format": {"type": "audio/pcmu"}}}}
+    opus = {"audio": {"input": {"format": {"type": "audio/opus"}}}}
+    pcm = {"audio": {"input": {"format": PCM}}}
+    assert append_bytes(pcmu, {}, 20) == 47 + 216
+    assert append_bytes(pcmu, pcm, 20) == append_bytes({}, {}, 20) == 47 + 1280
+    assert append_bytes(pcmu, opus, 20) == append_bytes(opus, {}, 20) == 47 + 1280
 
 
 def test_a_format_that_cannot_be_made() -> None:

@@ -59,10 +59,13 @@ def test_a_burst_is_no_proof() -> None:
     assert stream(latch, OTHER_PORT, 0.020, 5, first=20) > 0  # it goes on: then it is one
 
 
-def test_without_a_signalled_address_the_same_proof_is_asked() -> None:
+def test_without_a_signalled_address_nobody_is_the_caller() -> None:
     latch = Latch(None)
     latch.start(0.0)
-    assert stream(latch, NATTED, 0.3, 10) == 7
+    assert stream(latch, NATTED, 0.3, 100) == 0
+    assert latch.dropped == 100
+    latch.retarget(CALLER)
+    assert latch.admit(CALLER, packet(0), 3.0)
 
 
 @pytest.mark.parametrize(

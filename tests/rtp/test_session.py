@@ -102,7 +102,7 @@ def test_well_formed_nonsense_raises_nothing_and_makes_no_time(seed: int) -> Non
         action = random.randrange(200)
         if action == 0:
             session.pause()
-            session.resume(now)
+            session.start(now)
             holds += 1
         elif action == 1:
             session.retarget(RtpConfig(0, 101, random.choice((CALLER, ATTACKER))))
@@ -158,7 +158,6 @@ def test_jitter_and_loss_are_reported() -> None:
     assert stats.lost == 100
     assert stats.received == 900
     assert stats.jitter_ms == pytest.approx(10 / 3, abs=1.0)  # mean distance of two uniforms
-    assert stats.lost_ms == pytest.approx(2000, abs=60)
 
 
 def test_keys_are_no_jitter() -> None:
@@ -188,13 +187,13 @@ def test_loss_is_the_share_that_could_not_be_heard() -> None:
 # -- hold, re-INVITE, another source ---------------------------------------------------------------
 
 
-def test_start_pause_resume() -> None:
+def test_start_pause_start() -> None:
     session, caller = gateway(), phone()
     session.start(0.0)
     heard = talk(session, caller, 0.0, 50)
     session.pause()
     assert talk(session, caller, 1.0, 50) == []
-    session.resume(2.0)
+    session.start(2.0)
     heard += talk(session, caller, 2.0, 50, first=100)
     assert heard == [frame(n) for n in (*range(50), *range(100, 150))]
 
@@ -220,7 +219,7 @@ def test_a_hundred_holds_by_re_invite() -> None:
         session.pause()
         assert not session.tick(n * 2.0 + 1.5)
         session.skip(8000)
-        session.resume(n * 2.0 + 2.0)
+        session.start(n * 2.0 + 2.0)
     assert heard == [frame(n) for n in range(5000)]
 
 

@@ -356,6 +356,30 @@ def test_the_old_way_to_hold(theirs: str, ours: str, address: str) -> None:
     assert f"a={ours}" in lines
 
 
+def test_where_the_peer_is() -> None:
+    _, plan = answered(audio("m=audio 4000 RTP/AVP 0\r\na=rtcp:4711\r\na=inactive\r\n"))
+    assert plan.has_address
+    assert plan.target(None) == (("192.0.2.1", 4000), 4711)
+    assert plan.target(("192.0.2.9", 5000)) == (("192.0.2.1", 4000), 4711)
+    _, plan = answered(audio("m=audio 65535 RTP/AVP 0\r\n"))
+    assert plan.target(None) == (("192.0.2.1", 65535), None)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "m=audio 4000 RTP/AVP 0\r\nc=IN IP4 0.0.0.0\r\n",
+        "m=audio 4000 RTP/AVP 0\r\nc=IN IP6 ::\r\n",
+        "m=audio 0 RTP/AVP 0\r\n",
+    ],
+)
+def test_a_peer_without_an_address_stays_where_it_was(lines: str) -> None:
+    _, plan = answered(audio(lines))
+    assert not plan.has_address
+    assert plan.target(("192.0.2.9", 5000)) == (("192.0.2.9", 5000), None)
+    assert plan.target(None) == (None, None)
+
+
 def test_hold_and_resume_and_the_versions() -> None:
     first, talking = answer(parse(sample("carrier")), LOCAL)
     held, holding = answer(parse(with_line("carrier", "a=sendrecv", "a=sendonly")), LOCAL)

@@ -3,6 +3,7 @@
 from gateway.sip.agent import SipAgent
 from gateway.sip.config import SipConfig
 from gateway.sip.events import Answered, IncomingCall, SipEvent
+from gateway.sip.headers import Via, split_list
 from gateway.sip.message import Address, Headers, Message, Request, Response
 from gateway.sip.parse import parse
 from tests.sip.network import tokens
@@ -10,6 +11,39 @@ from tests.sip.network import tokens
 SDP = b"v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\n"
 PEER = Address("192.0.2.9", 5062, "udp")
 PEER_TCP = Address("192.0.2.9", 40000, "tcp")
+
+
+def vias(headers: Headers) -> list[Via]:
+    """All Via elements, topmost first."""
+    return [Via.parse(part) for value in headers.get_all("Via") for part in split_list(value)]
+
+
+SPARE_LINES = {
+    "contact": (
+        *("Contact: *", "m: *", "Contact: *, *", "Contact: <sip:c@h>, *", "Contact: <sip:c@h>,"),
+        *("Contact: <sip:c@192.0.2.9>", "m: sip:c@h", "Contact: <sip:c@h>, <sip:d@[::1]>;q=1"),
+        *("Contact: tel:+1", "Contact: <sip:c@[2606:4700::1111]>", "Contact: "),
+    ),
+    "record-route": (
+        *("Record-Route: <sip:192.0.2.9;lr>", "Record-Route: <tel:+1>, <sip:r>", "Record-Route: "),
+        *("Record-Route: *", "Record-Route: <sip:169.254.169.254:80;lr>"),
+    ),
+    "route": ("Route: *", "Route: <sip:r>", "Route: <sip:r>,", "Route: r"),
+    "via": (
+        *("Via: SIP/2.0/UDP 192.0.2.8;branch=z9hG4bK8", "Via: SIP/2.0/TCP h, SIP/2.0/TLS [::1]:1"),
+        *("v: ", "Via: *", "v: SIP/2.0/UDP h;branch=", "Via: SIP/2.0/UDP h,"),
+    ),
+    "to": ("From: <sip:f@h>;tag=f", "To: <sip:t@h>", "t: <sip:t@h>;tag=t", "To: *", "f: *"),
+    "cseq": ("CSeq: 9 INVITE", "CSeq: 9 BYE", "CSeq: *", "Call-ID: other", "i: "),
+    "require": ("Require: ", "Require: a, ,b", 'Require: "', "Require: c,*", "Require: <,>"),
+    "accept": ("Accept: */*", "Accept: a/b", 'Accept: "', "Accept: ,", "Accept: <", "Accept: <,"),
+    "content": (
+        *("Content-Type: a/b", "c: application/sdp", "Content-Length: 0", "l: 1", "l: *"),
+        *("Content-Encoding: gzip", "e: identity", "Content-Disposition: a;handling=optional"),
+    ),
+    "rest": ("Max-Forwards: 0", "Max-Forwards: 70", "Expires: 3", "Expires: *", "Timestamp: *"),
+}
+"""Lines for a fuzzer to put beside those that a message has."""
 
 
 def request(
@@ -126,23 +160,23 @@ class Desk:
         self.agent.datagrams_to_send()
         self.now = end
 
-    def incoming(self, **changes: object) -> str:
+    def incoming(self, source: Address = PEER, **changes: object) -> str:
         """Take in a call; its dialog id."""
         if "body" not in changes:
             changes["body"] = SDP
-        (trying,) = self.send(request("INVITE", **changes))  # type: ignore[arg-type]
+        (trying,) = self.send(request("INVITE", **changes), source)  # type: ignore[arg-type]
         assert isinstance(trying, Response) and trying.status == 100
         (event,) = self.events()
         assert isinstance(event, IncomingCall)
         return event.dialog_id
 
-    def confirmed(self, **changes: object) -> str:
+    def confirmed(self, source: Address = PEER, **changes: object) -> str:
         """Take in a call, accept it, have it acknowledged."""
-        dialog_id = self.incoming(**changes)
+        dialog_id = self.incoming(source, **changes)
         self.agent.accept(dialog_id, SDP, self.now)
         assert codes(self.drain()) == [200]
         same = {name: value for name, value in changes.items() if name in ("call_id", "via")}
-        assert self.send(self.within("ACK", dialog_id, cseq=1, branch="ack", **same)) == []
+        assert self.send(self.within("ACK", dialog_id, cseq=1, branch="ack", **same), source) == []
         assert self.events() == [Answered(dialog_id, None)]
         return dialog_id
 

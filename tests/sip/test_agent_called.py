@@ -4,7 +4,7 @@ import pytest
 
 from gateway.sip.events import Answered, CallEnded, IncomingCall, Reanswered, Reoffer
 from gateway.sip.message import Address, Request, Response
-from tests.sip.raw import PEER, PEER_TCP, SDP, Desk, codes, request
+from tests.sip.raw import PEER, PEER_TCP, SDP, Desk, answer_to, codes, request
 
 pytestmark = pytest.mark.pure
 
@@ -573,6 +573,93 @@ class TestTransport:
         assert desk.agent.dialogs == 0
 
 
+TCP_CONTACT = "<sip:bob@192.0.2.9:5062;transport=tcp>"
+TCP_LISTENING = Address("192.0.2.9", 5062, "tcp")
+
+
+class TestConnectionLost:
+    def test_before_our_bye(self) -> None:
+        desk = Desk()
+        dialog_id = desk.confirmed(PEER_TCP, contact=TCP_CONTACT)
+        desk.agent.connection_lost(PEER_TCP, desk.now)
+        assert (desk.drain(), desk.events()) == ([], [])
+        desk.agent.hang_up(dialog_id, desk.now)
+        (bye,) = desk.drain()
+        assert isinstance(bye, Request)
+        assert (bye.method, bye.uri) == ("BYE", "sip:bob@192.0.2.9:5062;transport=tcp")
+        assert (bye.headers.get("Via") or "").startswith("SIP/2.0/TCP ")
+        assert desk.addresses == [TCP_LISTENING]
+        desk.send(answer_to(bye, 200, tag=None), TCP_LISTENING)
+        desk.wait(33)
+        assert desk.is_empty
+
+    def test_and_nobody_listens(self) -> None:
+        desk = Desk()
+        dialog_id = desk.confirmed(PEER_TCP, contact=TCP_CONTACT)
+        desk.agent.connection_lost(PEER_TCP, desk.now)
+        desk.agent.hang_up(dialog_id, desk.now)
+        desk.agent.transport_failed(TCP_LISTENING, desk.now)
+        assert desk.events() == [CallEnded(dialog_id, "local_bye", None)]
+        assert desk.agent.dialogs == 0
+
+    def test_and_made_again_by_the_peer(self) -> None:
+        desk = Desk()
+        dialog_id = desk.confirmed(PEER_TCP, contact=TCP_CONTACT)
+        desk.agent.connection_lost(PEER_TCP, desk.now)
+        again = Address("192.0.2.9", 40001, "tcp")
+        assert desk.status(desk.within("OPTIONS", dialog_id), again) == 200
+        desk.agent.hang_up(dialog_id, desk.now)
+        desk.drain()
+        assert desk.addresses == [again]
+
+    def test_of_somebody_else(self) -> None:
+        desk = Desk()
+        dialog_id = desk.confirmed(PEER_TCP, contact=TCP_CONTACT)
+        desk.agent.connection_lost(Address("192.0.2.9", 40001, "tcp"), desk.now)
+        desk.agent.hang_up(dialog_id, desk.now)
+        desk.drain()
+        assert desk.addresses == [PEER_TCP]
+
+    def test_while_it_rings(self) -> None:
+        desk = Desk()
+        dialog_id = desk.incoming(PEER_TCP, contact=TCP_CONTACT)
+        desk.agent.connection_lost(PEER_TCP, desk.now)
+        assert desk.events() == [], "the answer may yet get there"
+        desk.agent.accept(dialog_id, SDP, desk.now)
+        assert codes(desk.drain()) == [200]
+
+    def test_under_an_offer_of_ours(self) -> None:
+        desk = Desk()
+        dialog_id = desk.confirmed(PEER_TCP, contact=TCP_CONTACT)
+        desk.agent.reinvite(dialog_id, SDP, desk.now)
+        assert (codes(desk.drain()), desk.addresses) == (["INVITE"], [PEER_TCP])
+        desk.agent.reinvite(dialog_id, SDP + b"a=sendonly\r\n", desk.now)
+        desk.agent.connection_lost(PEER_TCP, desk.now)
+        assert desk.events() == [Reanswered(dialog_id, 503, None)]
+        assert (codes(desk.drain()), desk.addresses) == (["INVITE"], [TCP_LISTENING])
+
+
+@pytest.mark.parametrize(
+    "contacts",
+    [("<sip:bob@192.0.2.9>", "*"), ("*", "<sip:bob@192.0.2.9>"), ("*",), ("*", "*")],
+)
+def test_a_contact_for_all_makes_no_call(contacts: tuple[str, ...]) -> None:
+    desk = Desk()
+    lines = tuple(("Contact", contact) for contact in contacts)
+    assert desk.status(request("INVITE", body=SDP, contact=None, headers=lines)) == 400
+    dialog_id = desk.confirmed(branch="2", call_id="2")
+    again = desk.within(
+        "INVITE", dialog_id, call_id="2", body=SDP, contact=None, headers=lines, branch="3"
+    )
+    assert desk.status(again) == 400
+    assert desk.events() == []
+    good = desk.within("INVITE", dialog_id, call_id="2", cseq=3, body=SDP, branch="4")
+    assert codes(desk.send(good)) == [100]
+    assert desk.events() == [Reoffer(dialog_id, SDP)]
+    desk.agent.answer_offer(dialog_id, SDP, desk.now)
+    assert codes(desk.drain()) == [200]
+
+
 def test_a_long_ring_is_said_again_every_minute() -> None:
     desk = Desk()
     dialog_id = desk.incoming()
@@ -606,7 +693,7 @@ def test_an_answered_invitation_does_not_expire() -> None:
 def test_a_caller_of_rfc_2543() -> None:
     desk = Desk()
     old = {"via": "SIP/2.0/UDP 192.0.2.9:5062", "caller": "<sip:bob@192.0.2.9:5062>"}
-    dialog_id = desk.incoming(contact=None, **old)
+    dialog_id = desk.incoming(PEER, contact=None, **old)
     assert codes(desk.send(request("INVITE", body=SDP, contact=None, **old))) == [100]  # type: ignore[arg-type]
     desk.agent.accept(dialog_id, SDP, desk.now)
     desk.drain()

@@ -98,14 +98,14 @@ def test_a_call_from_end_to_end() -> None:
     assert desk.send(answer_to(invite, 100, tag=None, contact=None)) == []
     assert desk.send(answer_to(invite, 180)) == []
     assert desk.send(answer_to(invite, 183, body=b"v=0 early\r\n")) == []
-    routes = (("Record-Route", "<sip:192.0.2.30;lr>"), ("Record-Route", "<sip:192.0.2.20;lr>"))
+    routes = (("Record-Route", "<sip:192.0.2.30;lr>"), ("Record-Route", "<sip:192.0.2.9;lr>"))
     ack = only_request(desk.send(answer_to(invite, 200, body=SDP, headers=routes)))
     assert (ack.method, ack.uri) == ("ACK", "sip:callee@192.0.2.9:5062")
     assert ack.headers.get("CSeq") == "1 ACK"
-    assert ack.headers.get_all("Route") == ["<sip:192.0.2.20;lr>", "<sip:192.0.2.30;lr>"]
+    assert ack.headers.get_all("Route") == ["<sip:192.0.2.9;lr>", "<sip:192.0.2.30;lr>"]
     assert ack.headers.get("Via") != invite.headers.get("Via")
     assert ack.body == b""
-    assert desk.addresses == [Address("192.0.2.20", 5060, "udp")]
+    assert desk.addresses == [Address("192.0.2.9", 5060, "udp")]
     assert desk.events() == [
         Ringing(dialog_id, 180, None),
         Ringing(dialog_id, 183, b"v=0 early\r\n"),
@@ -443,6 +443,22 @@ class TestOurReinvite:
         desk.agent.reinvite(dialog_id, SDP, desk.now)
         desk.agent.transport_failed(PEER_TCP, desk.now)
         assert desk.events() == [Reanswered(dialog_id, 503, None)]
+
+    def test_when_the_connection_is_lost_before_our_bye(self) -> None:
+        desk = Desk()
+        dialog_id, invite = desk.calling(to=PEER_TCP)
+        contact = "<sip:callee@192.0.2.9:5070;transport=tcp>"
+        for tag in ("callee", "other"):
+            desk.send(answer_to(invite, 180, tag=tag, contact=contact), PEER_TCP)
+        desk.send(answer_to(invite, 200, body=SDP, contact=contact), PEER_TCP)
+        desk.events()
+        desk.agent.connection_lost(PEER_TCP, desk.now)
+        assert desk.events() == []
+        desk.agent.hang_up(dialog_id, desk.now)
+        assert codes(desk.drain()) == ["BYE"]
+        assert desk.addresses == [Address("192.0.2.9", 5070, "tcp")]
+        desk.agent.connection_lost(desk.addresses[0], desk.now)
+        assert desk.events() == [CallEnded(dialog_id, "local_bye", None)]
 
     def test_a_200_after_we_hung_up_is_still_acknowledged(self) -> None:
         desk = Desk()

@@ -1,6 +1,8 @@
 """Damaged messages at every moment of a call: no exception, and nothing is left behind."""
 
 import random
+import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.sip.events import CallEnded, IncomingCall, Reoffer
 from gateway.sip.message import Request
-from tests.sip.raw import PEER, PEER_TCP, SDP, Desk, answer_to, read, request
+from tests.sip.raw import PEER, PEER_TCP, SDP, SPARE_LINES, Desk, answer_to, read, request
 from tests.sip.rfc4475 import FOLDER
 
 pytestmark = pytest.mark.pure
@@ -36,7 +38,7 @@ def damaged(rng: random.Random, data: bytes) -> bytes:
     """`data` with one to three wounds."""
     for _ in range(rng.randint(1, 3)):
         at, end = sorted((rng.randrange(len(data) + 1), rng.randrange(len(data) + 1)))
-        match rng.randrange(5):
+        match rng.randrange(6):
             case 0:
                 data = data[:at] + bytes([rng.randrange(256)]) + data[at + 1 :]
             case 1:
@@ -47,11 +49,34 @@ def damaged(rng: random.Random, data: bytes) -> bytes:
                 lines = data.split(b"\r\n")
                 lines.insert(rng.randrange(len(lines)), rng.choice(lines))
                 data = b"\r\n".join(lines)
+            case 4:
+                data = with_more_lines(rng, data)
             case _:
                 lines = data.split(b"\r\n")
                 del lines[rng.randrange(len(lines))]
                 data = b"\r\n".join(lines)
     return data
+
+
+def with_more_lines(rng: random.Random, data: bytes) -> bytes:
+    """One to three lines more, often of one header, anywhere among those that are there."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    header = rng.choice(sorted(SPARE_LINES))
+    for _ in range(rng.randint(1, 3)):
+        if rng.random() < 0.2:
+            header = rng.choice(sorted(SPARE_LINES))
+        lines.insert(rng.randint(1, len(lines)), rng.choice(SPARE_LINES[header]).encode())
+    return b"\r\n".join(lines) + end + body
+
+
+def anew(data: bytes, number: int) -> bytes:
+    """The same request, no copy of an earlier one; a response as it is."""
+    if data.startswith(b"SIP/2.0"):
+        return data
+    data = data.replace(b"branch=z9hG4bK", b"branch=z9hG4bK%d-" % number)
+    data = data.replace(b"Call-ID: call-1\r\n", b"Call-ID: call-%d\r\n" % number)
+    return re.sub(rb"(To: [^\r]+;tag=.*CSeq: )\d+", rb"\g<1>%d" % (number + 10), data, flags=re.S)
 
 
 def messages_of_calls(desk: Desk) -> list[bytes]:
@@ -90,14 +115,21 @@ def drain(desk: Desk) -> None:
             desk.agent.answer_offer(event.dialog_id, SDP, desk.now)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_damaged_messages(seed: int) -> None:
+@pytest.mark.parametrize("damage", [damaged, with_more_lines])
+@pytest.mark.parametrize("seed", range(10))
+def test_damaged_messages(seed: int, damage: Callable[[random.Random, bytes], bytes]) -> None:
     rng = random.Random(seed)
     desk = Desk()
     told: list[str] = []
     pool = messages_of_calls(desk)
-    for _ in range(1500):
-        desk.agent.receive(damaged(rng, rng.choice(pool)), rng.choice([PEER, PEER_TCP]), desk.now)
+    for number in range(500):
+        source = rng.choice([PEER, PEER_TCP])
+        data = rng.choice(pool)
+        if rng.random() < 0.7:
+            data = anew(data, number)
+        desk.agent.receive(damage(rng, data), source, desk.now)
+        if rng.random() < 0.01:
+            desk.agent.connection_lost(PEER_TCP, desk.now)
         told += [event.dialog_id for event in desk.events() if isinstance(event, CallEnded)]
         drain(desk)
         desk.skip(rng.random() * 0.2)

@@ -4,13 +4,20 @@ import pytest
 
 from gateway.sip.compose import adopted
 from gateway.sip.dialog import Dialog, as_request_uri, contact_of
-from gateway.sip.message import Address, Request, Response
+from gateway.sip.message import Address, Headers, Request, Response
 from gateway.sip.parse import parse
 from tests.sip.raw import PEER, answer_to, request
 
 pytestmark = pytest.mark.pure
 
 TCP = Address("203.0.113.7", 40001, "tcp")
+NEAR = Address("10.0.0.5", 5062, "udp")
+LINK = Address("169.254.1.2", 5062, "udp")
+HERE = Address("127.0.0.1", 5062, "udp")
+PEER_6 = Address("2001:db8::9", 5062, "udp")
+LINK_6 = Address("fe80::1%eth0", 5062, "udp")
+HERE_6 = Address("::1", 5062, "udp")
+MAPPED = Address("::ffff:192.0.2.9", 5062, "udp")
 
 
 def invite(**changes: object) -> Request:
@@ -80,19 +87,19 @@ def test_requests_count_up_and_ack_repeats_the_number_of_its_invite() -> None:
 
 
 def test_loose_routing() -> None:
-    dialog = callee(headers=recorded("<sip:192.0.2.20:5080;lr>;x=1", "<sip:next;lr=on>"))
+    dialog = callee(headers=recorded("<sip:192.0.2.9:5080;lr>;x=1", "<sip:next;lr=on>"))
     bye = dialog.request("BYE")
     assert bye.uri == "sip:bob@192.0.2.9:5062"
-    assert bye.headers.get_all("Route") == ["<sip:192.0.2.20:5080;lr>;x=1", "<sip:next;lr=on>"]
-    assert dialog.next_hop() == Address("192.0.2.20", 5080, "udp")
+    assert bye.headers.get_all("Route") == ["<sip:192.0.2.9:5080;lr>;x=1", "<sip:next;lr=on>"]
+    assert dialog.next_hop() == Address("192.0.2.9", 5080, "udp")
 
 
 def test_strict_routing() -> None:
-    dialog = callee(headers=recorded("<sip:192.0.2.20;method=INVITE?x=y>", "<sip:next;lr>"))
+    dialog = callee(headers=recorded("<sip:192.0.2.9;method=INVITE?x=y>", "<sip:next;lr>"))
     bye = dialog.request("BYE")
-    assert bye.uri == "sip:192.0.2.20"
+    assert bye.uri == "sip:192.0.2.9"
     assert bye.headers.get_all("Route") == ["<sip:next;lr>", "<sip:bob@192.0.2.9:5062>"]
-    assert dialog.next_hop() == Address("192.0.2.20", 5060, "udp")
+    assert dialog.next_hop() == Address("192.0.2.9", 5060, "udp")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +109,7 @@ def test_strict_routing() -> None:
         ("<sip:bob@192.0.2.9>", [], PEER, Address("192.0.2.9", 5060, "udp")),
         ("<sip:8.8.8.8>", [], PEER, Address("8.8.8.8", 5060, "udp")),
         ("<sip:8.8.8.8;transport=TCP>", [], PEER, Address("8.8.8.8", 5060, "tcp")),
-        ("<sip:[2606:4700::1]:7>", [], PEER, Address("2606:4700::1", 7, "udp")),
+        ("<sip:[2606:4700::1]:7>", [], PEER_6, Address("2606:4700::1", 7, "udp")),
         # A name, a scheme or a transport that leads nowhere: back where it came from.
         ("<sip:bob.example.com>", [], PEER, PEER),
         ("<sips:8.8.8.8>", [], PEER, PEER),
@@ -117,8 +124,52 @@ def test_strict_routing() -> None:
         ("<sip:bob@224.0.0.5>", [], PEER, PEER),
         ("<sip:bob@239.255.255.250>", [], PEER, PEER),
         ("<sip:bob@[fe80::1]>", [], PEER, PEER),
-        # A proxy that stays in the path knows its own network.
-        ("<sip:bob@10.1.2.3>", ["<sip:10.9.9.9;lr>"], PEER, Address("10.9.9.9", 5060, "udp")),
+        ("<sip:bob@255.255.255.255>", [], PEER, PEER),
+        # Which is where the peer is.
+        ("<sip:bob@10.0.0.5>", [], NEAR, Address("10.0.0.5", 5060, "udp")),
+        ("<sip:bob@10.0.0.6>", [], NEAR, NEAR),
+        ("<sip:bob@169.254.1.2>", [], LINK, Address("169.254.1.2", 5060, "udp")),
+        ("<sip:bob@169.254.1.3>", [], LINK, LINK),
+        ("<sip:bob@127.0.0.1:7>", [], HERE, Address("127.0.0.1", 7, "udp")),
+        ("<sip:bob@127.0.0.2:7>", [], HERE, Address("127.0.0.2", 7, "udp")),
+        ("<sip:bob@127.0.0.1:7>", [], NEAR, NEAR),
+        ("<sip:bob@10.0.0.5>", [], HERE, HERE),
+        ("<sip:bob@[::1]:7>", [], HERE_6, Address("::1", 7, "udp")),
+        ("<sip:bob@[::1]:7>", [], PEER_6, PEER_6),
+        ("<sip:bob@[2001:DB8:0::9]:7>", [], PEER_6, Address("2001:DB8:0::9", 7, "udp")),
+        ("<sip:bob@[fe80::1]>", [], LINK_6, LINK_6),
+        ("<sip:bob@[fd00::1]>", [], PEER_6, PEER_6),
+        ("<sip:bob@[::]>", [], PEER_6, PEER_6),
+        ("<sip:bob@[ff02::1]>", [], PEER_6, PEER_6),
+        ("<sip:bob@[ff0e::1]>", [], PEER_6, PEER_6),
+        # Another family, openly or in disguise.
+        ("<sip:bob@[2606:4700::1111]>", [], PEER, PEER),
+        ("<sip:bob@[::1]>", [], HERE, HERE),
+        ("<sip:bob@8.8.8.8>", [], PEER_6, PEER_6),
+        ("<sip:bob@127.0.0.1>", [], HERE_6, HERE_6),
+        ("<sip:bob@[::ffff:8.8.8.8]>", [], PEER_6, PEER_6),
+        ("<sip:bob@[::ffff:10.1.2.3]>", [], PEER_6, PEER_6),
+        ("<sip:bob@[::ffff:8.8.8.8]:7>", [], MAPPED, Address("::ffff:8.8.8.8", 7, "udp")),
+        ("<sip:bob@[::ffff:169.254.169.254]>", [], MAPPED, MAPPED),
+        ("<sip:bob@[::ffff:127.0.0.1]>", [], MAPPED, MAPPED),
+        ("<sip:bob@[2606:4700::1]>", [], MAPPED, MAPPED),
+        ("<sip:bob@192.0.2.9>", [], MAPPED, MAPPED),
+        ("<sip:bob@[64:ff9b::a9fe:a9fe]>", [], PEER_6, PEER_6),
+        # Who knows whether an address is near a name.
+        ("<sip:bob@8.8.8.8>", [], Address("proxy", 5060, "udp"), Address("proxy", 5060, "udp")),
+        # Routes as well.
+        ("<sip:10.1.2.3>", ["<sip:8.8.8.8:7;lr>"], PEER, Address("8.8.8.8", 7, "udp")),
+        ("<sip:10.1.2.3>", ["<sip:192.0.2.9;lr>"], PEER, Address("192.0.2.9", 5060, "udp")),
+        ("<sip:10.1.2.3>", ["<sip:10.0.0.5:7;lr>"], NEAR, Address("10.0.0.5", 7, "udp")),
+        ("<sip:8.8.8.8>", ["<sip:10.9.9.9;lr>"], PEER, PEER),
+        ("<sip:8.8.8.8>", ["<sip:10.9.9.9>", "<sip:8.8.8.8;lr>"], PEER, PEER),
+        ("<sip:8.8.8.8>", ["<sip:10.9.9.9;lr;transport=tcp>"], PEER, PEER),
+        ("<sip:8.8.8.8>", ["<sip:169.254.169.254:80;lr>"], PEER, PEER),
+        ("<sip:8.8.8.8>", ["<sip:127.0.0.1;lr>"], PEER, PEER),
+        ("<sip:8.8.8.8>", ["<sip:127.0.0.2:7;lr>"], HERE, Address("127.0.0.2", 7, "udp")),
+        ("<sip:8.8.8.8>", ["<sip:0.0.0.0;lr>"], PEER, PEER),
+        ("<sip:8.8.8.8>", ["<sip:224.0.0.5;lr>"], PEER, PEER),
+        ("<sip:8.8.8.8>", ["<sip:[2606:4700::1111];lr>"], PEER, PEER),
         ("<sip:8.8.8.8>", ["<sip:proxy.example.com;lr>"], PEER, PEER),
         ("<sip:8.8.8.8>", ["<tel:+15551234>"], PEER, PEER),
         # A connection is kept whatever they say.
@@ -129,6 +180,35 @@ def test_strict_routing() -> None:
 def test_next_hop(contact: str, routes: list[str], source: Address, hop: Address) -> None:
     dialog = callee(source, contact=contact, headers=recorded(*routes))
     assert dialog.next_hop() == hop
+
+
+@pytest.mark.parametrize(
+    ("contact", "routes", "hop"),
+    [
+        ("<sip:203.0.113.7;transport=tcp>", [], Address("203.0.113.7", 5060, "tcp")),
+        ("<sip:203.0.113.7:7;transport=tcp>", [], Address("203.0.113.7", 7, "tcp")),
+        ("<sip:203.0.113.7:7>", [], Address("203.0.113.7", 7, "udp")),
+        ("<sip:8.8.8.8;transport=tcp>", [], Address("8.8.8.8", 5060, "tcp")),
+        (
+            "<sip:8.8.8.8>",
+            ["<sip:203.0.113.7:7;lr;transport=tcp>"],
+            Address("203.0.113.7", 7, "tcp"),
+        ),
+        # Nowhere to go: the shell finds out that nobody is there.
+        ("<sip:bob@10.1.2.3;transport=tcp>", [], TCP),
+        ("<sip:bob.example.com;transport=tcp>", [], TCP),
+        ("<sip:203.0.113.7;transport=tcp>", ["<sip:169.254.169.254:80;lr;transport=tcp>"], TCP),
+    ],
+)
+def test_next_hop_without_the_connection(contact: str, routes: list[str], hop: Address) -> None:
+    dialog = callee(TCP, contact=contact, headers=recorded(*routes))
+    dialog.connection_lost(PEER)
+    dialog.connection_lost(Address("203.0.113.7", 40002, "tcp"))
+    assert dialog.next_hop() == TCP, "another one"
+    dialog.connection_lost(TCP)
+    assert dialog.next_hop() == hop
+    dialog.heard_from(TCP)
+    assert dialog.next_hop() == TCP, "there is one again"
 
 
 def test_target_refresh_keeps_the_route_set() -> None:
@@ -156,9 +236,13 @@ def test_what_may_stand_in_a_request_line(text: str, uri: str) -> None:
 
 def test_contacts_that_cannot_be_followed() -> None:
     assert contact_of(invite(contact=None)) is None
-    assert contact_of(invite(contact="*")) is None
+    assert contact_of(Response(200, "", Headers([("Contact", "*")]))) is None
+    assert contact_of(Response(200, "", Headers([("Contact", "<sip:a")]))) is None
+    assert contact_of(Response(200, "", Headers([("Contact", "<sip:a>, <")]))) is None
     assert contact_of(invite(contact=f"<sip:{'a' * 5000}@b>")) is None
     assert contact_of(invite(contact="Bob <sip:a@b>, <sip:c@d>")) == "sip:a@b"
+    several = Headers([("m", "<sip:a@b>, *"), ("Contact", "*"), ("Contact", "<")])
+    assert contact_of(Response(200, "", several)) == "sip:a@b", "the first counts"
 
 
 def test_the_longest_headers_still_make_a_message() -> None:

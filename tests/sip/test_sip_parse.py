@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.sip.errors import SipError
-from gateway.sip.headers import CSeq, name_addrs, vias
+from gateway.sip.headers import CSeq, name_addrs
 from gateway.sip.message import (
     MAX_HEADERS,
     MAX_LINE_CHARS,
@@ -16,6 +16,7 @@ from gateway.sip.message import (
 )
 from gateway.sip.parse import is_keepalive, parse
 from gateway.sip.uri import NameAddr
+from tests.sip.raw import SPARE_LINES, vias
 
 pytestmark = pytest.mark.pure
 
@@ -75,7 +76,6 @@ def test_the_plain_response() -> None:
         wire(without="Content-Length"),
         wire(From="sip:a@example.com"),
         wire(Via="SIP/2.0/UDP 192.0.2.1"),
-        wire(Contact="*"),
         wire("X:", "Y:y", "Z\t : \t z \t"),
         wire("Subject: folded", " twice", "\ttimes"),
         wire("Subject: é 😀 \u2003"),
@@ -151,6 +151,10 @@ def test_escaped_controls_and_line_separators_lose_their_force() -> None:
         (wire(Max_Forwards="-1"), 400, "Malformed Max-Forwards Header"),
         (wire(Max_Forwards="256"), 400, "Malformed Max-Forwards Header"),
         (wire(Contact=""), 400, "Malformed Contact Header"),
+        (wire(Contact="*"), 400, "Malformed Contact Header"),
+        (wire("Contact: *"), 400, "Malformed Contact Header"),
+        (wire("m: <sip:a@h>", Contact="*"), 400, "Malformed Contact Header"),
+        (wire("Contact: <sip:a@h>, *"), 400, "Malformed Contact Header"),
         (wire("Route: <sip:x"), 400, "Malformed Route Header"),
         (wire("Record-Route: <sip:x>,"), 400, "Malformed Record-Route Header"),
         (wire(Content_Length="-1"), 400, "Malformed Content-Length Header"),
@@ -226,6 +230,20 @@ def test_an_ack_is_recognised_even_if_it_is_broken() -> None:
     error = refusal(wire(start="ACK  sip:b@example.com SIP/2.0", CSeq="1 ACK"))
     assert error.request is not None
     assert error.request.method == "ACK"
+
+
+def test_a_contact_for_all_stands_alone_and_only_where_one_registers() -> None:
+    start, cseq = "REGISTER sip:example.com SIP/2.0", "1 REGISTER"
+    alone = parse(wire(start=start, CSeq=cseq, Contact="*"))
+    assert alone.headers.get_all("Contact") == ["*"]
+    for contact in ("<sip:a@h>", "*"):
+        error = refusal(wire("m: *", start=start, CSeq=cseq, Contact=contact))
+        assert (error.status, error.reason) == (400, "Malformed Contact Header")
+        assert error.request is not None
+    answer = "SIP/2.0 200 OK"
+    assert refusal(wire("Contact: *", start=answer)).request is None
+    # Nobody could be told about a lone one in an answer, and the answer counts without it.
+    assert parse(wire(start=answer, Contact="*")).headers.get_all("Contact") == ["*"]
 
 
 def test_just_within_the_limits() -> None:
@@ -313,6 +331,26 @@ def test_any_bytes_in_any_header(name: str, value: bytes, at: int, replace: bool
     old = LINES[name].encode()
     new = value if replace else old[:at] + value + old[at:]
     check_whatever(wire().replace(f"{name}: ".encode() + old, f"{name}: ".encode() + new))
+
+
+STARTS = {
+    "OPTIONS": START,
+    "INVITE": "INVITE sip:b@example.com SIP/2.0",
+    "REGISTER": "REGISTER sip:example.com SIP/2.0",
+    "BYE": "SIP/2.0 200 OK",
+}
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    method=st.sampled_from(sorted(STARTS)),
+    without=st.sampled_from(["", "", "Via", "To", "Contact"]),
+    more=st.sampled_from(sorted(SPARE_LINES)).flatmap(
+        lambda header: st.lists(st.sampled_from(SPARE_LINES[header]), min_size=1, max_size=3)
+    ),
+)
+def test_several_lines_of_one_header(method: str, without: str, more: list[str]) -> None:
+    check_whatever(wire(*more, start=STARTS[method], without=without, CSeq=f"1 {method}"))
 
 
 @settings(max_examples=200, deadline=None)

@@ -1,15 +1,16 @@
 """The Realtime WebSocket, against a server on loopback that does what each test says."""
 
 import asyncio
-import base64
-import hashlib
+import functools
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from gateway.realtime.events import parse_event
+from gateway.upstream import realtime
 from gateway.upstream.realtime import Backend, BackendConfig, BackendError
 from tests.peers.fake_realtime import FakeRealtime
 
@@ -52,6 +53,7 @@ async def test_a_session_is_configured_before_it_is_given_out(server: FakeRealti
         assert session.effective["audio"]["input"]["format"] == {"type": "audio/pcmu"}
         await session.close()
         await asyncio.wait_for(connection.closed.wait(), 2)
+        assert connection.close_code == 1000
 
 
 async def test_audio_and_events_keep_their_order(server: FakeRealtime) -> None:
@@ -153,36 +155,53 @@ async def test_nobody_listens_and_no_key_is_told() -> None:
     assert "Connect call failed" in reason
 
 
-async def test_a_server_that_does_not_read_costs_audio_and_not_memory() -> None:
-    """Two seconds of audio may wait; the rest is dropped and counted."""
+def test_a_config_does_not_show_its_key() -> None:
+    assert "canary" not in repr(BackendConfig(url="ws://x/", api_key="sk-canary"))
 
-    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        request = await reader.readuntil(b"\r\n\r\n")
-        key = request.split(b"Sec-WebSocket-Key: ")[1].split(b"\r\n")[0]
-        digest = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
-        accept = base64.b64encode(digest).decode()
-        writer.write(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
-        )
-        updated = b'{"type":"session.updated","session":{}}'
-        writer.write(bytes([0x81, len(updated)]) + updated)
-        reader._transport.pause_reading()  # type: ignore[attr-defined]
-        await released.wait()
-        writer.close()
 
-    released = asyncio.Event()
-    async with await asyncio.start_server(deaf, "127.0.0.1", 0) as deaf_server:
-        port = deaf_server.sockets[0].getsockname()[1]
-        async with Backend(BackendConfig(url=f"ws://127.0.0.1:{port}/")) as backend:
-            session = await backend.open(SESSION)
-            for _ in range(100_000):
-                session.append_audio(b"\x00" * 160)
-                if session.dropped_appends:
-                    break
-            assert session.dropped_appends
-            for _ in range(1000):
-                session.append_audio(b"\x00" * 160)
-            assert session._socket.backlog() < 40_000
-            released.set()
-            await session.close()
+async def test_a_quiet_server_that_answers_pings_is_kept(
+    server: FakeRealtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(realtime, "_PING_EVERY_S", 0.05)
+    async with Backend(config(server)) as backend:
+        session = await backend.open(SESSION)
+        connection = await server.connection()
+        reading = asyncio.create_task(session.receive())
+        await asyncio.sleep(0.5)
+        assert not reading.done()
+        await connection.send({"type": "x"})
+        message = await reading
+        assert message is not None and parse_event(message)["type"] == "x"
+        await session.close()
+
+
+async def test_a_ping_of_the_server_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server with a heartbeat keeps the session, which it would close without our pongs."""
+    heartbeat = functools.partial(web.WebSocketResponse, heartbeat=0.4)
+    monkeypatch.setattr("tests.peers.fake_realtime.web.WebSocketResponse", heartbeat)
+    async with FakeRealtime() as server, Backend(config(server)) as backend:
+        session = await backend.open(SESSION)
+        connection = await server.connection()
+        reading = asyncio.create_task(session.receive())
+        await asyncio.sleep(1)
+        assert not connection.closed.is_set()
+        await connection.close()
+        assert await reading is None
+        await session.close()
+
+
+async def test_leaving_during_the_handshake_is_no_error_of_the_fake_server(
+    server: FakeRealtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepare = web.WebSocketResponse.prepare
+
+    async def too_late(self: web.WebSocketResponse, request: web.Request) -> object:
+        if request.transport is not None:
+            request.transport.abort()
+        return await prepare(self, request)
+
+    monkeypatch.setattr(web.WebSocketResponse, "prepare", too_late)
+    await refusal(config(server))
+    connection = await server.connection()
+    await asyncio.wait_for(connection.closed.wait(), 2)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

@@ -1,0 +1,117 @@
+"""A Realtime server that stopped reading: audio is dropped, memory is bounded, the call ends."""
+
+import asyncio
+import errno
+import functools
+import os
+import ssl
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import aiohttp
+import pytest
+import uvloop
+
+from gateway.audio.formats import PCM24K, PCMU, AudioFormat
+from gateway.upstream import realtime
+from gateway.upstream.realtime import Backend, BackendConfig, RealtimeSession
+from tests.upstream.deaf import CERTIFICATE, DeafServer
+
+pytestmark = pytest.mark.loop
+
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+
+def session_in(audio_format: AudioFormat) -> dict[str, Any]:
+    side = {"format": audio_format.to_session()}
+    return {"type": "realtime", "audio": {"input": side, "output": side}}
+
+
+async def frames_accepted(session: RealtimeSession, audio_format: AudioFormat) -> int:
+    """How many frames of 20 ms were taken before one was dropped."""
+    frame = audio_format.silence(audio_format.rate_hz // 50)
+    accepted = 0
+    while not session.dropped_appends and accepted < 20_000:
+        session.append_audio(frame)
+        accepted += 1
+        await asyncio.sleep(0)  # the transport may pass it on
+    return accepted - 1
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("audio_format", [PCMU, PCM24K, AudioFormat("pcm16", 48_000)])
+def test_about_two_seconds_of_audio_wait(
+    run: Run, tls: bool, audio_format: AudioFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if tls:
+        trusting = ssl.create_default_context(cafile=CERTIFICATE)
+        connector = functools.partial(aiohttp.TCPConnector, ssl=trusting)
+        monkeypatch.setattr(aiohttp, "TCPConnector", connector)
+    monkeypatch.setattr(realtime, "_CLOSE_TIMEOUT_S", 0.01)
+
+    async def check() -> None:
+        with DeafServer(tls) as server:
+            async with Backend(BackendConfig(url=server.url)) as backend:
+                session = await backend.open(session_in(audio_format))
+                accepted = await frames_accepted(session, audio_format)
+                assert 75 <= accepted <= 150
+                frame = audio_format.silence(audio_format.rate_hz // 50)
+                for _ in range(1000):
+                    session.append_audio(frame)
+                assert session.dropped_appends == 1001
+                await session.close()
+
+    run(check())
+
+
+async def end_of(session: RealtimeSession) -> str:
+    assert await asyncio.wait_for(session.receive(), 5) is None
+    await session.close()
+    return session.close_reason
+
+
+async def test_a_server_that_answers_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(realtime, "_PING_EVERY_S", 0.1)
+    with DeafServer() as server:
+        async with Backend(BackendConfig(url=server.url)) as backend:
+            session = await backend.open(session_in(PCMU))
+            assert await end_of(session) == "the server was silent for 0.2 s"
+
+
+async def test_a_server_that_takes_no_audio_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(realtime, "_BLOCKED_S", 0.2)
+    with DeafServer() as server:
+        async with Backend(BackendConfig(url=server.url)) as backend:
+            session = await backend.open(session_in(PCMU))
+            ended = asyncio.create_task(end_of(session))
+            while not ended.done():
+                session.append_audio(bytes(160))
+                await asyncio.sleep(0)
+            assert await ended == "the server took no audio for 0.2 s"
+
+
+async def test_a_server_that_takes_no_events_is_given_up() -> None:
+    with DeafServer() as server:
+        async with Backend(BackendConfig(url=server.url)) as backend:
+            session = await backend.open(session_in(PCMU))
+            for _ in range(4):
+                session.send({"type": "x", "text": "x" * (1 << 20)})
+            assert not session.close_reason
+            for _ in range(2):
+                session.send({"type": "x", "text": "x" * (1 << 20)})
+            assert await end_of(session) == "the server does not read"
+
+
+async def test_closing_does_not_wait_for_a_deaf_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it did not take is not kept for it either."""
+    monkeypatch.setattr(realtime, "_CLOSE_TIMEOUT_S", 0.1)
+    with DeafServer() as server:
+        async with Backend(BackendConfig(url=server.url)) as backend:
+            session = await backend.open(session_in(PCMU))
+            session.send({"type": "x", "text": "x" * (2 << 20)})
+            await session.close()
+            await asyncio.sleep(0.2)
+            with pytest.raises(OSError) as caught:
+                os.fstat(session._socket._descriptor)
+            assert caught.value.errno == errno.EBADF
