@@ -2,12 +2,15 @@
 
 import asyncio
 import gc
+import os
 import secrets
 import signal
 import ssl
 import sys
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from importlib.metadata import version
+from typing import Any
 
 from aiohttp import web
 from structlog.typing import FilteringBoundLogger
@@ -47,7 +50,7 @@ class Gateway:
         self._log = log
         self._stack = AsyncExitStack()
         self._metrics = Metrics()
-        self._registry = Registry(settings.calls_max, self._metrics.call_ended)
+        self._registry = Registry(settings.calls_max, self._ended)
         self._policy = CallPolicy(
             session=settings.session_config,
             greet=settings.calls_greet,
@@ -90,20 +93,22 @@ class Gateway:
                 ports=self._ports,
                 pacer=pacer,
                 timeout_s=settings.rtp_timeout_s,
+                allow=settings.sip_networks,
             )
             self._endpoint = SipEndpoint(
                 self._agent, media, self._take_call, self._sip.serves, self._log
             )
             self._stack.push_async_callback(self._endpoint.close)
-            await self._endpoint.open(
-                settings.sip_host, settings.sip_udp_port, settings.sip_tcp_port
-            )
+            with _naming("SIP", "GATEWAY_SIP_HOST, GATEWAY_SIP_UDP_PORT, GATEWAY_SIP_TCP_PORT"):
+                await self._endpoint.open(
+                    settings.sip_host, settings.sip_udp_port, settings.sip_tcp_port
+                )
             self._gauges(pacer)
-            await self._serve_http()
-        except (OSError, ssl.SSLError, EmbeddedAgentError) as error:
+            with _naming("HTTP", "GATEWAY_HTTP_HOST, GATEWAY_HTTP_PORT, GATEWAY_HTTP_TLS_CERT"):
+                await self._serve_http()
+        except (StartError, EmbeddedAgentError) as error:
             await self._stack.aclose()
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise StartError(reason) from None
+            raise StartError(str(error)) from None
         # What start-up made stays for good: the collector need not look at it again, and between
         # calls it need not look often. A collection in mid-call would be heard.
         gc.collect()
@@ -156,6 +161,11 @@ class Gateway:
         )
         call_id = f"rtc_{secrets.token_hex(16)}"
         self._registry.start(Call(call_id, leg, machine, self._backend, self._log))
+        self._agent.available = self._readiness() is None
+
+    def _ended(self, record: dict[str, Any]) -> None:
+        self._metrics.call_ended(record)
+        self._agent.available = self._readiness() is None
 
     def _readiness(self) -> str | None:
         refusal = self._registry.refusal()
@@ -203,6 +213,7 @@ class Gateway:
             lambda: pacer.late_s,
         )
         gauge("gateway_pacer_stalls", "Times frames were skipped.", lambda: pacer.stalls)
+        self._metrics.watch_sip(lambda: self._agent.counters)
         gauge("gateway_sip_dialogs", "SIP dialogs.", lambda: self._agent.dialogs)
         gauge("gateway_sip_transactions", "SIP transactions.", lambda: self._agent.transactions)
         gauge(
@@ -236,6 +247,16 @@ async def serve(settings: Settings) -> int:
     await stop.wait()
     await gateway.stop(settings.drain_s)
     return 0
+
+
+@contextmanager
+def _naming(what: str, settings: str) -> Iterator[None]:
+    """Turn what the system says of a port or a file into a line that names the settings."""
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise StartError(f"{what} cannot be served: {reason}; see {settings}") from None
 
 
 def _sip_config(settings: Settings) -> SipConfig:

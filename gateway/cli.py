@@ -62,8 +62,11 @@ def _backend(options: argparse.Namespace) -> int:
     from gateway.backend.config import BackendConfig
     from gateway.backend.run import run
 
-    # A child's standard output belongs to its parent.
-    logs.configure("", "info", sys.stderr if options.child else sys.stdout)
+    if options.child:
+        # Its standard output belongs to its parent, and so does saying that it has started.
+        logs.configure("json", "warning", sys.stderr)
+    else:
+        logs.configure("", "info")
     config = BackendConfig(
         host=options.host, port=options.port, dialogue=options.dialogue, seed=options.seed
     )

@@ -1,15 +1,16 @@
 """The log: one JSON object a line, or a readable line on a terminal.
 
 Text that came from outside is only ever a value, never the event's name, and is cut at 256
-characters. Numbers of callers are masked, keys and digits never appear: a digit is shown only when
-the level is debug. A traceback shows the lines of the program, never what its variables held.
+characters. Numbers of callers and keys never appear; a pressed digit is shown only when the level
+is debug. A traceback shows the lines of the program, never what its variables held.
 """
 
+import contextlib
 import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
@@ -22,7 +23,6 @@ _LEVELS = {
 }
 _LONGEST = 256
 _SECRET = re.compile(r"(?i)(authorization|api_key|secret|password|token)")
-_DIGITS = re.compile(r"\d(?=\d{2})")
 
 
 def configure(log_format: str, level: str, stream: TextIO | None = None) -> None:
@@ -56,24 +56,29 @@ def configure(log_format: str, level: str, stream: TextIO | None = None) -> None
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Unfailing(stream))),
         cache_logger_on_first_use=True,
     )
+
+
+class _Unfailing:
+    """A stream whose loss is nobody's concern: calls go on when whoever read the log has gone."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def get_log() -> FilteringBoundLogger:
     log: FilteringBoundLogger = structlog.get_logger()
     return log
-
-
-def mask(party: str) -> str:
-    """A SIP or tel URI, or a number, with all but the last two digits of each number hidden.
-
-    >>> mask("sip:+4930123456@example.net")
-    'sip:+********56@example.net'
-    """
-    user, at, host = party.partition("@")
-    return _DIGITS.sub("*", user) + at + host
 
 
 def _guard(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -199,7 +199,8 @@ async def test_a_taken_port_is_one_clear_line(
         with pytest.raises(StartError) as caught:
             await Gateway(Settings.load(), logs.get_log()).start()
     assert str(caught.value) == (
-        f"Address already in use: UDP 127.0.0.1 port {variables['SIP_UDP_PORT']}"
+        "SIP cannot be served: Address already in use; "
+        "see GATEWAY_SIP_HOST, GATEWAY_SIP_UDP_PORT, GATEWAY_SIP_TCP_PORT"
     )
 
 

@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "calls": {"legs", "upstream", "realtime", "audio", "alarm"},
     "api": {"web"},
     "backend": {"realtime", "audio"},
-    "phone": {"sip", "sdp", "rtp", "audio"},
+    "phone": {"sip", "sdp", "rtp", "audio", "alarm"},
     "web": set(),
     # Single modules at the top: the composition root and what it reads.
     "alarm": set(),

@@ -60,7 +60,8 @@ class Registry:
 
     async def _live(self, call: Call) -> None:
         try:
-            self._on_ended(await call.run())
+            record = await call.run()
         finally:
             del self._calls[call.call_id]
             del self._tasks[call.call_id]
+        self._on_ended(record)

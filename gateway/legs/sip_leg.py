@@ -334,8 +334,9 @@ def reachable_host(host: str, ours: str, came_from: str, allow: Sequence[Network
     """Whether a usable address means the same host to the peer who named it as it does to us.
 
     A private one does when we live among private addresses too, when the INVITE came from it, or
-    when it is in a network of `allow`. Else it is the caller's own, behind a NAT; what is sent to
-    it reaches nobody, or a host of ours that the caller has no business with.
+    when it is in a private network of `allow` (0.0.0.0/0 lists nobody's). Else it is the caller's
+    own, behind a NAT; what is sent to it reaches nobody, or a host of ours that the caller has no
+    business with.
     """
     address, own = _ip(host), _ip(ours)
     if address is None:
@@ -344,7 +345,7 @@ def reachable_host(host: str, ours: str, came_from: str, allow: Sequence[Network
         return True
     if own is not None and (own.is_loopback or _is_private(own)):
         return True
-    return any(address in network for network in allow)
+    return any(address in network and _is_private(network[0]) for network in allow)
 
 
 def _is_private(address: _Ip) -> bool:

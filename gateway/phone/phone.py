@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
+from gateway.alarm import Alarm
 from gateway.phone.media import Media
 from gateway.phone.options import CallOptions
 from gateway.phone.plan import HangUp, Hold, Press, Script, Speak
@@ -75,7 +76,7 @@ class _Phone:
         self._media = Media(options.voice, self._script, self._do_what_is_due)
         self._channel: SipChannel | None = None
         self._agent: SipAgent | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._timeout)
         self._draining = False
         self._dialog_id = ""
         self._local = LocalMedia("127.0.0.1", 0, 0)
@@ -153,8 +154,7 @@ class _Phone:
         """Free everything. A call that still stands is hung up."""
         self._hang_up()
         self._media.close()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.cancel()
         if self._channel is not None:
             self._channel.close()
 
@@ -192,9 +192,9 @@ class _Phone:
             self._agent.transport_failed(self._channel.remote, self._loop.time())
             self._drain()
 
-    def _timeout(self) -> None:
+    def _timeout(self, now: float) -> None:
         if self._agent is not None:
-            self._agent.timeout(self._loop.time())
+            self._agent.timeout(now)
             self._drain()
 
     def _drain(self) -> None:
@@ -213,10 +213,7 @@ class _Phone:
                     self._on_event(agent, event)
         finally:
             self._draining = False
-        if self._timer is not None:
-            self._timer.cancel()
-        deadline = agent.next_timeout()
-        self._timer = None if deadline is None else self._loop.call_at(deadline, self._timeout)
+        self._alarm.set(agent.next_timeout())
 
     def _hang_up(self) -> None:
         if self._agent is not None and not self._over.done():

@@ -324,6 +324,8 @@ def test_networks_of_ours_are_reachable() -> None:
     assert reachable_host("10.1.2.3", "198.51.100.1", "203.0.113.5", allow)
     assert reachable_host("fd00:1::5", "198.51.100.1", "203.0.113.5", allow)
     assert not reachable_host("10.2.2.3", "198.51.100.1", "203.0.113.5", allow)
+    anyone = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
+    assert not reachable_host("10.1.2.3", "198.51.100.1", "203.0.113.5", anyone)
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "100.128.0.1", "172.32.0.1", "2001:db8::1"])
