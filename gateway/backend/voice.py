@@ -14,6 +14,7 @@ import hashlib
 import io
 import re
 import shutil
+import tempfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -148,32 +149,27 @@ class Voice:
         return await asyncio.to_thread(_read_prompt, path, audio_format)
 
     async def _spoken(self, phrase: str, audio_format: AudioFormat) -> bytes | None:
-        if self._program is None:
+        program = self._program
+        if program is None:
             return None
         text = "".join(letter if letter.isprintable() else " " for letter in phrase)
-        arguments, by_stdin = self._program
-        spoken = text.encode("utf-8", "replace")
         try:
             async with self._programs:
-                data = await _output(
-                    arguments if by_stdin else [*arguments, spoken],
-                    spoken if by_stdin else b"",
-                )
+                data = await _speak(program, text)
             return await asyncio.to_thread(decode_clip, data, audio_format)
         except (OSError, TimeoutError, VoiceError) as error:
-            _log.warning("backend.voice_failed", program=arguments[0], error=repr(error))
+            _log.warning("backend.voice_failed", program=program[0], error=repr(error))
             return None
 
 
-def _program(find: Callable[[str], str | None]) -> tuple[list[str | bytes], bool] | None:
-    """The command that writes speech as WAV to its output, and whether it reads text from its
-    input rather than as its last argument."""
+def _program(find: Callable[[str], str | None]) -> list[str] | None:
+    """The command that speaks the file `{text}` into the WAV file `{sound}`."""
     flite = find("flite")
     if flite is not None:
-        return [flite, "-voice", "slt", "-o", "/dev/stdout", "-t"], False
+        return [flite, "-voice", "slt", "-f", "{text}", "-o", "{sound}"]
     espeak = find("espeak-ng")
     if espeak is not None:
-        return [espeak, "--stdout", "--stdin"], True
+        return [espeak, "-f", "{text}", "-w", "{sound}"]
     return None
 
 
@@ -187,15 +183,27 @@ def _read_prompt(path: Path, audio_format: AudioFormat) -> bytes | None:
         return None
 
 
-async def _output(arguments: list[str | bytes], text: bytes) -> bytes:
-    """What a program writes; it is killed when it takes too long or is no longer wanted."""
-    pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(*arguments, stdin=pipe, stdout=pipe, stderr=null)
-    try:
-        async with asyncio.timeout(_PROGRAM_TIMEOUT_S):
-            output, _ = await process.communicate(text)
-            return output
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+async def _speak(program: list[str], text: str) -> bytes:
+    """The WAV file that a program makes of a text; it is killed when it takes too long.
+
+    Files and no pipes: under uvloop a pipe is a socket, which flite cannot open by its name, and a
+    program that is done before it was given its input leaves a broken one behind.
+    """
+    with tempfile.TemporaryDirectory(prefix="gateway-voice-") as folder:
+        files = {"text": Path(folder, "text"), "sound": Path(folder, "sound.wav")}
+        files["text"].write_text(text, "utf-8", "replace")
+        null = asyncio.subprocess.DEVNULL
+        process = await asyncio.create_subprocess_exec(
+            *(argument.format_map(files) for argument in program),
+            stdin=null,
+            stdout=null,
+            stderr=null,
+        )
+        try:
+            async with asyncio.timeout(_PROGRAM_TIMEOUT_S):
+                await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        return files["sound"].read_bytes()

@@ -1,6 +1,7 @@
 """The agent's voice: prompts, programs, the tone."""
 
 import asyncio
+import shutil
 import stat
 import sys
 import wave
@@ -23,13 +24,13 @@ pytestmark = pytest.mark.loop
 BUILT_IN = Dialogue.parse(DEFAULT_DIALOGUE.read_text())
 PROGRAM = """#!{python}
 import sys, time, wave
-text = sys.argv[sys.argv.index("-t") + 1] if "-t" in sys.argv else sys.stdin.read()
+text = open(sys.argv[sys.argv.index("-f") + 1]).read()
 open({log!r}, "a").write(text + "\\n")
 if text == "fail.":
     sys.exit(3)
 if text == "hang.":
     time.sleep(60)
-with wave.open(sys.stdout.buffer, "wb") as sound:
+with wave.open(sys.argv[-1], "wb") as sound:
     sound.setnchannels(1), sound.setsampwidth(2), sound.setframerate(16000)
     sound.writeframes(b"\\0\\1" * 16000)
 """
@@ -121,6 +122,15 @@ async def test_other_text_is_spoken_by_a_program(
     (clip,) = await voice.speak((text,), PCMU)
     assert len(clip) == 8000
     assert spoken() == ["-x is no option  and   no letter."]
+
+
+async def test_the_real_flite_speaks() -> None:
+    if shutil.which("flite") is None:
+        pytest.skip("flite is not installed")
+    voice = Voice(find_program=lambda name: shutil.which("flite") if name == "flite" else None)
+    (clip,) = await voice.speak(("This sentence has no prompt.",), PCMU)
+    assert clip != tone("This sentence has no prompt.", PCMU)
+    assert 1.0 < len(clip) / 8000 < 4.0
 
 
 async def test_what_was_spoken_is_remembered_and_made_once_for_all_who_wait(
