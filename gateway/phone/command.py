@@ -100,8 +100,13 @@ def run(options: argparse.Namespace) -> int:
     """Carry out `gateway call`; returns the exit status."""
     try:
         call = _call_options(options)
+        if options.record is not None:
+            write_wav(options.record, b"")  # better known now than after the call
     except (ValueError, WavError) as error:
         print(f"gateway call: error: {error}", file=sys.stderr)
+        return _BAD_ARGUMENTS
+    except OSError as error:
+        print(f"gateway call: error: {options.record}: {error.strerror}", file=sys.stderr)
         return _BAD_ARGUMENTS
     result = asyncio.run(_place(call, live=not options.json))
     if options.json:

@@ -61,7 +61,7 @@ def read_wav(path: Path) -> bytes:
 
 def write_wav(path: Path, audio: bytes) -> None:
     """Write linear 16-bit samples at 8 kHz, mono. Raises OSError."""
-    with wave.open(str(path), "wb") as file:
+    with path.open("wb") as stream, wave.open(stream, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(_RATE_HZ)

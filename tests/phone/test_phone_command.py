@@ -132,10 +132,11 @@ def test_argparse_refuses_the_rest(arguments: tuple[str, ...]) -> None:
     assert exit_.value.code == 2
 
 
-async def test_a_recording_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+async def test_a_recording_that_cannot_be_written_is_told_before_the_call(tmp_path: Path) -> None:
     async with answering(Manners(talk_s=0.3)) as uas:
         process = await start(
             uas.uri(), "--duration", "0.4", "--record", str(tmp_path / "no" / "out.wav")
         )
-        _, err = await process.communicate()
-    assert process.returncode == 1 and b"No such file" in err
+        out, err = await process.communicate()
+    assert process.returncode == 2 and out == b""
+    assert err.count(b"\n") == 1 and b"No such file" in err
