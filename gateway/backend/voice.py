@@ -3,8 +3,8 @@
 A phrase is looked for in three places. The prompts of the built-in dialogue are Opus files,
 rendered once. Other text is spoken by `flite` or `espeak-ng` when one of them is on the PATH:
 always as a program of its own, because espeak-ng is under the GPL and is neither imported nor
-required. Where there is neither, a soft tone of the phrase's length stands for it, and the log says
-so once.
+required. Where there is neither, or it fails, a soft tone of the phrase's length stands for it, and
+the log says so once.
 
 What was made is remembered, so that a hundred calls greeted at once cost one greeting.
 """
@@ -133,7 +133,7 @@ class Voice:
     async def _make(self, phrase: str, audio_format: AudioFormat) -> bytes:
         clip = await self._prompt(phrase, audio_format) or await self._spoken(phrase, audio_format)
         if clip is None:
-            if not self._said_tone:
+            if self._program is None and not self._said_tone:
                 self._said_tone = True
                 _log.warning("backend.no_voice", hint="install flite or espeak-ng for other text")
             clip = tone(phrase, audio_format)
@@ -157,7 +157,7 @@ class Voice:
             async with self._programs:
                 data = await _speak(program, text)
             return await asyncio.to_thread(decode_clip, data, audio_format)
-        except (OSError, TimeoutError, VoiceError) as error:
+        except Exception as error:  # nothing that an outside program does may end a session
             _log.warning("backend.voice_failed", program=program[0], error=repr(error))
             return None
 
@@ -194,7 +194,8 @@ async def _speak(program: list[str], text: str) -> bytes:
         files["text"].write_text(text, "utf-8", "replace")
         null = asyncio.subprocess.DEVNULL
         process = await asyncio.create_subprocess_exec(
-            *(argument.format_map(files) for argument in program),
+            program[0],
+            *(argument.format_map(files) for argument in program[1:]),
             stdin=null,
             stdout=null,
             stderr=null,
@@ -206,4 +207,6 @@ async def _speak(program: list[str], text: str) -> bytes:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+        if process.returncode != 0:
+            raise VoiceError(f"exit status {process.returncode}")
         return files["sound"].read_bytes()

@@ -101,7 +101,9 @@ def run(options: argparse.Namespace) -> int:
     try:
         call = _call_options(options)
         if options.record is not None:
-            write_wav(options.record, b"")  # better known now than after the call
+            # Better known now than after the call. Nothing is written yet: an older recording stays
+            # until there is another, and a pipe gets one header.
+            options.record.open("ab").close()
     except (ValueError, WavError) as error:
         print(f"gateway call: error: {error}", file=sys.stderr)
         return _BAD_ARGUMENTS

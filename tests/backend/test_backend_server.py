@@ -19,6 +19,7 @@ from gateway.backend.connection import scan_append
 from gateway.backend.dialogue import DialogueError
 from gateway.backend.run import run
 from gateway.backend.server import BackendServer, serve
+from gateway.backend.voice import tone
 from gateway.realtime.audio import DeltaReader
 from tests.backend.speech_samples import prompt
 from tests.backend.virtual import AUDIO, CLOSING, OPENING, TRANSCRIPT, check, types
@@ -241,6 +242,29 @@ async def test_the_same_seed_gives_the_same_ids(connect: Connect, start: Start) 
         (created,) = await client.until("session.created")
         seen.append((created["event_id"], created["session"]["id"]))
     assert seen[0] == seen[1] != seen[2]
+
+
+async def test_a_broken_speech_program_costs_no_session(
+    connect: Connect, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "flite"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+
+    async def gone(*_: object, **__: object) -> None:
+        raise RuntimeError("the transport is closed")
+
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    client = await connect(await start(pacing=FAST))
+    await client.configure(PCMU)
+    for words in ("This is no prompt.", "Neither is this."):
+        await client.send("response.create", response={"instructions": f"say: {words}"})
+        events = await client.until("rate_limits.updated")
+        assert types(events) == ANSWER
+        audio, transcript = spoken(events)
+        assert transcript == words
+        assert audio.startswith(tone(words, PCMU))
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", gone)
 
 
 # Bad clients.

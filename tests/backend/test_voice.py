@@ -4,8 +4,9 @@ import asyncio
 import shutil
 import stat
 import sys
+import tempfile
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +29,18 @@ text = open(sys.argv[sys.argv.index("-f") + 1]).read()
 open({log!r}, "a").write(text + "\\n")
 if text == "fail.":
     sys.exit(3)
+if text == "quiet.":
+    sys.exit(0)
+if text == "noise.":
+    open(sys.argv[-1], "wb").write(bytes(range(256)) * 20)
+    sys.exit(0)
 if text == "hang.":
     time.sleep(60)
 with wave.open(sys.argv[-1], "wb") as sound:
     sound.setnchannels(1), sound.setsampwidth(2), sound.setframerate(16000)
     sound.writeframes(b"\\0\\1" * 16000)
+if text == "late.":
+    sys.exit(3)
 """
 Finder = Callable[[str], str | None]
 
@@ -48,6 +56,16 @@ def program(tmp_path: Path) -> tuple[Path, Callable[[], list[str]]]:
     path.write_text(PROGRAM.format(python=sys.executable, log=str(log)))
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return path, lambda: log.read_text().splitlines()
+
+
+@pytest.fixture
+def leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test makes of temporary files is gone when it is over."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield
+    assert not list(folder.iterdir())
 
 
 def named(wanted: str, path: Path) -> Finder:
@@ -124,6 +142,7 @@ async def test_other_text_is_spoken_by_a_program(
     assert spoken() == ["-x is no option  and   no letter."]
 
 
+@pytest.mark.usefixtures("leaves_no_files")
 async def test_the_real_flite_speaks() -> None:
     if shutil.which("flite") is None:
         pytest.skip("flite is not installed")
@@ -149,15 +168,52 @@ async def test_what_was_spoken_is_remembered_and_made_once_for_all_who_wait(
     assert spoken() == ["New."]
 
 
-async def test_a_program_that_fails_is_replaced_by_the_tone(
-    program: tuple[Path, Callable[[], list[str]]], tmp_path: Path
+@pytest.mark.parametrize("name", ["flite", "espeak-ng"])
+@pytest.mark.parametrize("text", ["fail.", "quiet.", "noise.", "late."])
+@pytest.mark.usefixtures("leaves_no_files")
+async def test_a_program_that_fails_is_replaced_by_the_tone_and_logged_once(
+    name: str, text: str, program: tuple[Path, Callable[[], list[str]]]
 ) -> None:
+    voice = Voice(find_program=named(name, program[0]))
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2):
+            assert await voice.speak((text,), PCMU) == [tone(text, PCMU)]
+    assert [line["event"] for line in logs] == ["backend.voice_failed"]
+
+
+@pytest.mark.parametrize("path", ["nowhere", "{nowhere}"])
+async def test_a_program_that_cannot_be_started_is_replaced_by_the_tone(path: str) -> None:
+    voice = Voice(find_program=named("flite", Path("/", path)))
+    with structlog.testing.capture_logs() as logs:
+        assert await voice.speak(("Text.",), PCMU) == [tone("Text.", PCMU)]
+    assert [line["error"][:17] for line in logs] == ["FileNotFoundError"]
+
+
+async def test_without_a_place_for_files_there_is_the_tone(
+    program: tuple[Path, Callable[[], list[str]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     voice = Voice(find_program=named("flite", program[0]))
-    assert await voice.speak(("fail.",), PCMU) == [tone("fail.", PCMU)]
-    missing = Voice(find_program=named("flite", tmp_path / "nowhere"))
-    assert await missing.speak(("Text.",), PCMU) == [tone("Text.", PCMU)]
+    assert await voice.speak(("Text.",), PCMU) == [tone("Text.", PCMU)]
 
 
+@pytest.mark.parametrize("error", [RuntimeError("closed"), BrokenPipeError(), ValueError("no")])
+async def test_whatever_running_a_program_raises_becomes_the_tone(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def start(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
+    voice = Voice(find_program=named("flite", Path("flite")))
+    with structlog.testing.capture_logs() as logs:
+        assert await voice.speak(("Text.",), PCMU) == [tone("Text.", PCMU)]
+    assert [line["event"] for line in logs] == ["backend.voice_failed"]
+
+
+@pytest.mark.usefixtures("leaves_no_files")
 async def test_a_program_that_hangs_is_killed(
     program: tuple[Path, Callable[[], list[str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +222,7 @@ async def test_a_program_that_hangs_is_killed(
     assert await voice.speak(("hang.",), PCMU) == [tone("hang.", PCMU)]
 
 
+@pytest.mark.usefixtures("leaves_no_files")
 async def test_closing_stops_what_is_being_made(
     program: tuple[Path, Callable[[], list[str]]],
 ) -> None:

@@ -140,3 +140,33 @@ async def test_a_recording_that_cannot_be_written_is_told_before_the_call(tmp_pa
         out, err = await process.communicate()
     assert process.returncode == 2 and out == b""
     assert err.count(b"\n") == 1 and b"No such file" in err
+
+
+def test_bad_arguments_leave_no_recording_behind(tmp_path: Path) -> None:
+    record = tmp_path / "out.wav"
+    assert run(parsed("agent", "--record", str(record))) == 2
+    assert not record.exists()
+
+
+def test_a_recording_that_is_a_folder_gives_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(parsed("sip:agent@192.0.2.1", "--record", str(tmp_path))) == 2
+    assert capsys.readouterr().err == f"gateway call: error: {tmp_path}: Is a directory\n"
+
+
+def test_an_older_recording_stays_until_the_call_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dialled(Exception):
+        pass
+
+    async def dial(*_: object, **__: object) -> None:
+        raise Dialled
+
+    record = tmp_path / "out.wav"
+    record.write_bytes(b"older")
+    monkeypatch.setattr("gateway.phone.command._place", dial)
+    with pytest.raises(Dialled):
+        run(parsed("sip:agent@192.0.2.1", "--record", str(record)))
+    assert record.read_bytes() == b"older"
