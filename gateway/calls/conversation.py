@@ -107,7 +107,7 @@ class Conversation:
     def client_event(self, event: Event) -> list[Effect]:
         """An event from a client that controls the call."""
         if event["type"] == "output_audio_buffer.clear":
-            self._effects.append(ClearPlayout("client"))
+            self._silence("client")
         else:
             self._effects.append(ToBackend(event))
         return self._drain()
@@ -129,7 +129,7 @@ class Conversation:
         self._effects.append(ToControl(events.dtmf_received(digit, received_at)))
         if self._digits_to_model:
             # As on any phone menu, a key silences the prompt: the answer will be about the key.
-            self._effects.append(ClearPlayout("dtmf"))
+            self._silence("dtmf")
             self._turn_ended_at = now
             self._complete(self._digits.press(digit, now))
         return self._drain()
@@ -139,8 +139,6 @@ class Conversation:
         if self._active and self._interrupt(self._active) and cause == "dtmf":
             # On speech the server cancels by itself, a client says so itself; for a key we do.
             self._effects.append(ToBackend(events.response_cancel(self._active)))
-        elif self._asked and not self._active:
-            self._unwanted = True
         for entry in heard:
             part = entry.part
             self._interrupt(part.response_id)
@@ -169,7 +167,7 @@ class Conversation:
         self._tell(self._digits.take())
         self._answer_due = False
         if self._interrupts:
-            self._effects.append(ClearPlayout("speech"))
+            self._silence("speech")
 
     def _created(self, event: Event) -> None:
         if _out_of_band(event):
@@ -221,6 +219,11 @@ class Conversation:
         self._buffer("stopped", self._heard_response)
         self._heard_response = ""
         self._played_out = False
+
+    def _silence(self, cause: str) -> None:
+        """Have what is playing cleared, and what was asked for before this moment not played."""
+        self._unwanted = bool(self._asked)
+        self._effects.append(ClearPlayout(cause))
 
     def _interrupt(self, response_id: str) -> bool:
         """Want no more audio of this response. False when that was so already."""

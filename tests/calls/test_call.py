@@ -376,6 +376,21 @@ async def test_a_key_before_the_greeting_begins_takes_its_place() -> None:
         assert call.leg.port.voice_frames() == 1
 
 
+@pytest.mark.parametrize("keys", ["#", "12#"])
+async def test_the_answer_to_digits_is_heard(keys: str) -> None:
+    async with line() as call:
+        await call.session.say(created(), delta(VOICE * 50), audio_done(), done())
+        call.leg.port.tick(3)
+        for key in keys:
+            call.leg.emit(DtmfIn(key, 1))
+        call.leg.port.tick(2)
+        assert call.session.types()[-1] == "response.create"
+        await call.session.say(created("resp_2"), delta(VOICE * 2, "resp_2", "item_2"))
+        call.leg.port.tick(4)
+        assert call.leg.port.voice_frames() == 5
+        assert "response.cancel" not in call.session.types()
+
+
 async def test_digits_are_answered_although_the_server_had_begun_to_speak_by_itself() -> None:
     async with line(policy=CallPolicy(greet=False)) as call:
         call.leg.emit(DtmfIn("#", 1))
