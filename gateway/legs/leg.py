@@ -65,16 +65,6 @@ LegEvent = LegAnswered | DtmfIn | Played | LegHeld | LegSilent | LegBroken | Leg
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """Who calls, as the peer said; untrusted text."""
-
-    from_uri: str
-    to_uri: str
-    headers: tuple[tuple[str, str], ...]
-    """Headers of the INVITE in order."""
-
-
-@dataclass(frozen=True, slots=True)
 class MediaStats:
     """What the media path of a leg counted."""
 
@@ -119,9 +109,6 @@ class Leg(Protocol):
     @property
     def kind(self) -> str:
         """`sip` or `webrtc`."""
-
-    @property
-    def caller(self) -> Caller: ...
 
     @property
     def format(self) -> AudioFormat:

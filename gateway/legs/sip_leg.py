@@ -14,7 +14,6 @@ from typing import Protocol
 
 from gateway.audio.formats import Law
 from gateway.legs.leg import (
-    Caller,
     LegAnswered,
     LegEnded,
     LegError,
@@ -113,7 +112,6 @@ class SipLeg:
             self._look_at(incoming.offer)
         self.codec: Law = "pcmu" if self._plan is None else self._plan.codec
         self.format = FORMATS[self.codec]
-        self.caller = Caller(incoming.from_uri, incoming.to_uri, incoming.headers)
         self._port: RtpPort | None = None
         self._rtp_port_number: int | None = None
         self._listener: Callable[[LegEvent], None] | None = None

@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.audio.formats import PCMU, AudioFormat
 from gateway.audio.playout import Playout
-from gateway.legs.leg import Caller, LegError, LegEvent, MediaStats, Played
+from gateway.legs.leg import LegError, LegEvent, MediaStats, Played
 from gateway.upstream.realtime import BackendError
 
 SILENCE = b"\xff" * 160
@@ -51,7 +51,6 @@ class FakeLeg:
 
     def __init__(self, audio_format: AudioFormat = PCMU, answer_error: LegError | None = None):
         self.format = audio_format
-        self.caller = Caller("sip:alice@example.net", "sip:agent@example.net", ())
         self.done: list[Any] = []
         self.port = FakePort(self, audio_format)
         self._answer_error = answer_error
