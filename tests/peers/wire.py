@@ -128,11 +128,13 @@ class UdpWire:
         self._sockets[0].sendto(data, self._gateway)
 
     def receive(self, timeout_s: float) -> Message | None:
-        ready = select.select(self._sockets, [], [], max(timeout_s, 0))[0]
-        if not ready:
-            return None
-        data, source = ready[0].recvfrom(65536)
-        return read(data, source)
+        deadline = time.monotonic() + timeout_s
+        while ready := select.select(self._sockets, [], [], max(deadline - time.monotonic(), 0))[0]:
+            data, source = ready[0].recvfrom(65536)
+            # A report for a port that the system gave us next to somebody's RTP port is no message.
+            if data[:1] < b"\x80":
+                return read(data, source)
+        return None
 
     def close(self) -> None:
         for one in self._sockets:
