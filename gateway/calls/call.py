@@ -322,6 +322,7 @@ class Call:
             "rtp_received": stats.rtp_received,
             "rtp_sent": stats.rtp_sent,
             "rtp_lost": stats.rtp_lost,
+            "appends_dropped": 0 if self._session is None else self._session.dropped_appends,
             "jitter_ms": round(stats.jitter_ms, 1),
             "mos": stats.mos,
             "turns": conversation.turns,

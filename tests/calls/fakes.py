@@ -91,6 +91,7 @@ class FakeSession:
         self.sent: list[dict[str, Any]] = []
         self.audio = b""
         self.close_reason = ""
+        self.dropped_appends = 0
         self.closed = False
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
 

@@ -442,7 +442,9 @@ async def test_the_record_says_how_it_went() -> None:
         call.leg.port.tick(3)
         await call.session.say(SPEECH)
         call.leg.emit(DtmfIn("1", 1))
+        call.session.dropped_appends = 7
     record = await record_of(call)
+    assert record["appends_dropped"] == 7
     assert record["reason"] == "remote_bye"
     assert (record["turns"], record["bargeins"], record["dtmf_count"]) == (1, 1, 1)
     assert (record["codec"], record["leg"], record["direction"]) == ("pcmu", "sip", "inbound")
