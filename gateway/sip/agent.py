@@ -17,12 +17,14 @@ What the application does to a dialog that has ended does nothing: the end may a
 
 from collections.abc import Callable, Sequence
 
+from gateway.sip.auth import Credentials
 from gateway.sip.call import Call
 from gateway.sip.compose import (
     ABILITIES,
     ACCEPT,
     MAX_FORWARDS,
     OPTIONS_ANSWER,
+    additions,
     respond,
     stateless_tag,
 )
@@ -175,16 +177,20 @@ class SipAgent:
         *,
         to: Address,
         from_uri: str,
+        from_name: str = "",
         headers: Sequence[tuple[str, str]] = (),
+        credentials: Credentials | None = None,
     ) -> str:
         """Call `target` through `to`; returns the dialog id.
 
-        `body` is the SDP offer; None asks the peer for one, which `ack` then answers. Raises
-        ValueError (also as UriError) for text that must not go into a message.
+        `body` is the SDP offer; None asks the peer for one, which `ack` then answers. `from_name`
+        is shown beside `from_uri`. With `credentials` a challenge is answered (see `auth`). Raises
+        ValueError (also as UriError) for text that must not go into a message, and for `headers`
+        that the agent writes itself.
         """
         board = self._board
         uri = as_request_uri(str(target))
-        caller = NameAddr("", from_uri, (("tag", board.token()),))
+        caller = NameAddr(from_name, from_uri, (("tag", board.token()),))
         invite = Request("INVITE", uri, Headers(), body or b"")
         for name, value in (
             ("Max-Forwards", MAX_FORWARDS),
@@ -194,11 +200,11 @@ class SipAgent:
             ("CSeq", "1 INVITE"),
             ("Contact", self._config.contact(to.transport)),
             *ABILITIES,
-            *headers,
+            *additions(headers).items(),
             *((("Content-Type", ACCEPT),) if body else ()),
         ):
             invite.headers.add(name, value)
-        call = UacCall(board, invite, to)
+        call = UacCall(board, invite, to, credentials)
         call.begin(now)
         return call.id
 
@@ -224,6 +230,25 @@ class SipAgent:
         """Offer a changed session, when it is our turn; `Reanswered` tells the outcome."""
         if call := self._board.calls.get(dialog_id):
             call.reinvite(body, now)
+
+    def refer(
+        self,
+        dialog_id: str,
+        target_uri: str,
+        now: float,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Ask the peer of a call that is up to call `target_uri` instead (RFC 3515).
+
+        `ReferAnswered` and `ReferProgress` tell what comes of it. Nothing happens while another
+        REFER waits for its answer. Raises ValueError (also as UriError) for what cannot be sent.
+        """
+        target = Headers([("Refer-To", str(NameAddr("", target_uri)))])
+        for name, value in additions(headers).items():
+            target.add(name, value)
+        if call := self._board.calls.get(dialog_id):
+            call.refer(target, now)
 
     def answer_offer(self, dialog_id: str, body: bytes, now: float) -> None:
         """Agree to the pending `Reoffer`."""
@@ -275,7 +300,7 @@ class SipAgent:
     ) -> None:
         """A request that belongs to no dialog."""
         transactions = self._board.transactions
-        if request.method == "BYE":
+        if request.method in ("BYE", "NOTIFY"):
             self._answer(request, reply_to, 481)
         elif transactions.is_merged(request):
             self._answer(request, reply_to, 482)

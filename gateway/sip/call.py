@@ -18,20 +18,16 @@ also after both sides collided (491), stays in `_wanted`.
 from collections.abc import Sequence
 from enum import Enum, auto
 
-from gateway.sip.compose import (
-    ABILITIES,
-    ACCEPT,
-    OPTIONS_ANSWER,
-    respond,
-    sequence_number,
-)
+from gateway.sip.asking import Requests
+from gateway.sip.compose import ABILITIES, ACCEPT, OPTIONS_ANSWER, respond, sequence_number
 from gateway.sip.deadlines import Deadline
 from gateway.sip.dialog import Dialog
-from gateway.sip.events import Answered, CallEnded, Reanswered, Reoffer
+from gateway.sip.events import Answered, CallEnded, Reanswered, ReferAnswered, Reoffer
 from gateway.sip.headers import tag_of
 from gateway.sip.invites import AskedInvite, OwnReinvite, UnackedAnswer
-from gateway.sip.layer import ClientTransaction, OnFailure, OnResponse, ServerTransaction
-from gateway.sip.message import Address, Request
+from gateway.sip.layer import ServerTransaction
+from gateway.sip.message import Address, Headers, Request
+from gateway.sip.refer import OwnRefers
 from gateway.sip.screening import sdp_of
 from gateway.sip.switchboard import Switchboard
 
@@ -64,7 +60,8 @@ class Call:
         self._retry: Deadline | None = None
         # The headers of a BYE that must wait for the ACK.
         self._bye_due: tuple[tuple[str, str], ...] | None = None
-        self._open: list[ClientTransaction] = []
+        self._requests = Requests(board, self._has_a_point, self._settle)
+        self._refers = OwnRefers(board, self._requests, self.id, self._refer_answered)
         self._last: Deadline | None = None
 
     # The application.
@@ -80,6 +77,11 @@ class Call:
         self._wanted = offer
         self._collisions = 0
         self._offer_when_free(now)
+
+    def refer(self, headers: Headers, now: float) -> None:
+        """Ask the peer to call somebody else; `headers` are Refer-To and what goes with it."""
+        if self.phase is Phase.CONFIRMED and not self._refers.is_waiting:
+            self._refers.send(self.dialog, self._contact(), headers, now)
 
     def answer_offer(self, body: bytes, now: float) -> None:
         """Agree to a Reoffer."""
@@ -120,6 +122,8 @@ class Call:
             self._respond(request, transaction, 481, now)
         elif request.method == "INVITE":
             self._heard_invite(request, transaction, now)
+        elif request.method == "NOTIFY":
+            self._heard_notify(request, transaction, now)
         else:
             self._respond(request, transaction, 200, now, OPTIONS_ANSWER)
 
@@ -175,6 +179,14 @@ class Call:
             self._respond(request, transaction, 100, now)
             self._ask(AskedInvite(request, transaction))
             self._board.events.append(Reoffer(self.id, sdp_of(request)))
+
+    def _heard_notify(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        refusal = self._refers.notified(request, now)
+        if refusal is None:
+            self._respond(request, transaction, 200, now)
+        else:
+            status, headers, reason = refusal.status, refusal.headers, refusal.reason
+            self._respond(request, transaction, status, now, headers, reason)
 
     # Their INVITE.
 
@@ -247,8 +259,8 @@ class Call:
         for name, value in (("Contact", self._contact()), *ABILITIES, ("Content-Type", ACCEPT)):
             request.headers.add(name, value)
         request.body = offer
-        own = self._own = OwnReinvite(self._board, self.dialog, offer, self._offer_done)
-        self._send(request, self.dialog.next_hop(), now, own.heard, own.failed)
+        self._own = OwnReinvite(self._board, self._requests, self.dialog, request, self._offer_done)
+        self._own.send(now)
 
     def _offer_done(self, status: int, answer: bytes | None, now: float) -> None:
         own, self._own = self._own, None
@@ -256,14 +268,11 @@ class Call:
             return
         if status == 491 and self._collisions < MAX_COLLISIONS:
             self._collisions += 1
-            self._wanted = self._wanted or own.offer
+            self._wanted = self._wanted or own.request.body
             self._retry = self._board.deadlines.set(
                 now + self._pause_after_collision(), self._again
             )
-        elif status in (408, 481):  # section 12.2.1.2: the peer, or its side of the dialog, is gone
-            self._say_bye((), now)
-            self._end("timeout" if status == 408 else "refused", status, now)
-        else:
+        elif not self._lost_peer(status, now):
             self._board.events.append(Reanswered(self.id, status, answer))
             self._offer_when_free(now)
 
@@ -276,13 +285,31 @@ class Call:
         steps = int(self._board.fraction() * 200)
         return (2.1 if self.chose_call_id else 0.0) + steps * 0.01
 
+    # Our REFER.
+
+    def _refer_answered(self, status: int, now: float) -> None:
+        if self.phase is not Phase.ENDED:
+            self._board.events.append(ReferAnswered(self.id, status))
+            self._lost_peer(status, now)
+
     # The end.
+
+    def _lost_peer(self, status: int, now: float) -> bool:
+        """Hang up if a request was answered so that the peer, or its side of the dialog, is gone.
+
+        Section 12.2.1.2. Returns whether it is.
+        """
+        if status not in (408, 481):
+            return False
+        self._say_bye((), now)
+        self._end("timeout" if status == 408 else "refused", status, now)
+        return True
 
     def _say_bye(self, headers: Sequence[tuple[str, str]], now: float) -> None:
         bye = self.dialog.request("BYE")
         for name, value in headers:
             bye.headers.add(name, value)
-        self._send(bye, self.dialog.next_hop(), now)
+        self._requests.send(bye, self.dialog, now)
 
     def _end(self, cause: str, status: int | None, now: float) -> None:
         """Tell that the call is over, once, and let what is under way run out."""
@@ -302,7 +329,11 @@ class Call:
 
     def _settle(self, now: float) -> None:
         """Go, if the call has ended and nothing of it is under way."""
-        if self.phase is not Phase.ENDED or self._open or self._bye_due is not None:
+        if (
+            self.phase is not Phase.ENDED
+            or self._requests.are_under_way
+            or self._bye_due is not None
+        ):
             return
         self._board.calls.pop(self.id, None)
         if self._last is not None:
@@ -315,29 +346,14 @@ class Call:
         self._last = self._board.deadlines.set(now + seconds, self._drop)
 
     def _drop(self, now: float) -> None:
-        for transaction in list(self._open):
-            transaction.abandon(now)
+        self._requests.abandon(now)
         self._settle(now)
 
     # Messages.
 
-    def _send(
-        self,
-        request: Request,
-        to: Address,
-        now: float,
-        on_response: OnResponse | None = None,
-        on_failure: OnFailure | None = None,
-    ) -> None:
-        def over(now: float) -> None:
-            self._open.remove(transaction)
-            self._settle(now)
-
-        request.headers.add("User-Agent", self._board.config.user_agent)
-        transaction = self._board.transactions.request(
-            request, to, now, on_response=on_response, on_failure=on_failure, on_over=over
-        )
-        self._open.append(transaction)
+    def _has_a_point(self, request: Request) -> bool:
+        """Whether to ask again what was refused with a challenge."""
+        return request.method == "BYE" or self.phase is not Phase.ENDED
 
     def _respond(
         self,

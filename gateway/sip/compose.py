@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from gateway.sip.headers import CSeq, with_tag
 from gateway.sip.message import Headers, Message, Request, Response, header_key
 
-ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS"
+ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY"
 ACCEPT = "application/sdp"
 SUPPORTED: tuple[str, ...] = ()
 """Option tags of the extensions we speak."""
@@ -20,6 +20,15 @@ ABILITIES = (("Allow", ALLOW),)
 """What we tell with an INVITE and with its 2xx."""
 OPTIONS_ANSWER = (("Allow", ALLOW), ("Accept", ACCEPT), ("Supported", ", ".join(SUPPORTED)))
 """Section 11.2."""
+
+OURS = frozenset(
+    (
+        *("via", "from", "to", "call-id", "cseq", "max-forwards", "contact", "route"),
+        *("record-route", "content-type", "content-length", "user-agent", "authorization"),
+        *("proxy-authorization", "refer-to", "referred-by", "allow"),
+    )
+)
+"""Headers of our requests that nobody else may add to: what they say is said once, or not."""
 
 REASONS = {
     100: "Trying",
@@ -60,6 +69,7 @@ REASONS = {
     486: "Busy Here",
     487: "Request Terminated",
     488: "Not Acceptable Here",
+    489: "Bad Event",
     491: "Request Pending",
     493: "Undecipherable",
     500: "Server Internal Error",
@@ -114,6 +124,18 @@ def respond(
     if body:
         answer.set("Content-Type", ACCEPT)
     return Response(status, reason or reason_of(status), answer, body)
+
+
+def additions(headers: Sequence[tuple[str, str]]) -> Headers:
+    """What the application wants to stand in a request of ours, too.
+
+    Raises ValueError for what must not be sent, and for what is ours to write.
+    """
+    checked = Headers(headers)
+    for name in OURS:
+        if name in checked:
+            raise ValueError(f"the header {name} is not to be added to")
+    return checked
 
 
 def adopted(copied: Sequence[tuple[str, str]]) -> Headers:

@@ -68,6 +68,29 @@ class Reanswered:
 
 
 @dataclass(frozen=True, slots=True)
+class ReferAnswered:
+    """What the peer says to a REFER of ours. Comes once for each, before its `ReferProgress`."""
+
+    dialog_id: str
+    status: int
+    """2xx: it tries, and reports as `ReferProgress`; a report that comes before the answer is taken
+    for 202. 408 also stands for silence, 503 for a peer that cannot be reached. After 408 and 481
+    the dialog is over: `CallEnded` follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferProgress:
+    """The peer reports what became of our REFER (RFC 3515 section 2.4.4)."""
+
+    dialog_id: str
+    status: int | None
+    """Of what it heard from the target: 1xx on the way, 2xx reached, else failed. None when the
+    report cannot be read."""
+    over: bool
+    """Whether this was the last report."""
+
+
+@dataclass(frozen=True, slots=True)
 class CallEnded:
     """The call is over, whatever the reason; the dialog_id is dead."""
 
@@ -81,4 +104,13 @@ class CallEnded:
     """The final SIP status that ended it, where there was one."""
 
 
-SipEvent = IncomingCall | Ringing | Answered | Reoffer | Reanswered | CallEnded
+SipEvent = (
+    IncomingCall
+    | Ringing
+    | Answered
+    | Reoffer
+    | Reanswered
+    | ReferAnswered
+    | ReferProgress
+    | CallEnded
+)

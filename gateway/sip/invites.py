@@ -7,6 +7,7 @@ sides of both use these.
 from collections.abc import Callable
 from typing import NamedTuple
 
+from gateway.sip.asking import Requests
 from gateway.sip.compose import sequence_number
 from gateway.sip.dialog import Dialog
 from gateway.sip.layer import ServerTransaction
@@ -77,25 +78,42 @@ class UnackedAnswer:
 
 
 class OwnReinvite:
-    """One re-INVITE of ours. `on_outcome(status, body, now)` is called once."""
+    """One re-INVITE of ours. `on_outcome(status, body, now)` is called once.
 
-    __slots__ = ("_ack", "_board", "_dialog", "_number", "_on_outcome", "offer")
+    `request` is the one that the next response answers.
+    """
+
+    __slots__ = ("_ack", "_board", "_dialog", "_on_outcome", "_requests", "request")
 
     def __init__(
         self,
         board: Switchboard,
+        requests: Requests,
         dialog: Dialog,
-        offer: bytes,
+        request: Request,
         on_outcome: Callable[[int, bytes | None, float], None],
     ) -> None:
-        self.offer = offer
+        self.request = request
         self._board = board
+        self._requests = requests
         self._dialog = dialog
-        self._number = dialog.local_cseq
         self._on_outcome = on_outcome
         self._ack: Outgoing | None = None
 
-    def heard(self, response: Response, source: Address, now: float) -> None:
+    def send(self, now: float) -> None:
+        self._requests.send(
+            self.request,
+            self._dialog,
+            now,
+            on_response=self._heard,
+            on_failure=self._failed,
+            on_repeat=self._repeated,
+        )
+
+    def _repeated(self, request: Request) -> None:
+        self.request = request
+
+    def _heard(self, response: Response, source: Address, now: float) -> None:
         if response.status < 200:
             return
         if response.status >= 300:
@@ -103,12 +121,11 @@ class OwnReinvite:
         elif self._ack is None:
             self._dialog.refresh(response)
             self._dialog.heard_from(source)
-            ack = self._dialog.request("ACK", self._number)
-            self._ack = self._board.transactions.acknowledge(ack, self._dialog.next_hop())
+            self._ack = self._requests.acknowledge(self.request, self._dialog)
             self._on_outcome(response.status, sdp_of(response), now)
         else:
             self._board.outbox.send_again(self._ack.data, self._ack.to)
 
-    def failed(self, cause: str, now: float) -> None:
+    def _failed(self, cause: str, now: float) -> None:
         # Section 8.1.3.1: silence counts as 408, an unreachable peer as 503.
         self._on_outcome(408 if cause == "timeout" else 503, None, now)

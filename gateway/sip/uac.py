@@ -11,8 +11,9 @@ cancelled may still be answered by a 2xx that crossed: that too is acknowledged 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gateway.sip.auth import Credentials, Login
 from gateway.sip.call import Call, Phase
-from gateway.sip.compose import ACCEPT, cancel_of
+from gateway.sip.compose import cancel_of
 from gateway.sip.dialog import Dialog
 from gateway.sip.events import Answered, Ringing
 from gateway.sip.headers import tag_of
@@ -37,8 +38,12 @@ class UacCall(Call):
 
     chose_call_id = True
 
-    def __init__(self, board: Switchboard, invite: Request, to: Address) -> None:
+    def __init__(
+        self, board: Switchboard, invite: Request, to: Address, credentials: Credentials | None
+    ) -> None:
         super().__init__(board, Dialog.proposed(invite, to))
+        if credentials is not None:
+            self._requests.login = Login(credentials, to.host, board.token)
         self._invite = invite
         self._to = to
         self._forks: dict[str, Fork] = {}
@@ -49,7 +54,15 @@ class UacCall(Call):
 
     def begin(self, now: float) -> None:
         """Send the INVITE. Raises ValueError if it holds what must not be sent."""
-        self._send(self._invite, self._to, now, self._heard, self._failed)
+        self._requests.send(
+            self._invite,
+            self.dialog,
+            now,
+            to=self._to,
+            on_response=self._heard,
+            on_failure=self._failed,
+            on_repeat=self._invited_again,
+        )
         self._board.calls[self.id] = self
 
     def acknowledge(self, answer: bytes | None, now: float) -> None:
@@ -99,7 +112,7 @@ class UacCall(Call):
         for name, value in self._cancel_headers or ():
             cancel.headers.add(name, value)
         self._cancel_headers = None
-        self._send(cancel, self._to, now)
+        self._requests.send(cancel, self.dialog, now, to=self._to)
 
     def _heard(self, response: Response, source: Address, now: float) -> None:
         if response.status < 200:
@@ -112,6 +125,12 @@ class UacCall(Call):
     def _failed(self, cause: str, now: float) -> None:
         if self.phase is Phase.EARLY:
             self._end(cause, 408 if cause == "timeout" else None, now)
+
+    def _invited_again(self, invite: Request) -> None:
+        """The INVITE was challenged: nothing that was heard of it holds for the next."""
+        self._invite = invite
+        self._was_heard = False
+        self._forks.clear()
 
     def _progressed(self, response: Response, source: Address, now: float) -> None:
         self._was_heard = True
@@ -147,11 +166,7 @@ class UacCall(Call):
         elif not (self._ack_due and dialog.remote_tag == self.dialog.remote_tag):
             fork.dialog = dialog
             self._send_ack(fork, None)
-            self._send(dialog.request("BYE"), dialog.next_hop(), now)
+            self._requests.send(dialog.request("BYE"), dialog, now)
 
     def _send_ack(self, fork: Fork, answer: bytes | None) -> None:
-        ack = fork.dialog.request("ACK", 1)
-        if answer:
-            ack.headers.add("Content-Type", ACCEPT)
-            ack.body = answer
-        fork.ack = self._board.transactions.acknowledge(ack, fork.dialog.next_hop())
+        fork.ack = self._requests.acknowledge(self._invite, fork.dialog, answer)

@@ -41,6 +41,19 @@ SPARE_LINES = {
         *("Content-Type: a/b", "c: application/sdp", "Content-Length: 0", "l: 1", "l: *"),
         *("Content-Encoding: gzip", "e: identity", "Content-Disposition: a;handling=optional"),
     ),
+    "event": (
+        *("Event: refer", "o: refer;id=2", "Event: refer;id=99", "Event: ;", "Event: talk"),
+        *("Subscription-State: active;expires=60", "Subscription-State: terminated"),
+        *("Subscription-State: ", "c: message/sipfrag;version=2.0", "Event: refer;id"),
+    ),
+    "challenge": (
+        *('WWW-Authenticate: Digest realm="r", nonce="1", qop="auth"', "WWW-Authenticate: Digest "),
+        *('WWW-Authenticate: Digest realm="r", nonce="2", stale=true', "WWW-Authenticate: Basic a"),
+        *(
+            'Proxy-Authenticate: Digest realm="r",nonce="3",algorithm=SHA-256',
+            'WWW-Authenticate: "',
+        ),
+    ),
     "rest": ("Max-Forwards: 0", "Max-Forwards: 70", "Expires: 3", "Expires: *", "Timestamp: *"),
 }
 """Lines for a fuzzer to put beside those that a message has."""
@@ -197,6 +210,28 @@ class Desk:
     @property
     def is_empty(self) -> bool:
         return not (self.agent.dialogs or self.agent.transactions or self.agent.timers)
+
+
+def notify(
+    desk: Desk,
+    dialog_id: str,
+    fragment: str | bytes,
+    state: str | None = "active;expires=60",
+    *,
+    event: str | None = "refer",
+    body_type: str | None = "message/sipfrag;version=2.0",
+    **changes: object,
+) -> bytes:
+    """A NOTIFY of the caller of a call that came in; None leaves a header out."""
+    named = (("Event", event), ("Subscription-State", state))
+    return desk.within(
+        "NOTIFY",
+        dialog_id,
+        headers=tuple((name, value) for name, value in named if value is not None),
+        body=fragment if isinstance(fragment, bytes) else fragment.encode(),
+        body_type=body_type,
+        **changes,
+    )
 
 
 def codes(messages: list[Message]) -> list[str | int]:

@@ -27,10 +27,10 @@ REFUSED: list[tuple[int, bytes, dict[str, str]]] = [
     (400, request("INVITE", body=SDP, headers=(("Require", "x" * 8000),)), {}),
     (400, request("INVITE", body=SDP, headers=(("Accept", 'a/b;c=",'),)), {}),
     (400, request("INVITE", call_id="two words"), {}),
-    (405, request("REGISTER"), {"Allow": "INVITE, ACK, CANCEL, BYE, OPTIONS"}),
-    (405, request("MESSAGE"), {"Allow": "INVITE, ACK, CANCEL, BYE, OPTIONS"}),
-    (405, request("INFO"), {"Allow": "INVITE, ACK, CANCEL, BYE, OPTIONS"}),
-    (405, request("FROBNICATE"), {"Allow": "INVITE, ACK, CANCEL, BYE, OPTIONS"}),
+    (405, request("REGISTER"), {"Allow": "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY"}),
+    (405, request("MESSAGE"), {"Allow": "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY"}),
+    (405, request("INFO"), {"Allow": "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY"}),
+    (405, request("FROBNICATE"), {"Allow": "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY"}),
     (406, request("INVITE", body=SDP, headers=(("Accept", "text/plain, image/*"),)), {}),
     (406, request("INVITE", body=SDP, headers=(("Accept", ""),)), {}),
     (415, request("INVITE", body=b"{}", body_type="text/json"), {"Accept": "application/sdp"}),
@@ -127,7 +127,7 @@ def test_options() -> None:
     desk = Desk()
     answer = only_response(desk, request("OPTIONS"))
     assert answer.status == 200
-    assert answer.headers.get("Allow") == "INVITE, ACK, CANCEL, BYE, OPTIONS"
+    assert answer.headers.get("Allow") == "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY"
     assert answer.headers.get("Accept") == "application/sdp"
     assert answer.headers.get("Supported") == ""
     assert desk.is_empty

@@ -29,7 +29,7 @@ def test_a_call_from_end_to_end() -> None:
         assert len(response.headers.get_all("Via")) == 2
     assert answer.body == SDP
     assert answer.headers.get("Content-Type") == "application/sdp"
-    assert answer.headers.get("Allow") == "INVITE, ACK, CANCEL, BYE, OPTIONS"
+    assert answer.headers.get("Allow") == "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY"
     assert ringing.headers.get("Content-Type") is None
     assert desk.send(desk.within("ACK", dialog_id, cseq=1)) == []
     assert desk.events() == [Answered(dialog_id, None)]
@@ -498,7 +498,7 @@ class TestInsideTheDialog:
         assert codes([answer]) == [200]
         assert answer.headers.get("Accept") == "application/sdp"
 
-    @pytest.mark.parametrize("method", ["INFO", "UPDATE", "REFER", "MESSAGE", "NOTIFY", "PRACK"])
+    @pytest.mark.parametrize("method", ["INFO", "UPDATE", "REFER", "MESSAGE", "PRACK"])
     def test_methods_that_we_do_not_speak(self, method: str) -> None:
         desk = Desk()
         dialog_id = desk.confirmed()

@@ -123,6 +123,20 @@ def test_a_call_from_end_to_end() -> None:
     assert desk.is_empty
 
 
+@pytest.mark.parametrize("status", [180, 181, 182, 183, 155])
+def test_progress(status: int) -> None:
+    desk = Desk()
+    dialog_id, invite = desk.calling()
+    assert desk.send(answer_to(invite, status)) == []
+    assert desk.send(answer_to(invite, status, tag=None, body=SDP)) == []
+    assert desk.events() == [Ringing(dialog_id, status, None), Ringing(dialog_id, status, SDP)]
+    desk.agent.hang_up(dialog_id, desk.now)
+    assert codes(desk.drain()) == ["CANCEL"]
+    desk.events()
+    assert desk.send(answer_to(invite, status)) == []
+    assert desk.events() == [], "it is over"
+
+
 def test_a_200_that_comes_again_is_acknowledged_again() -> None:
     desk = Desk()
     dialog_id, invite = desk.calling()

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.sip.auth import Credentials
 from gateway.sip.events import CallEnded, IncomingCall, Reoffer
 from gateway.sip.message import Request
-from tests.sip.raw import PEER, PEER_TCP, SDP, SPARE_LINES, Desk, answer_to, read, request
+from tests.sip.raw import PEER, PEER_TCP, SDP, SPARE_LINES, Desk, answer_to, notify, read, request
 from tests.sip.rfc4475 import FOLDER
 
 pytestmark = pytest.mark.pure
@@ -87,6 +88,9 @@ def messages_of_calls(desk: Desk) -> list[bytes]:
     desk.agent.accept(answered, SDP, desk.now)
     desk.drain()
     _, invite = desk.calling(body=None)
+    _, asked = desk.calling(credentials=Credentials("me", "secret"))
+    desk.agent.refer(up, "sip:carol@192.0.2.5", desk.now)
+    (refer,) = desk.drain()
     known = [
         request("INVITE", body=SDP, call_id="early", branch="e"),
         request("CANCEL", call_id="early", branch="e"),
@@ -99,6 +103,11 @@ def messages_of_calls(desk: Desk) -> list[bytes]:
         answer_to(invite, 183, headers=(("Record-Route", "<sip:a;lr>, <sip:b>"),), body=SDP),
         answer_to(invite, 200, tag="other", body=SDP),
         answer_to(invite, 486),
+        answer_to(asked, 401, headers=(("WWW-Authenticate", 'Digest realm="r", nonce="n"'),)),
+        answer_to(asked, 407, headers=(("Proxy-Authenticate", 'Digest realm="r", nonce="n"'),)),
+        answer_to(refer, 202, tag=None),
+        notify(desk, up, "SIP/2.0 100 Trying", cseq=6, call_id="up"),
+        notify(desk, up, "SIP/2.0 486 Busy", "terminated", cseq=7, call_id="up"),
     ]
     return known + [path.read_bytes() for path in sorted(FOLDER.glob("*.dat"))]
 

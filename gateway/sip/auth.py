@@ -1,0 +1,218 @@
+"""Digest authentication of our requests (RFC 3261 section 22, RFC 8760, RFC 7616, RFC 2617).
+
+Who asks for a proof is given a hash of the password, mixed with whatever it chose to ask with. In
+the hands of a stranger that is enough to try passwords at leisure, and a stranger is what every
+peer of a call is: it can refuse our BYE or REFER with a challenge of its own making. So a call
+answers challenges only if it is one of ours and was given credentials, for one realm, which is the
+first that challenged its INVITE, and only where that INVITE was sent to. Calls that came in never
+answer any.
+
+Left out: `auth-int` and `-sess`, which no trunk asks for alone, and user names in other characters
+sets than UTF-8.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from gateway.sip.headers import tag_of
+from gateway.sip.message import FORBIDDEN, Headers, Request, Response
+
+MAX_STALE = 3
+"""So often a request is repeated because the nonce of its proof was no longer fresh."""
+MAX_COUNT = 0xFFFFFFFF
+
+_ANSWERS = {401: ("WWW-Authenticate", "Authorization")}
+_ANSWERS |= {407: ("Proxy-Authenticate", "Proxy-Authorization")}
+PROOFS = tuple(proof for _, proof in _ANSWERS.values())
+"""The headers that carry an answer to a challenge."""
+
+_ALGORITHMS = {"SHA-512-256": "sha512_256", "SHA-256": "sha256", "MD5": "md5"}
+_SCHEME = re.compile(r"Digest[ ]++(?=[^ ])", re.I)
+_PARAM = re.compile(
+    r"[ ]*+(?P<name>[A-Za-z0-9\-.!%*_+`'~]++)[ ]*+=[ ]*+"
+    r'(?:"(?P<quoted>(?:[^"\\]++|\\.)*+)"|(?P<plain>[^ ",;\\]++))[ ]*+(?:,|$)'
+)
+_ESCAPED_CHAR = re.compile(r"\\(.)")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who we are to a trunk. Raises ValueError for what no header can carry."""
+
+    username: str
+    password: str = field(repr=False)
+    realm: str | None = None
+    """The only realm they are for; None trusts the first that challenges the call."""
+
+    def __post_init__(self) -> None:
+        # Of a text that cannot be encoded, the codec's own error would quote the password.
+        for name, text in (("user name", self.username), ("password", self.password)):
+            if FORBIDDEN.search(text):
+                raise ValueError(f"control character or line break in the {name} of a trunk")
+        if not self.username:
+            raise ValueError("a trunk's user name must not be empty")
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What a server wants proven, and how."""
+
+    realm: str
+    nonce: str
+    algorithm: str | None = None
+    """As spelled, one that we know; None (RFC 2069) is MD5."""
+    qop: bool = False
+    """Whether it takes `auth`; False asks for the form of RFC 2069."""
+    opaque: str | None = None
+    stale: bool = False
+    """The proof was right, only its nonce too old."""
+
+
+def challenges(headers: Headers, name: str) -> list[Challenge]:
+    """Those of the lines called `name` that we can answer, in the server's order."""
+    found = (_challenge(value) for value in headers.get_all(name))
+    return [challenge for challenge in found if challenge is not None]
+
+
+def _challenge(value: str) -> Challenge | None:
+    scheme = _SCHEME.match(value)
+    params = None if scheme is None else _params(value, scheme.end())
+    if params is None or "realm" not in params or "nonce" not in params:
+        return None
+    if params.get("algorithm", "MD5").upper() not in _ALGORITHMS:
+        return None
+    qops = [option.strip(" ").lower() for option in params.get("qop", "").split(",")]
+    if "qop" in params and "auth" not in qops:
+        return None
+    return Challenge(
+        realm=params["realm"],
+        nonce=params["nonce"],
+        algorithm=params.get("algorithm"),
+        qop="qop" in params,
+        opaque=params.get("opaque"),
+        stale=params.get("stale", "").lower() == "true",
+    )
+
+
+def _params(text: str, at: int) -> dict[str, str] | None:
+    """The values by lower-case name; None for a list that could be read in two ways."""
+    params: dict[str, str] = {}
+    while at < len(text):
+        match = _PARAM.match(text, at)
+        if match is None or match["name"].lower() in params:
+            return None
+        quoted = match["quoted"]
+        value = match["plain"] if quoted is None else _ESCAPED_CHAR.sub(r"\1", quoted)
+        params[match["name"].lower()] = value
+        at = match.end()
+    return params
+
+
+def proof(
+    challenge: Challenge,
+    credentials: Credentials,
+    *,
+    method: str,
+    uri: str,
+    count: int,
+    cnonce: str,
+) -> str:
+    """The value of an (Proxy-)Authorization header (RFC 7616 section 3.4).
+
+    `uri` is the Request-URI, `count` how often the nonce has been used, this time included. Raises
+    ValueError for values that no header can carry.
+    """
+    name = _ALGORITHMS[(challenge.algorithm or "MD5").upper()]
+
+    def digest(*parts: str) -> str:
+        return hashlib.new(name, ":".join(parts).encode(), usedforsecurity=False).hexdigest()
+
+    secret = digest(credentials.username, challenge.realm, credentials.password)
+    asked = digest(method, uri)
+    nc = f"{count:08x}"
+    if challenge.qop:
+        response = digest(secret, challenge.nonce, nc, cnonce, "auth", asked)
+    else:
+        response = digest(secret, challenge.nonce, asked)
+    params = [
+        ("username", _quoted(credentials.username)),
+        ("realm", _quoted(challenge.realm)),
+        ("nonce", _quoted(challenge.nonce)),
+        ("uri", _quoted(uri)),
+        ("response", _quoted(response)),
+    ]
+    if challenge.algorithm is not None:
+        params.append(("algorithm", challenge.algorithm))
+    if challenge.qop:
+        params += [("cnonce", _quoted(cnonce)), ("qop", "auth"), ("nc", nc)]
+    if challenge.opaque is not None:
+        params.append(("opaque", _quoted(challenge.opaque)))
+    return "Digest " + ", ".join(f"{name}={value}" for name, value in params)
+
+
+def _quoted(text: str) -> str:
+    if FORBIDDEN.search(text):
+        raise ValueError("control character or line break in a proof")
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+class Login:
+    """What one call of ours may answer challenges with, and to whom."""
+
+    __slots__ = ("_count", "_credentials", "_host", "_nonce", "_realm", "_token")
+
+    def __init__(self, credentials: Credentials, host: str, token: Callable[[], str]) -> None:
+        """`host` is where the call's INVITE goes; `token` makes cnonces."""
+        self._credentials = credentials
+        self._host = host
+        self._token = token
+        self._realm = credentials.realm
+        self._nonce: str | None = None
+        self._count = 0
+
+    def is_for(self, host: str) -> bool:
+        """Whether a proof may go there."""
+        return host == self._host
+
+    def answer(
+        self, request: Request, response: Response, host: str, answered: Sequence[str]
+    ) -> tuple[str, str, str] | None:
+        """The header (name, value) that answers a refusal of `request`, and the nonce used.
+
+        `host` is where the request was sent, `answered` the nonces that its earlier repetitions
+        answered. None when the refusal is to be taken as it is.
+        """
+        if response.status not in _ANSWERS or not self.is_for(host):
+            return None
+        asks, answers = _ANSWERS[response.status]
+        challenge = self._ours(request, challenges(response.headers, asks))
+        if challenge is None or (answered and not self._is_stale(challenge, answered)):
+            return None
+        self._realm = challenge.realm
+        if challenge.nonce != self._nonce:
+            self._nonce, self._count = challenge.nonce, 0
+        self._count = min(self._count + 1, MAX_COUNT)
+        value = proof(
+            challenge,
+            self._credentials,
+            method=request.method,
+            uri=request.uri,
+            count=self._count,
+            cnonce=self._token(),
+        )
+        return answers, value, challenge.nonce
+
+    def _ours(self, request: Request, offered: list[Challenge]) -> Challenge | None:
+        if self._realm is None:
+            # Nobody has asked for a proof of this call itself, so who asks later is a stranger.
+            begins = request.method == "INVITE" and tag_of(request.headers.get("To") or "") is None
+            return offered[0] if begins and offered else None
+        return next((one for one in offered if one.realm == self._realm), None)
+
+    @staticmethod
+    def _is_stale(challenge: Challenge, answered: Sequence[str]) -> bool:
+        fresh = challenge.nonce not in answered
+        return challenge.stale and fresh and len(answered) <= MAX_STALE
