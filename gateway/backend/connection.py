@@ -16,10 +16,10 @@ from typing import Any, Final
 import structlog
 from aiohttp import WSMsgType, web
 
-from gateway.backend.errors import RequestError
 from gateway.backend.session import BackendSession
 from gateway.backend.speech import SpeechRequest
 from gateway.backend.voice import Voice
+from gateway.realtime.errors import RealtimeError
 from gateway.realtime.events import Event, EventError, parse_event
 
 _APPEND: Final = b'{"type":"input_audio_buffer.append","audio":"'
@@ -178,7 +178,7 @@ class Connection:
             self._heard(self)
 
     def _refuse(self, message: str) -> None:
-        self.session.refuse(RequestError("invalid_event", message))
+        self.session.refuse(RealtimeError(message, code="invalid_event"))
         self.drain()
 
     async def _speak(self, request: SpeechRequest) -> None:

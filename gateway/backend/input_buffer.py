@@ -9,8 +9,8 @@ from typing import Final
 
 from gateway.audio.formats import AudioFormat
 from gateway.backend.ear import Ear
-from gateway.backend.errors import RequestError
 from gateway.backend.turns import TurnDetector, TurnSettings, TurnStarted, TurnStopped
+from gateway.realtime.errors import RealtimeError
 
 LEAST_COMMIT_MS: Final = 100
 
@@ -64,14 +64,14 @@ class InputBuffer:
         """Take everything out on the client's word. Returns its length in milliseconds.
 
         Raises:
-            RequestError: it is too short to be anything.
+            RealtimeError: it is too short to be anything.
         """
         held_ms = self.position_ms - self._committed_ms
         if held_ms < LEAST_COMMIT_MS:
-            raise RequestError(
-                "input_audio_buffer_commit_empty",
+            raise RealtimeError(
                 "Error committing input audio buffer: buffer too small. Expected at least "
                 f"{LEAST_COMMIT_MS}ms of audio, but buffer only has {held_ms:.2f}ms of audio.",
+                code="input_audio_buffer_commit_empty",
             )
         self.clear()
         return int(held_ms)

@@ -11,7 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from gateway.backend.errors import RequestError, invalid, missing
+from gateway.realtime.errors import RealtimeError, invalid, missing
 
 _MAX_ITEMS: Final = 5000
 """Far more than a call of an hour holds; beyond it the oldest are forgotten."""
@@ -89,7 +89,7 @@ class Conversation:
             The id of the item before it, or None.
 
         Raises:
-            RequestError: the id is taken, or there is no item `after`.
+            RealtimeError: the id is taken, or there is no item `after`.
         """
         if item.id in self._items:
             raise invalid("item.id", item.id, "an id that no item of this conversation has")
@@ -134,7 +134,7 @@ class Conversation:
         """Cut an assistant's audio, and the words that begin after the cut.
 
         Raises:
-            RequestError: no such audio, or it is shorter than that already.
+            RealtimeError: no such audio, or it is shorter than that already.
         """
         item = self._named(item_id, "item_truncate_invalid_item_id", "truncate")
         content = item.body.get("content") or [{"type": ""}]
@@ -143,10 +143,9 @@ class Conversation:
         if not isinstance(audio_end_ms, int) or isinstance(audio_end_ms, bool) or audio_end_ms < 0:
             raise invalid("audio_end_ms", audio_end_ms, "a number of milliseconds, 0 or more")
         if content[0]["type"] != "output_audio":
-            raise RequestError(None, "Only model output audio messages can be truncated.")
+            raise RealtimeError("Only model output audio messages can be truncated.")
         if audio_end_ms > item.audio_ms:
-            raise RequestError(
-                None,
+            raise RealtimeError(
                 f"Audio content of {item.audio_ms}ms is already shorter than {audio_end_ms}ms",
             )
         item.audio_ms = audio_end_ms
@@ -163,8 +162,10 @@ class Conversation:
             raise missing("item_id")
         item = self._items.get(item_id)
         if item is None:
-            raise RequestError(
-                code, f"Cannot {verb} item '{item_id[:64]}': there is no such item.", "item_id"
+            raise RealtimeError(
+                f"Cannot {verb} item '{item_id[:64]}': there is no such item.",
+                code=code,
+                param="item_id",
             )
         return item
 
@@ -203,7 +204,7 @@ def client_item(value: object, fresh_id: str) -> Item:
     """The item of a `conversation.item.create`.
 
     Raises:
-        RequestError: it is not an item, or of a kind that only a server makes.
+        RealtimeError: it is not an item, or of a kind that only a server makes.
     """
     if not isinstance(value, dict):
         raise missing("item") if value is None else invalid("item", value, "an object")

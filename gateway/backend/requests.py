@@ -1,6 +1,6 @@
 """What client events ask for, read and checked.
 
-Raises `RequestError` throughout for what cannot be served.
+Raises `RealtimeError` throughout for what cannot be served.
 """
 
 from base64 import b64decode
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.backend.dialogue import KEYS, Input, Line, Pressed, Typed, phrases_of
-from gateway.backend.errors import RequestError, invalid, missing
+from gateway.realtime.errors import RealtimeError, invalid, missing
 from gateway.realtime.events import Event
 
 _SAY: Final = "say:"
@@ -35,7 +35,7 @@ def audio(event: Event) -> bytes:
         return b64decode(encoded, validate=True)
     except (ValueError, TypeError):
         message = "Invalid 'audio'. Expected a base64-encoded string."
-        raise RequestError("invalid_value", message, "audio") from None
+        raise RealtimeError(message, code="invalid_value", param="audio") from None
 
 
 def previous_item_id(event: Event) -> str | None:

@@ -24,13 +24,13 @@ from gateway.backend import requests
 from gateway.backend.config import Pacing
 from gateway.backend.dialogue import Dialogue, DialogueRun, Input, Line, Spoke
 from gateway.backend.ear import Ear
-from gateway.backend.errors import RequestError, invalid
 from gateway.backend.input_buffer import InputBuffer
 from gateway.backend.items import Conversation, Item, client_item, spoken_item
 from gateway.backend.responses import Phase, Response
 from gateway.backend.session_config import SessionConfig
 from gateway.backend.speech import SpeechRequest, compose
 from gateway.backend.turns import TurnStarted, TurnStopped
+from gateway.realtime.errors import RealtimeError, error_event, invalid
 from gateway.realtime.events import Event
 
 _RATE_LIMITS: Final = (("requests", 10_000), ("tokens", 10_000_000))
@@ -97,10 +97,10 @@ class BackendSession:
         """Take one event from the client."""
         try:
             self._take(event, now)
-        except RequestError as error:
+        except RealtimeError as error:
             self.refuse(error, event.get("event_id"))
         except RecursionError:
-            too_deep = RequestError("invalid_event", "The event is nested too deeply.")
+            too_deep = RealtimeError("The event is nested too deeply.", code="invalid_event")
             self.refuse(too_deep, event.get("event_id"))
 
     def append(self, audio: bytes) -> bool:
@@ -134,18 +134,10 @@ class BackendSession:
         if self._response is not None and self._response.id == request.response_id:
             self._response.speak(compose(request.line, clips, request.format), now)
 
-    def refuse(self, error: RequestError, event_id: object = None) -> None:
+    def refuse(self, error: RealtimeError, event_id: object = None) -> None:
         """Answer something with an `error` event."""
-        self._emit(
-            "error",
-            error={
-                "type": "invalid_request_error",
-                "code": error.code,
-                "message": error.message,
-                "param": error.param,
-                "event_id": event_id if isinstance(event_id, str) else None,
-            },
-        )
+        asked = event_id if isinstance(event_id, str) else None
+        self._out.append(error_event(error, event_id=self._id("event"), client_event_id=asked))
 
     # Outputs.
 
@@ -177,7 +169,7 @@ class BackendSession:
         if now >= self._expires_at and not self.ended:
             self.ended = True
             message = f"Your session hit the maximum duration of {self._limit_s / 60:g} minutes."
-            self.refuse(RequestError("session_expired", message))
+            self.refuse(RealtimeError(message, code="session_expired"))
 
     def next_timeout(self) -> float | None:
         """When `timeout` is due next; None when the session has ended."""
@@ -237,11 +229,11 @@ class BackendSession:
     def _create_response(self, event: Event, now: float) -> None:
         wanted = requests.response(event)
         if self._response is not None:
-            raise RequestError(
-                "conversation_already_has_active_response",
+            raise RealtimeError(
                 "Conversation already has an active response in progress: "
                 f"{self._response.id}. Wait until the response is finished before creating a "
                 "new one.",
+                code="conversation_already_has_active_response",
             )
         self._respond(wanted.line or self._next_line(), wanted.metadata, now)
 
@@ -249,7 +241,7 @@ class BackendSession:
         response = self._response
         if response is None or response_id not in (None, response.id):
             message = "Cancellation failed: no active response found"
-            raise RequestError("response_cancel_not_active", message)
+            raise RealtimeError(message, code="response_cancel_not_active")
         response.cancel("client_cancelled", now)
         self._settle(now)
 

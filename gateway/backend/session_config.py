@@ -9,52 +9,27 @@ from copy import deepcopy
 from typing import Any, Final
 
 from gateway.audio.formats import PCM24K, PCMA, PCMU, AudioFormat, AudioFormatError
-from gateway.backend.errors import RequestError, invalid, missing
 from gateway.backend.turns import TurnSettings
+from gateway.realtime.config import SERVER_VAD, effective_session, effective_turn_detection
+from gateway.realtime.config_models import SemanticVad, ServerVad
+from gateway.realtime.errors import RealtimeError, invalid, invalid_value, missing
+from gateway.realtime.validation import check
 
 _FIXED: Final = {"id", "object", "model", "expires_at"}
 """Not the client's to change. A model named later is ignored: clients send whole configs."""
 _FORMATS: Final = (PCMU, PCMA, PCM24K)
-_DEFAULT_VAD: Final = {
-    "type": "server_vad",
-    "threshold": 0.5,
-    "prefix_padding_ms": 300,
-    "silence_duration_ms": 500,
-    "create_response": True,
-    "interrupt_response": True,
-    "idle_timeout_ms": None,
-}
+_PATIENCE_MS: Final = {"low": 2000, "medium": 800, "auto": 800, "high": 400}
+"""Silence that ends a turn of `semantic_vad`: nobody here understands whether it was meant to."""
+_DEFAULT: Final = {"type": "realtime", "audio": {"output": {"voice": "built-in"}}}
 
 
 class SessionConfig:
     """The effective configuration of one session."""
 
     def __init__(self, session_id: str, *, model: str, expires_at: int) -> None:
-        self._fields: dict[str, Any] = {
-            "type": "realtime",
-            "object": "realtime.session",
-            "id": session_id,
-            "model": model,
-            "expires_at": expires_at,
-            "output_modalities": ["audio"],
-            "instructions": "",
-            "tools": [],
-            "tool_choice": "auto",
-            "max_output_tokens": "inf",
-            "truncation": "auto",
-            "tracing": None,
-            "prompt": None,
-            "include": None,
-            "audio": {
-                "input": {
-                    "format": PCM24K.to_session(),
-                    "transcription": None,
-                    "noise_reduction": None,
-                    "turn_detection": dict(_DEFAULT_VAD),
-                },
-                "output": {"format": PCM24K.to_session(), "voice": "built-in", "speed": 1.0},
-            },
-        }
+        self._fields = effective_session(
+            _DEFAULT, session_id=session_id, model=model, expires_at=expires_at
+        )
         self.input_format = PCM24K
         self.output_format = PCM24K
         self.turns: TurnSettings | None = TurnSettings()
@@ -72,23 +47,23 @@ class SessionConfig:
         """Take over the fields that are present.
 
         Raises:
-            RequestError: nothing was changed.
+            RealtimeError: nothing was changed.
         """
         if not isinstance(session, dict):
             raise missing("session")
         if "type" not in session:
             raise missing("session.type")
         if session["type"] != "realtime":
-            raise invalid("session.type", session["type"], "'realtime'")
+            raise invalid_value("session.type", session["type"], ["realtime"])
         fields = self._fields | {k: v for k, v in session.items() if k not in _FIXED}
         if fields["output_modalities"] != ["audio"]:
             raise invalid("session.output_modalities", fields["output_modalities"], "['audio']")
         fields["audio"] = audio = self._merged(session.get("audio", {}))
         if voice_locked and audio["output"]["voice"] != self.voice:
-            raise RequestError(
-                "cannot_update_voice",
+            raise RealtimeError(
                 "Cannot update a conversation's voice if assistant audio is present.",
-                "session.audio.output.voice",
+                code="cannot_update_voice",
+                param="session.audio.output.voice",
             )
         input_format = _format(audio["input"], "session.audio.input.format")
         output_format = _format(audio["output"], "session.audio.output.format")
@@ -108,8 +83,10 @@ class SessionConfig:
             audio[direction] = self._fields["audio"][direction] | side
         vad = audio["input"]["turn_detection"]
         if isinstance(vad, dict):
-            before = self._fields["audio"]["input"]["turn_detection"] or _DEFAULT_VAD
-            audio["input"]["turn_detection"] = before | vad
+            before = self._fields["audio"]["input"]["turn_detection"] or SERVER_VAD
+            same = vad.get("type", before["type"]) == before["type"]
+            whole = before | vad if same else effective_turn_detection(vad)
+            audio["input"]["turn_detection"] = whole
         return audio
 
 
@@ -127,29 +104,21 @@ def _format(side: dict[str, Any], path: str) -> AudioFormat:
 
 
 def _turns(value: object) -> TurnSettings | None:
-    path = "session.audio.input.turn_detection"
     if value is None:
         return None
-    if not isinstance(value, dict):
-        raise invalid(path, value, "an object or null")
-    if value.get("type") != "server_vad":
-        raise invalid(f"{path}.type", value.get("type"), "'server_vad'")
-    threshold = value["threshold"]
-    if isinstance(threshold, bool) or not isinstance(threshold, int | float):
-        raise invalid(f"{path}.threshold", threshold, "a number from 0 to 1")
-    if not 0 <= threshold <= 1:
-        raise invalid(f"{path}.threshold", threshold, "a number from 0 to 1")
-    for name in ("prefix_padding_ms", "silence_duration_ms"):
-        number = value[name]
-        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-            raise invalid(f"{path}.{name}", number, "a number of milliseconds, 0 or more")
-    for name in ("create_response", "interrupt_response"):
-        if not isinstance(value[name], bool):
-            raise invalid(f"{path}.{name}", value[name], "true or false")
+    path = "session.audio.input.turn_detection"
+    if isinstance(value, dict) and value.get("type") == "semantic_vad":
+        vad = check(SemanticVad, value, path)
+        return TurnSettings(
+            silence_duration_ms=_PATIENCE_MS[vad["eagerness"]],
+            create_response=vad["create_response"],
+            interrupt_response=vad["interrupt_response"],
+        )
+    vad = check(ServerVad, value, path)
     return TurnSettings(
-        threshold,
-        value["prefix_padding_ms"],
-        value["silence_duration_ms"],
-        value["create_response"],
-        value["interrupt_response"],
+        vad["threshold"],
+        vad["prefix_padding_ms"],
+        vad["silence_duration_ms"],
+        vad["create_response"],
+        vad["interrupt_response"],
     )

@@ -16,6 +16,7 @@ from gateway.realtime.events import Event, text_of
 
 _APPEND = b'{"type":"input_audio_buffer.append","audio":"'
 _DELTA_TYPE = "response.output_audio.delta"
+_BETA_DELTA_TYPE = "response.audio.delta"
 _DELTA_MARK = f'"{_DELTA_TYPE}"'.encode()
 _TYPE_WINDOW = 160  # bytes within which servers write the type
 _RESPONSE_ID, _ITEM_ID = b'"response_id":"', b'"item_id":"'
@@ -70,7 +71,7 @@ class DeltaReader:
 
 def delta_of(event: Event) -> AudioDelta | None:
     """The audio of an event that was parsed the ordinary way, or None when it is not a delta."""
-    if event["type"] != _DELTA_TYPE:
+    if event["type"] not in (_DELTA_TYPE, _BETA_DELTA_TYPE):
         return None
     try:
         audio = b64decode(text_of(event, "delta"), validate=True)

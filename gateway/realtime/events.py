@@ -98,3 +98,13 @@ def dtmf_received(digit: str, received_at: int) -> Event:
         "event": digit,
         "received_at": received_at,
     }
+
+
+def transfer_ended(result: str, sip_status: int | None, event_id: str) -> Event:
+    """How a transfer turned out: an event of the gateway's own, never sent unasked."""
+    return {
+        "type": "gateway.transfer.ended",
+        "event_id": event_id,
+        "result": result,
+        "sip_status": sip_status,
+    }

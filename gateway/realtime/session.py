@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.audio.formats import PCM24K, AudioFormat
 from gateway.realtime.audio import append_event
+from gateway.realtime.events import Event
 
 Session = dict[str, Any]
 
@@ -21,6 +22,23 @@ def with_formats(session: Session, leg_format: AudioFormat) -> Session:
     for direction in ("input", "output"):
         _object(audio, direction).setdefault("format", leg_format.to_session())
     return config
+
+
+def without_fixed(event: Event) -> Event:
+    """A client's event without what the media of a call has settled: the model and both formats.
+
+    Official clients name them in each `session.update` and expect no error. A response with a
+    format of its own would be heard as noise. Everything else stays, unread.
+    """
+    match event:
+        case {"type": "session.update", "session": dict(session)}:
+            session = {name: value for name, value in session.items() if name != "model"}
+            for direction in ("input", "output"):
+                session = _without(session, "audio", direction, "format")
+            return event | {"session": session}
+        case {"type": "response.create", "response": dict()}:
+            return _without(event, "response", "audio", "output", "format")
+    return event
 
 
 def formats_of(session: Session, default: AudioFormat) -> tuple[AudioFormat, AudioFormat]:
@@ -58,3 +76,12 @@ def _object(parent: dict[str, Any], key: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         value = parent[key] = {}
     return value
+
+
+def _without(parent: dict[str, Any], *path: str) -> dict[str, Any]:
+    """`parent` without what is at `path`, copied only along it."""
+    key, *deeper = path
+    if not deeper:
+        return {name: value for name, value in parent.items() if name != key}
+    child = parent.get(key)
+    return parent | {key: _without(child, *deeper)} if isinstance(child, dict) else parent

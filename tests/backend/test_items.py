@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.backend.errors import RequestError
 from gateway.backend.items import (
     Conversation,
     Item,
@@ -13,6 +12,7 @@ from gateway.backend.items import (
     client_item,
     spoken_item,
 )
+from gateway.realtime.errors import RealtimeError
 
 pytestmark = pytest.mark.pure
 
@@ -29,7 +29,7 @@ def test_items_lie_where_they_were_put(steps: list[tuple[int, bool]]) -> None:
         item_id = f"i{number}"
         after = None if place == 0 else "root" if place == 1 else f"i{place}"
         if after not in (None, "root", *model):
-            with pytest.raises(RequestError):
+            with pytest.raises(RealtimeError):
                 conversation.insert(spoken_item(item_id, 0), after)
             continue
         at = len(model) if after is None else 0 if after == "root" else model.index(after or "") + 1
@@ -45,7 +45,7 @@ def test_items_lie_where_they_were_put(steps: list[tuple[int, bool]]) -> None:
 def test_an_id_is_taken_once() -> None:
     conversation = Conversation("conv")
     conversation.insert(spoken_item("a", 0))
-    with pytest.raises(RequestError) as refused:
+    with pytest.raises(RealtimeError) as refused:
         conversation.insert(spoken_item("a", 0))
     assert refused.value.param == "item.id"
 
@@ -54,7 +54,7 @@ def test_the_oldest_items_are_forgotten_in_the_end() -> None:
     conversation = Conversation("conv")
     for number in range(5001):
         conversation.insert(spoken_item(f"i{number}", 0))
-    with pytest.raises(RequestError):
+    with pytest.raises(RealtimeError):
         conversation.retrieve("i0")
     assert conversation.retrieve("i1").id == "i1"
 
@@ -85,10 +85,10 @@ def test_a_cut_needs_a_number(end_ms: object) -> None:
     item = assistant_item("a")
     item.speak(1000, [])
     conversation.insert(item)
-    with pytest.raises(RequestError) as refused:
+    with pytest.raises(RealtimeError) as refused:
         conversation.truncate("a", 0, end_ms)
     assert refused.value.param == "audio_end_ms"
-    with pytest.raises(RequestError) as refused:
+    with pytest.raises(RealtimeError) as refused:
         conversation.truncate("a", 1, 0)
     assert refused.value.param == "content_index"
 
@@ -97,7 +97,7 @@ def test_an_item_without_audio_cannot_be_cut() -> None:
     conversation = Conversation("conv")
     for item in (spoken_item("user", 1000), assistant_item("silent"), call("call")):
         conversation.insert(item)
-        with pytest.raises(RequestError, match="Only model output audio"):
+        with pytest.raises(RealtimeError, match="Only model output audio"):
             conversation.truncate(item.id, 0, 0)
 
 
@@ -148,6 +148,6 @@ def test_client_items_keep_what_is_known_and_get_an_id() -> None:
     ],
 )
 def test_client_items_that_are_none(item: object, param: str) -> None:
-    with pytest.raises(RequestError) as refused:
+    with pytest.raises(RealtimeError) as refused:
         client_item(item, "fresh")
     assert refused.value.param == param

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from gateway.audio.formats import PCM24K, PCMA
-from gateway.backend.errors import RequestError
 from gateway.backend.session_config import SessionConfig
 from gateway.backend.turns import TurnSettings
+from gateway.realtime.errors import RealtimeError
 
 pytestmark = pytest.mark.pure
 
@@ -73,7 +73,7 @@ def test_turn_detection_off_and_on_again() -> None:
 def test_the_voice_is_locked_once_it_was_heard() -> None:
     target = config()
     voice = {"type": "realtime", "audio": {"output": {"voice": "marin"}}, "instructions": "no"}
-    with pytest.raises(RequestError) as refused:
+    with pytest.raises(RealtimeError) as refused:
         update(target, voice, voice_locked=True)
     assert refused.value.code == "cannot_update_voice"
     assert target.shown()["instructions"] == ""
@@ -98,6 +98,22 @@ def test_the_ends_of_the_ranges_are_allowed() -> None:
         vad = {"threshold": threshold, "prefix_padding_ms": 0, "silence_duration_ms": 0}
         update(target, {"type": "realtime", "audio": {"input": {"turn_detection": vad}}})
         assert target.turns == TurnSettings(threshold, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("eagerness", "silence_ms"), (("low", 2000), ("auto", 800), ("medium", 800), ("high", 400))
+)
+def test_semantic_vad_waits_as_long_as_it_is_not_eager(eagerness: str, silence_ms: int) -> None:
+    target = config()
+    vad = {"type": "semantic_vad", "eagerness": eagerness, "create_response": False}
+    update(target, {"type": "realtime", "audio": {"input": {"turn_detection": vad}}})
+    shown = target.shown()["audio"]["input"]["turn_detection"]
+    assert shown == vad | {"interrupt_response": True}
+    assert target.turns == TurnSettings(silence_duration_ms=silence_ms, create_response=False)
+    update(
+        target, {"type": "realtime", "audio": {"input": {"turn_detection": {"type": "server_vad"}}}}
+    )
+    assert target.turns == TurnSettings()
 
 
 INPUT, VAD = "session.audio.input", "session.audio.input.turn_detection"
@@ -131,7 +147,8 @@ INPUT, VAD = "session.audio.input", "session.audio.input.turn_detection"
                 f"{VAD}.{name}",
             )
             for name, value in [
-                ("type", "semantic_vad"),
+                ("type", "cosmic_vad"),
+                ("eagerness", "high"),
                 ("threshold", 1.1),
                 ("threshold", float("nan")),
                 ("threshold", True),
@@ -148,7 +165,7 @@ def test_a_wrong_field_is_named_and_nothing_changes(session: Any, param: str) ->
     before = deepcopy((target.shown(), target.turns, target.input_format, target.output_format))
     if isinstance(session, dict):
         session["instructions"] = "must not arrive"
-    with pytest.raises(RequestError) as refused:
+    with pytest.raises(RealtimeError) as refused:
         update(target, session)
     assert refused.value.param == param
     assert before == (target.shown(), target.turns, target.input_format, target.output_format)

@@ -1,0 +1,411 @@
+"""Whom a call may go to: what a target may say, and what an operator lets through."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.realtime.errors import RealtimeError
+from gateway.realtime.targets import (
+    check_dial,
+    check_refer,
+    check_reject,
+    check_target,
+    target_allowed,
+)
+from gateway.sip.uri import NameAddr, SipUri
+
+pytestmark = pytest.mark.pure
+
+GOOD = [
+    "tel:+15551234567",
+    "tel:+1-555-123.4567",
+    "tel:+49(0)301234567",
+    "tel:+882161234567",
+    "tel:+19005551234",
+    "tel:911",
+    "tel:0015551234567",
+    "tel:+15551234567;ext=12",
+    "tel:+15551234567;EXT=1-2",
+    "tel:7042;phone-context=example.com",
+    "tel:7042;phone-context=+1-555",
+    "sip:alice@example.com",
+    "sip:example.com",
+    "sip:alice@example.com:5080",
+    "sip:alice@192.0.2.1:5060;transport=tcp",
+    "sip:alice@[2001:db8::1]:5061;transport=TLS",
+    "sip:+15551234567@example.com;user=phone",
+    "sip:*72@pbx.example.com",
+    "sip:%2372@pbx.example.com",
+    "sip:j%C3%BCrgen@example.com",
+    "sip:a.b-c_d!e~f*g'h(i)j&k=l+m$n@example.com",
+    "sip:alice@host_1.internal",
+    "sip:alice@a-b.c3;X-Trunk=a.b_c",
+]
+
+HOSTILE = [
+    "",
+    " ",
+    "alice",
+    "+15551234567",
+    "//example.com",
+    ":",
+    "http://example.com",
+    "https://sip:a@example.com",
+    "mailto:alice@example.com",
+    "urn:service:sos",
+    "im:alice@example.com",
+    "file:///etc/passwd",
+    "javascript:alert(1)",
+    # Another scheme than the two.
+    "sips:alice@example.com",
+    "SIPS:alice@example.com",
+    "sip s:alice@example.com",
+    # Header injection, plain and escaped.
+    "sip:a@example.com\r\nX-Evil: 1",
+    "sip:a@example.com\nX-Evil: 1",
+    "sip:a@example.com\r",
+    "\rsip:a@example.com",
+    "sip:a@example.com\0",
+    "sip:a\tb@example.com",
+    "sip:a@example.com\x7f",
+    "sip:a@example.com\x85",
+    "sip:a@example.com\u2028X",
+    "sip:a%0d%0aX-Evil:%201@example.com",
+    "sip:a%0D%0A@example.com",
+    "sip:a%0a@example.com",
+    "sip:a%00@example.com",
+    "sip:a%7f@example.com",
+    "sip:a%C2%85@example.com",
+    "sip:a@example.com%0d%0a",
+    "sip:a@example.com;x=%0d%0a",
+    "sip:a@example.com;%0d%0ax=y",
+    "tel:+1555%0d%0a1234",
+    "tel:+1555\r\n1234",
+    "tel:+15551234;ext=1%0d%0a2",
+    "sip:a%250d%250a@example.com",
+    # Headers of a URI.
+    "sip:a@example.com?Replaces=1%3Bto-tag%3D2%3Bfrom-tag%3D3",
+    "sip:a@example.com;transport=udp?Subject=x",
+    "sip:a@example.com?",
+    "sip:a?Replaces=1@example.com",
+    "tel:+15551234567?Replaces=1",
+    # Parameters that steer.
+    "sip:a@example.com;maddr=198.51.100.1",
+    "sip:a@example.com;MADDR=198.51.100.1",
+    "sip:a@example.com;%6daddr=198.51.100.1",
+    "sip:a@example.com;m%61ddr=198.51.100.1",
+    "sip:a@example.com;method=BYE",
+    "sip:a@example.com;Method=REGISTER",
+    "sip:a@example.com;ttl=255",
+    "sip:a@example.com;lr",
+    "sip:a@example.com;received=198.51.100.1",
+    "sip:a@example.com;transport=udp;transport=tcp",
+    "sip:a@example.com;",
+    "sip:a@example.com;;x",
+    "sip:a@example.com;=x",
+    "sip:a;maddr=198.51.100.1@example.com",
+    "tel:+15551234567;maddr=198.51.100.1",
+    # Userinfo.
+    "sip:a:secret@example.com",
+    "sip:a:@example.com",
+    "sip::secret@example.com",
+    "sip:@example.com",
+    "sip:trusted.example@evil.example@example.com",
+    "sip:trusted.example%40evil.example@example.com",
+    "sip:a%3Asecret@example.com",
+    "sip:a%3Bmaddr=x@example.com",
+    "sip:a%3FReplaces=1@example.com",
+    "sip:a%3E%3Csip:b@example.com",
+    "sip:a%22@example.com",
+    "sip:a%2C@example.com",
+    "sip:a%20b@example.com",
+    "sip:a%@example.com",
+    "sip:a%4@example.com",
+    "sip:a%zz@example.com",
+    "sip:a%ff@example.com",
+    "sip:a,b@example.com",
+    "sip:a#b@example.com",
+    "sip:ünicode@example.com",
+    # What gives a header its shape.
+    "<sip:a@example.com>",
+    'sip:a@example.com>;tag=1,"x" <sip:b@example.com',
+    "sip:a@example.com,sip:b@example.com",
+    'sip:"a"@example.com',
+    "sip:a\\@example.com",
+    "sip:a@example.com#x",
+    # Hosts.
+    "sip:",
+    "sip:a@",
+    "sip:a@.",
+    "sip:a@example.com.",
+    "sip:a@.example.com",
+    "sip:a@example..com",
+    "sip:a@-example.com",
+    "sip:a@example-.com",
+    "sip:a@2130706433",
+    "sip:a@0x7f000001",
+    "sip:a@127.1",
+    "sip:a@0177.0.0.1",
+    "sip:a@256.0.0.1",
+    "sip:a@1.2.3.4.5",
+    "sip:a@[::1",
+    "sip:a@::1",
+    "sip:a@[fe80::1%25eth0]",
+    "sip:a@[:::1]",
+    "sip:a@[127.0.0.1]",
+    "sip:a@exam ple.com",
+    "sip:a@ex%61mple.com",
+    "sip:a@example.com/evil",
+    "sip://a@example.com",
+    "sip:a@" + "a" * 254 + ".com",
+    # Ports.
+    "sip:a@example.com:",
+    "sip:a@example.com:0",
+    "sip:a@example.com:65536",
+    "sip:a@example.com:123456",
+    "sip:a@example.com:5060:5061",
+    "sip:a@example.com:+5060",
+    # Numbers.
+    "tel:",
+    "tel:+",
+    "tel:-",
+    "tel:()",
+    "tel:+1555++1234",
+    "tel:1+555",
+    "tel:alice",
+    "tel:+1555abc",
+    "tel:*72",
+    "tel:1234#",
+    "tel:+1 555 123",
+    "tel:+1234567890123456",
+    "tel:123456789012345678901",
+    "tel://+15551234567",
+    "tel:+15551234567@example.com",
+    "tel:+15551234567;ext=abc",
+    "tel:+15551234567;ext=",
+    "tel:+15551234567;ext",
+    "tel:+15551234567;ext=1;ext=2",
+    "tel:+15551234567;phone-context=example.com",
+    "tel:1234;phone-context=",
+    "tel:1234;phone-context=a b",
+    "tel:1234;phone-context=x/y",
+    "tel:+15551234567;cic=+1-6789",
+    "tel:+15551234567;rn=+1555",
+    "tel:+15551234567;isub=1",
+    "tel:+15551234567;",
+    # Numerals that are no ASCII.
+    "tel:+١٥٥٥",
+    "tel:+1555\ud800",
+]
+
+
+@pytest.mark.parametrize("target", GOOD)
+def test_a_target_that_names_somebody_passes_as_it_came(target: str) -> None:
+    assert check_target(target, "to") == target
+
+
+def test_the_scheme_is_told_in_lower_case() -> None:
+    assert check_target("TEL:+1555", "to") == "tel:+1555"
+    assert check_target("Sip:Alice@Example.com", "to") == "sip:Alice@Example.com"
+
+
+@pytest.mark.parametrize("target", HOSTILE, ids=ascii)
+def test_a_target_that_says_more_is_refused(target: str) -> None:
+    with pytest.raises(RealtimeError) as refused:
+        check_target(target, "target_uri")
+    assert (refused.value.status, refused.value.code) == (400, "invalid_value")
+    assert refused.value.param == "target_uri"
+    assert "target_uri" in refused.value.message
+
+
+def test_the_length_has_an_end() -> None:
+    name = "a" * (1024 - len("sip:@example.com"))
+    assert check_target(f"sip:{name}@example.com", "to")
+    with pytest.raises(RealtimeError) as refused:
+        check_target(f"sip:{name}a@example.com", "to")
+    assert refused.value.code == "string_above_max_length"
+    assert refused.value.message == (
+        "Invalid 'to': string too long. Expected a string with maximum length 1024, "
+        "but got a string with length 1025 instead."
+    )
+
+
+pieces = st.sampled_from(
+    [*'sip:tel:+1@;?%\r\n0daA<>",=[].-', "sip:", "a@b", ";maddr=", "%0d", "?x=y", "example.com"]
+)
+
+
+@given(st.sampled_from([*GOOD, "sip:", "tel:+1"]), st.lists(pieces, max_size=6), st.text())
+@settings(max_examples=1500, deadline=None)
+def test_what_passes_is_one_plain_uri_in_a_header(start: str, more: list[str], tail: str) -> None:
+    text = start + "".join(more) + tail
+    try:
+        target = check_target(text, "to")
+    except RealtimeError:
+        return
+    assert target.isascii() and target.isprintable()
+    assert NameAddr.parse(f"<{target}>").uri == target
+    assert not set(target) & set('<>",\\ ')
+    if target.startswith("sip:"):
+        uri = SipUri.parse(target)
+        assert (uri.password, uri.headers, uri.param("maddr")) == (None, "", None)
+
+
+# What an operator lets through.
+
+
+@pytest.mark.parametrize(
+    ("target", "patterns", "allowed"),
+    [
+        ("tel:+882161234", [], True),
+        ("sip:a@anywhere", [], True),
+        ("tel:+4930123", ["tel:+49"], True),
+        ("tel:+4-9(30)123", ["tel:+49"], True),
+        ("tel:+4930123", ["tel:+4-9"], True),
+        ("tel:+4930123", [" tel:+49 "], True),
+        ("tel:+4930123", ["TEL:+49"], True),
+        ("tel:+4930123", ["tel:+1", "tel:+49"], True),
+        ("tel:+4930123;ext=5", ["tel:+49"], True),
+        ("tel:+4930123", ["tel:"], True),
+        ("tel:+4930123", ["tel:*"], True),
+        ("tel:+4930123", ["tel:+49*"], True),
+        ("tel:+19005551234", ["tel:+49"], False),
+        ("tel:4930123", ["tel:+49"], False),
+        ("tel:004930123", ["tel:+49"], False),
+        ("tel:+4", ["tel:+49"], False),
+        # What a local number means is for its context to say.
+        ("tel:49;phone-context=+882", ["tel:49"], False),
+        ("tel:49;phone-context=+882", ["tel:"], True),
+        ("sip:+4930123@example.com", ["tel:+49"], False),
+        ("tel:+4930123", ["sip:*@example.com"], False),
+        ("sip:alice@example.com", ["sip:*@example.com"], True),
+        ("sip:example.com", ["sip:*@example.com"], True),
+        ("sip:example.com", ["sip:example.com"], True),
+        ("sip:alice@example.com", ["sip:example.com"], False),
+        ("sip:alice@EXAMPLE.com;transport=tcp", ["SIP:*@Example.COM"], True),
+        ("sip:alice@example.com:5060", ["sip:*@example.com"], True),
+        ("sip:alice@example.com:5080", ["sip:*@example.com"], False),
+        ("sip:alice@example.com:5080", ["sip:*@example.com:5080"], True),
+        ("sip:alice@example.com", ["sip:*@example.com:5080"], False),
+        ("sip:alice@evil.example.com", ["sip:*@example.com"], False),
+        ("sip:alice@example.com.evil", ["sip:*@example.com"], False),
+        ("sip:alice@evilexample.com", ["sip:*@example.com"], False),
+        ("sip:alice@example.co", ["sip:*@example.com"], False),
+        ("sip:example.com@evil", ["sip:*@example.com"], False),
+        ("sip:alice@[2001:db8::1]", ["sip:*@[2001:DB8::1]"], True),
+        ("sip:alice@[2001:db8::2]", ["sip:*@[2001:db8::1]"], False),
+        ("sip:alice@example.com", ["sip:alice@example.com"], True),
+        ("sip:%61lice@example.com", ["sip:alice@example.com"], True),
+        ("sip:Alice@example.com", ["sip:alice@example.com"], False),
+        ("sip:alice2@example.com", ["sip:alice@example.com"], False),
+        ("sip:alice2@example.com", ["sip:alice*@example.com"], True),
+        ("sip:+15551234@trunk.example", ["sip:+1*@trunk.example"], True),
+        ("sip:+1-555(1234)@trunk.example", ["sip:+1*@trunk.example"], True),
+        ("sip:%2B15551234@trunk.example", ["sip:+1*@trunk.example"], True),
+        ("sip:+4915551234@trunk.example", ["sip:+1*@trunk.example"], False),
+        ("sip:15551234@trunk.example", ["sip:+1*@trunk.example"], False),
+        # A policy that cannot be read lets nobody through, and so does a target.
+        ("sip:alice@example.com", [""], False),
+        ("sip:alice@example.com", ["*"], False),
+        ("sip:alice@example.com", ["sip:"], False),
+        ("sip:alice@example.com", ["sip:*@"], False),
+        ("sip:alice@example.com", ["sip:*@*"], False),
+        ("sip:a@example.com;maddr=1.2.3.4", ["sip:*@example.com"], False),
+    ],
+)
+def test_the_policy(target: str, patterns: list[str], allowed: bool) -> None:
+    assert target_allowed(target, patterns) is allowed
+
+
+# Bodies.
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (None, 603),
+        ({}, 603),
+        ({"status_code": None}, 603),
+        ({"status_code": 486}, 486),
+        ({"status_code": 300}, 300),
+        ({"status_code": 699}, 699),
+    ],
+)
+def test_the_status_of_a_reject(body: object, status: int) -> None:
+    assert check_reject(body) == status
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "param"),
+    [
+        ([], "invalid_type", None),
+        ("486", "invalid_type", None),
+        ({"status": 486}, "unknown_parameter", "status"),
+        ({"status_code": "486"}, "invalid_type", "status_code"),
+        ({"status_code": 486.0}, "invalid_type", "status_code"),
+        ({"status_code": True}, "invalid_type", "status_code"),
+        ({"status_code": 200}, "integer_below_min_value", "status_code"),
+        ({"status_code": 299}, "integer_below_min_value", "status_code"),
+        ({"status_code": 700}, "integer_above_max_value", "status_code"),
+        ({"status_code": 10**30}, "integer_above_max_value", "status_code"),
+    ],
+)
+def test_a_reject_that_is_none(body: object, code: str, param: str | None) -> None:
+    with pytest.raises(RealtimeError) as refused:
+        check_reject(body)
+    assert (refused.value.code, refused.value.param) == (code, param)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "param"),
+    [
+        (None, "missing_required_parameter", "target_uri"),
+        ({}, "missing_required_parameter", "target_uri"),
+        ([], "invalid_type", None),
+        ({"target_uri": None}, "invalid_type", "target_uri"),
+        ({"target_uri": ["tel:+1"]}, "invalid_type", "target_uri"),
+        ({"target_uri": "tel:+1", "x": 1}, "unknown_parameter", "x"),
+        ({"target_uri": "sips:a@b"}, "invalid_value", "target_uri"),
+    ],
+)
+def test_a_refer_that_is_none(body: object, code: str, param: str | None) -> None:
+    with pytest.raises(RealtimeError) as refused:
+        check_refer(body)
+    assert (refused.value.code, refused.value.param) == (code, param)
+
+
+def test_a_refer() -> None:
+    assert check_refer({"target_uri": "TEL:+1555"}) == "tel:+1555"
+
+
+def test_an_outgoing_call() -> None:
+    assert check_dial({"to": "tel:+1555"}) == ("tel:+1555", None, None)
+    assert check_dial({"to": "tel:+1", "from": None, "session": None}) == ("tel:+1", None, None)
+    session = {"type": "realtime", "instructions": "Be kind."}
+    order = check_dial({"to": "sip:a@b", "from": "tel:+1555", "session": session})
+    assert order == ("sip:a@b", "tel:+1555", session)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "param"),
+    [
+        ({}, "missing_required_parameter", "to"),
+        ({"to": 5}, "invalid_type", "to"),
+        ({"to": "x"}, "invalid_value", "to"),
+        ({"to": "tel:+1", "from": "x"}, "invalid_value", "from"),
+        ({"to": "tel:+1", "from_": "tel:+1"}, "unknown_parameter", "from_"),
+        ({"to": "tel:+1", "session": {}}, "missing_required_parameter", "session.type"),
+        ({"to": "tel:+1", "session": 5}, "invalid_type", "session"),
+        (
+            {"to": "tel:+1", "session": {"type": "realtime", "x": 1}},
+            "unknown_parameter",
+            "session.x",
+        ),
+    ],
+)
+def test_an_outgoing_call_that_is_none(body: Any, code: str, param: str) -> None:
+    with pytest.raises(RealtimeError) as refused:
+        check_dial(body)
+    assert (refused.value.code, refused.value.param) == (code, param)
