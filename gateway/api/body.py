@@ -1,0 +1,69 @@
+"""Reads a JSON request body within limits: bytes and time."""
+
+import asyncio
+import json
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from gateway.api.errors import body_too_large
+from gateway.api.limits import LIMITS
+from gateway.realtime.errors import RealtimeError, invalid_type
+
+
+def media_type(request: web.Request) -> str | None:
+    """The type in Content-Type, without parameters, in lower case; None when there is none."""
+    value = request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
+    return value or None
+
+
+async def read_object(request: web.Request) -> dict[str, Any]:
+    """The JSON object in the body; an empty one when there is no body, whatever its type.
+
+    Python's reader lets through what is no JSON (NaN, 1e999, halves of surrogate pairs) and almost
+    any depth; `gateway.realtime.validation` refuses that by name.
+
+    Raises:
+        RealtimeError: 400 not a JSON object; 408, 413 limits; 415 another media type.
+    """
+    body = await _read(request)
+    if not body:
+        return {}
+    kind = media_type(request)
+    if kind not in (None, "application/json"):
+        raise unsupported_type(kind)
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        raise RealtimeError(
+            "We could not parse the JSON body of your request.", code="invalid_json"
+        ) from None
+    if not isinstance(value, dict):
+        raise invalid_type("", value, "an object")
+    return value
+
+
+def unsupported_type(kind: str | None) -> RealtimeError:
+    return RealtimeError(
+        f"Unsupported content type: {(kind or '')[:100]!r}. This method takes 'application/json'.",
+        code="unsupported_content_type",
+        status=415,
+    )
+
+
+async def _read(request: web.Request) -> bytes:
+    limits = request.app[LIMITS]
+    if (request.content_length or 0) > limits.body_bytes:
+        raise body_too_large()
+    try:
+        async with asyncio.timeout(limits.body_s):
+            return await request.read()
+    except TimeoutError:
+        # Clients repeat a 408 by themselves, and would be as slow again.
+        raise RealtimeError(
+            "The request body took too long.", code="request_timeout", status=408, retry=False
+        ) from None
+    except (web.RequestPayloadError, ConnectionError) as error:
+        raise RealtimeError(
+            "The request body is broken off or not encoded as its headers say.", code="bad_request"
+        ) from error

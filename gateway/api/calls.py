@@ -1,0 +1,128 @@
+"""`/v1/realtime/calls`: what an application asks of its phone calls."""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from aiohttp import hdrs, web
+
+from gateway.api.body import media_type, read_object
+from gateway.api.errors import call_not_found
+from gateway.calls.commands import Accept, Command, HangUp, Refer, Reject
+from gateway.realtime.config import check_session
+from gateway.realtime.errors import RealtimeError, invalid
+from gateway.realtime.session import Session
+from gateway.realtime.targets import Dial, check_dial, check_refer, check_reject
+
+_CALLS: Final = "/v1/realtime/calls"
+_CALL_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_LIMIT: Final = re.compile(r"[0-9]{1,3}")
+_DEFAULT_LIMIT, _MOST_LISTED = 20, 100
+_WEBRTC: Final = ("application/sdp", "multipart/form-data")
+
+
+class Line(Protocol):
+    """The calls, as this module uses them. Errors are RealtimeErrors with their status."""
+
+    async def command(self, call_id: str, command: Command) -> None:
+        """Do it; returns when it is done."""
+
+    async def dial(self, to: str, caller: str | None, session: Session | None) -> dict[str, Any]:
+        """Call somebody; returns the summary of the new call."""
+
+    def summaries(self) -> list[dict[str, Any]]:
+        """Calls now and lately, newest first."""
+
+    def summary(self, call_id: str) -> dict[str, Any]:
+        """Of one call; 404 when it is not known (any more)."""
+
+
+def routes(line: Line) -> list[web.RouteDef]:
+    """The routes of this module. An unknown call is told before anything about the body."""
+
+    def command(
+        read: Callable[[web.Request], Any],
+    ) -> Callable[[web.Request], Any]:
+        async def run(request: web.Request) -> web.Response:
+            call_id = _call_id(request)
+            line.summary(call_id)
+            await line.command(call_id, await read(request))
+            return web.Response()
+
+        return run
+
+    async def listing(request: web.Request) -> web.Response:
+        return web.json_response(_page(line.summaries(), request))
+
+    async def retrieve(request: web.Request) -> web.Response:
+        return web.json_response(line.summary(_call_id(request)))
+
+    async def create(request: web.Request) -> web.Response:
+        summary = await line.dial(*await _dial(request))
+        location = f"{_CALLS}/{summary['id']}"
+        return web.json_response(summary, status=201, headers={hdrs.LOCATION: location})
+
+    return [
+        web.get(_CALLS, listing, allow_head=False),
+        web.post(_CALLS, create),
+        web.get(_CALLS + "/{call_id}", retrieve, allow_head=False),
+        web.post(_CALLS + "/{call_id}/accept", command(_accept)),
+        web.post(_CALLS + "/{call_id}/reject", command(_reject)),
+        web.post(_CALLS + "/{call_id}/refer", command(_refer)),
+        web.post(_CALLS + "/{call_id}/hangup", command(_hang_up)),
+    ]
+
+
+async def _accept(request: web.Request) -> Accept:
+    return Accept(check_session(await read_object(request)))
+
+
+async def _reject(request: web.Request) -> Reject:
+    return Reject(check_reject(await read_object(request)))
+
+
+async def _refer(request: web.Request) -> Refer:
+    return Refer(check_refer(await read_object(request)))
+
+
+async def _hang_up(_: web.Request) -> HangUp:
+    return HangUp()  # it has no body, and what comes as one is nobody's concern
+
+
+async def _dial(request: web.Request) -> Dial:
+    kind = media_type(request)
+    if kind in _WEBRTC:
+        raise RealtimeError(
+            "WebRTC calls are not available here; send application/json to place a phone call.",
+            code="webrtc_unavailable",
+            status=415,
+        )
+    return check_dial(await read_object(request))
+
+
+def _page(summaries: list[dict[str, Any]], request: web.Request) -> dict[str, Any]:
+    """One page of a list, as the official service pages its lists: by `limit` and `after`."""
+    limit = request.query.get("limit", str(_DEFAULT_LIMIT))
+    if not _LIMIT.fullmatch(limit) or not 1 <= int(limit) <= _MOST_LISTED:
+        raise invalid("limit", limit, f"an integer from 1 to {_MOST_LISTED}")
+    after = request.query.get("after")
+    if after:
+        places = [place for place, summary in enumerate(summaries) if summary["id"] == after]
+        if not places:
+            raise invalid("after", after, "the id of a call that is still remembered")
+        summaries = summaries[places[0] + 1 :]
+    page = summaries[: int(limit)]
+    return {
+        "object": "list",
+        "data": page,
+        "has_more": len(summaries) > len(page),
+        "first_id": page[0]["id"] if page else None,
+        "last_id": page[-1]["id"] if page else None,
+    }
+
+
+def _call_id(request: web.Request) -> str:
+    call_id = request.match_info["call_id"]
+    if not _CALL_ID.fullmatch(call_id):
+        raise call_not_found()
+    return call_id

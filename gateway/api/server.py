@@ -1,0 +1,101 @@
+"""The HTTP application: what every request passes before its route, and every answer after it."""
+
+from collections.abc import Callable, Sequence
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from structlog.typing import FilteringBoundLogger
+
+from gateway.api import calls, client_secrets, openapi, service
+from gateway.api.auth import CALLER, OPEN_PATHS, Keys
+from gateway.api.errors import error_response, internal, of_http
+from gateway.api.headers import finish, is_preflight, preflight_response, request_id
+from gateway.api.limits import LIMITS, Limits
+from gateway.api.secrets import SecretStore
+from gateway.realtime.errors import RealtimeError
+
+
+def application(
+    *,
+    keys: Keys,
+    store: SecretStore,
+    line: calls.Line,
+    readiness: service.Readiness,
+    metrics: Callable[[], bytes],
+    dial: str,
+    log: FilteringBoundLogger,
+    version: str,
+    model: str,
+    extra: Sequence[web.RouteDef] = (),
+    limits: Limits | None = None,
+) -> web.Application:
+    """The API, the health pages and the status page; `connection.Runner` serves it.
+
+    Args:
+        keys: who may ask.
+        store: where client secrets are made; the one that `keys` looks them up in.
+        line: does what is asked of calls.
+        readiness: why no call can be taken now, or None.
+        metrics: renders the Prometheus exposition.
+        dial: the SIP URI to show on the status page.
+        log: is told of defects.
+        version: of the program, for the API's description.
+        model: the model of sessions that name none.
+        extra: more routes behind the same doors: the WebSockets.
+        limits: what one client may take up.
+    """
+    limits = limits or Limits()
+    app = web.Application(
+        middlewares=[_errors(log), _doors(keys)], client_max_size=limits.body_bytes
+    )
+    app[LIMITS] = limits
+    app.add_routes(service.routes(readiness, metrics, dial))
+    app.add_routes(openapi.routes(version))
+    app.add_routes(client_secrets.routes(store, model))
+    app.add_routes(calls.routes(line))
+    app.add_routes(extra)
+    app.on_response_prepare.append(finish(keys))
+    return app
+
+
+def _errors(log: FilteringBoundLogger) -> Middleware:
+    """Whatever goes wrong becomes the envelope; a defect is logged, and told as nothing more."""
+
+    @web.middleware
+    async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+        failure: Exception
+        try:
+            return await handler(request)
+        except RealtimeError as error:
+            failure, response = error, error_response(error)
+        except web.HTTPException as error:
+            failure, response = error, of_http(error, request)
+        except Exception as error:
+            log.error(
+                "api.failed",
+                request_id=request_id(request),
+                method=request.method,
+                path=request.path,
+                exc_info=True,
+            )
+            failure, response = error, error_response(internal())
+        if request.writer.output_size > 0:  # an upgraded socket, say: no place for an answer
+            raise ConnectionError("the answer has begun already") from failure
+        return response
+
+    return errors
+
+
+def _doors(keys: Keys) -> Middleware:
+    """Preflights are answered; everything else must say who asks, before its body is read."""
+
+    @web.middleware
+    async def doors(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if is_preflight(request):
+            keys.check_page(request)
+            return preflight_response(request)
+        if request.path not in OPEN_PATHS:
+            request[CALLER] = keys.identify(request)
+        return await handler(request)
+
+    return doors
