@@ -16,23 +16,35 @@ from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
 from gateway import logs
-from gateway.api.service import routes
-from gateway.calls.call import Call
-from gateway.calls.machine import CallMachine, CallPolicy, Refusal
+from gateway.api.auth import Keys
+from gateway.api.connection import Runner
+from gateway.api.limits import Limits
+from gateway.api.realtime import RealtimeConfig, RealtimeSockets
+from gateway.api.secrets import SecretStore
+from gateway.api.server import application
+from gateway.calls.line import Line, LineConfig
+from gateway.calls.policy import CallPolicy
 from gateway.calls.registry import Registry
 from gateway.embedded import EmbeddedAgent, EmbeddedAgentError
+from gateway.legs.dialling import DialRules, plan_call
+from gateway.legs.leg import OutgoingLeg
 from gateway.legs.pacer import Pacer
 from gateway.legs.ports import PortPool
 from gateway.legs.sip_endpoint import SipEndpoint
-from gateway.legs.sip_leg import MediaConfig, SipLeg
+from gateway.legs.sip_incoming import SipIncomingLeg
+from gateway.legs.sip_leg import MediaConfig
 from gateway.metrics import Metrics
-from gateway.settings import Settings
+from gateway.settings import Settings, split
 from gateway.sip.agent import SipAgent
 from gateway.sip.config import SipConfig
+from gateway.sip.trunk import Trunk
 from gateway.upstream.realtime import Backend, BackendConfig
+from gateway.upstream.webhook import WebhookConfig, WebhookSender
 
 _FAST_DRAIN_S = 5.0
-_HTTP_KEEPALIVE_S = 15.0
+_CONNECTIONS = 256
+"""Of one HTTP client, besides those for its calls."""
+_PROGRAM = f"voice-agent-gateway/{version('voice-agent-gateway')}"
 
 
 class StartError(Exception):
@@ -51,18 +63,12 @@ class Gateway:
         self._stack = AsyncExitStack()
         self._metrics = Metrics()
         self._registry = Registry(settings.calls_max, self._ended)
-        self._policy = CallPolicy(
-            session=settings.session_config,
-            greet=settings.calls_greet,
-            digits_to_model=settings.dtmf_to_model == "item",
-            ring_timeout_s=settings.calls_ring_timeout_s,
-            max_duration_s=settings.calls_max_duration_s,
-        )
         self._ports = PortPool(settings.rtp_port_min, settings.rtp_port_max)
         self._sip = _sip_config(settings)
         self._agent = SipAgent(self._sip, token=lambda: secrets.token_hex(8))
-        self._backend: Backend
+        self._line: Line
         self._endpoint: SipEndpoint
+        self._sockets: RealtimeSockets
         self.http_port = 0
 
     @property
@@ -83,8 +89,15 @@ class Gateway:
         """
         settings = self._settings
         try:
-            self._backend = await self._stack.enter_async_context(
-                Backend(await self._backend_config())
+            backend_config = await self._backend_config()
+            backend = await self._stack.enter_async_context(Backend(backend_config))
+            self._line = Line(
+                _line_config(settings),
+                self._registry,
+                backend,
+                self._dial,
+                await self._webhook(),
+                self._log,
             )
             pacer = Pacer()
             media = MediaConfig(
@@ -105,7 +118,7 @@ class Gateway:
                 )
             self._gauges(pacer)
             with _naming("HTTP", "GATEWAY_HTTP_HOST, GATEWAY_HTTP_PORT, GATEWAY_HTTP_TLS_CERT"):
-                await self._serve_http()
+                await self._serve_http(backend, backend_config.default_model)
         except (StartError, EmbeddedAgentError) as error:
             await self._stack.aclose()
             raise StartError(str(error)) from None
@@ -140,6 +153,7 @@ class Gateway:
         self._log.info("gateway.draining", calls=len(self._registry), drain_s=drain_s)
         self._agent.available = False
         await self._registry.drain(drain_s)
+        self._sockets.stop()
         await self._stack.aclose()
         self._log.info("gateway.stopped")
 
@@ -148,20 +162,18 @@ class Gateway:
         for call in self._registry:
             call.hang_up("drain")
 
-    def _take_call(self, leg: SipLeg) -> None:
-        refusal = self._registry.refusal()
-        if refusal is None and leg.fault is not None:
-            refusal = Refusal(leg.fault.status, leg.fault.reason)
-        if refusal is None and self._settings.calls_on_incoming == "reject":
-            refusal = Refusal(603, "rejected")
-        machine = CallMachine(
-            self._policy,
-            new_event_id=lambda: f"event_{secrets.token_hex(10)}",
-            refusal=refusal,
-        )
-        call_id = f"rtc_{secrets.token_hex(16)}"
-        self._registry.start(Call(call_id, leg, machine, self._backend, self._log))
+    def _take_call(self, leg: SipIncomingLeg) -> None:
+        self._line.take(leg, leg.fault)
         self._agent.available = self._readiness() is None
+
+    def _dial(self, target: str, caller: str | None) -> OutgoingLeg:
+        settings = self._settings
+        rules = DialRules(
+            host=self._sip.host,
+            trunk=Trunk.parse(settings.sip_trunk) if settings.sip_trunk else None,
+            allow=settings.sip_networks,
+        )
+        return self._endpoint.dial(plan_call(target, caller, rules))
 
     def _ended(self, record: dict[str, Any]) -> None:
         self._metrics.call_ended(record)
@@ -185,12 +197,40 @@ class Gateway:
             connect_timeout_s=settings.realtime_connect_timeout_s,
         )
 
-    async def _serve_http(self) -> None:
+    async def _webhook(self) -> WebhookSender | None:
         settings = self._settings
-        application = web.Application()
-        application.add_routes(routes(self._readiness, self._metrics.text, self.dial))
-        runner = web.AppRunner(
-            application, access_log=None, keepalive_timeout=_HTTP_KEEPALIVE_S, handle_signals=False
+        if not settings.webhook_url:
+            return None
+        if not settings.webhook_secret:
+            self._log.warning("webhook.unsigned", hint="set GATEWAY_WEBHOOK_SECRET")
+        config = WebhookConfig(
+            url=settings.webhook_url,
+            secrets=tuple(split(settings.webhook_secret)),
+            user_agent=_PROGRAM,
+        )
+        return await self._stack.enter_async_context(WebhookSender(config))
+
+    async def _serve_http(self, backend: Backend, model: str) -> None:
+        settings = self._settings
+        store = SecretStore()
+        self._sockets = RealtimeSockets(
+            self._line, backend, RealtimeConfig(max_relays=settings.calls_max)
+        )
+        runner = Runner(
+            application(
+                keys=Keys(split(settings.api_keys), store),
+                store=store,
+                line=self._line,
+                readiness=self._readiness,
+                metrics=self._metrics.text,
+                dial=self.dial,
+                log=self._log,
+                version=version("voice-agent-gateway"),
+                model=model,
+                extra=self._sockets.routes(),
+                # An application may hold a sideband for each of its calls.
+                limits=Limits(connections=_CONNECTIONS + 4 * settings.calls_max),
+            )
         )
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
@@ -259,11 +299,28 @@ def _naming(what: str, settings: str) -> Iterator[None]:
         raise StartError(f"{what} cannot be served: {reason}; see {settings}") from None
 
 
+def _line_config(settings: Settings) -> LineConfig:
+    return LineConfig(
+        policy=CallPolicy(
+            session=settings.session_config,
+            application_decides=settings.on_incoming == "webhook",
+            ring_on_failure=settings.calls_on_backend_failure == "ring",
+            greet=settings.calls_greet,
+            digits_to_model=settings.dtmf_to_model == "item",
+            ring_timeout_s=settings.calls_ring_timeout_s,
+            max_duration_s=settings.calls_max_duration_s,
+            transfer_timeout_s=settings.calls_transfer_timeout_s,
+        ),
+        reject_all=settings.on_incoming == "reject",
+        targets=split(settings.calls_targets),
+    )
+
+
 def _sip_config(settings: Settings) -> SipConfig:
     return SipConfig(
         host=settings.sip_advertised_host or settings.sip_host,
         udp_port=settings.sip_udp_port,
         tcp_port=settings.sip_tcp_port,
-        user_agent=f"voice-agent-gateway/{version('voice-agent-gateway')}",
+        user_agent=_PROGRAM,
         allow=settings.sip_networks,
     )

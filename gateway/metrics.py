@@ -17,8 +17,12 @@ REASONS: Final = frozenset(
         *("media_timeout", "unacceptable_media", "bad_answer"),
         # The Realtime server's side.
         *("backend_unavailable", "backend_format", "session_lost", "ring_timeout"),
+        # The application's.
+        *("no_decision", "rejected", "hangup", "transferred"),
+        # Of calls that we make, before the INVITE.
+        *("unknown_host", "unresolved", "unusable_host", "bad_target", "no_transport", "given_up"),
         # Ours.
-        *("rejected", "full", "draining", "drain", "max_duration", "no_media_port"),
+        *("full", "draining", "drain", "max_duration", "no_media_port"),
         *("local_bye", "internal_error"),
     )
 )

@@ -76,7 +76,10 @@ def test_unknown_variable_in_the_file_is_named(tmp_path: Path) -> None:
         ("SIP_HOST", "example.net", "an IP address"),
         ("LOG_LEVEL", "loud", "debug, info, warning, error"),
         ("SIP_TLS_PORT", "5061", "0 (off) (this version does not serve it yet)"),
-        ("WEBHOOK_URL", "https://x", "nothing (this version does not serve it yet)"),
+        ("RECORD_DIR", "calls", "nothing (this version does not serve it yet)"),
+        ("CALLS_ON_INCOMING", "ask", "webhook, accept, reject"),
+        ("CALLS_ON_BACKEND_FAILURE", "wait", "ring, reject"),
+        ("CALLS_TRANSFER_TIMEOUT_S", "0", "seconds, above 0"),
     ],
 )
 def test_bad_value_is_named_with_what_is_allowed(
@@ -87,8 +90,40 @@ def test_bad_value_is_named_with_what_is_allowed(
 
 
 def test_a_secret_never_appears(monkeypatch: pytest.MonkeyPatch) -> None:
-    line = complaint(monkeypatch, WEBHOOK_SECRET="whsec_canary")
-    assert "canary" not in line and "GATEWAY_WEBHOOK_SECRET holds a secret" in line
+    line = complaint(monkeypatch, WEBHOOK_SECRET="whsec_canary!")
+    assert "canary" not in line
+    assert line.startswith("GATEWAY_WEBHOOK_SECRET holds a secret that cannot be used: ")
+
+
+@pytest.mark.parametrize("value", ("canary", "sips:canary@x", "sip:u:canary@h;transport=tls"))
+def test_a_bad_trunk_is_named_but_not_shown(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    line = complaint(monkeypatch, SIP_TRUNK=value)
+    assert "canary" not in line
+    assert line.startswith("GATEWAY_SIP_TRUNK holds a secret; it may hold sip:user:password@host")
+
+
+@pytest.mark.parametrize(
+    "url", ("ftp://x", "http://169.254.169.254/latest", "https://0x7f.1/", "http:///x")
+)
+def test_a_webhook_that_may_not_be_called_stops_start_up(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    line = complaint(monkeypatch, WEBHOOK_URL=url)
+    assert line.startswith("GATEWAY_WEBHOOK_URL ")
+    assert line.endswith("; it may hold an http:// or https:// URL")
+
+
+def test_what_happens_to_calls_follows_from_the_webhook(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().on_incoming == "accept"
+    monkeypatch.setenv("GATEWAY_WEBHOOK_URL", "http://127.0.0.1:9000/hook")
+    assert Settings.load().on_incoming == "webhook"
+    monkeypatch.setenv("GATEWAY_CALLS_ON_INCOMING", "accept")
+    assert Settings.load().on_incoming == "accept"
+
+
+def test_a_webhook_that_decides_needs_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = complaint(monkeypatch, CALLS_ON_INCOMING="webhook")
+    assert line.startswith("GATEWAY_WEBHOOK_URL holds nothing; it may hold an http://")
 
 
 @pytest.mark.parametrize(
@@ -157,12 +192,6 @@ def test_an_advertised_address_of_the_same_family_is_taken(
     monkeypatch.setenv("GATEWAY_SIP_HOST", host)
     monkeypatch.setenv("GATEWAY_SIP_ADVERTISED_HOST", advertised)
     assert Settings.load().sip_advertised_host == advertised
-
-
-def test_the_example_says_that_the_keys_guard_nothing_yet() -> None:
-    about = example().split("\nGATEWAY_API_KEYS=")[0].splitlines()[-1]
-    assert "in this version they guard nothing" in about
-    assert "only required when GATEWAY_HTTP_HOST is not loopback" in about
 
 
 def test_compose_passes_every_setting_of_the_env_file() -> None:

@@ -6,87 +6,143 @@ session goes straight into the playout; the machine only says whose audio is sti
 """
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable, Coroutine
-from statistics import median
 from typing import Any, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
 from gateway.alarm import Alarm
-from gateway.audio.formats import AudioFormat
-from gateway.audio.playout import Heard, ItemPart
-from gateway.audio.transcode import Transcoder
+from gateway.audio.playout import ItemPart
+from gateway.calls.commands import Command
+from gateway.calls.control import Control, Controls
 from gateway.calls.effects import (
     AnswerLeg,
     ClearPlayout,
+    DialLeg,
     Effect,
     EndLeg,
     Finish,
     FinishPart,
     Note,
     OpenSession,
+    PostWebhook,
+    ReferLeg,
     RejectLeg,
     RingLeg,
+    Settle,
     ToBackend,
     ToControl,
 )
-from gateway.calls.machine import CallMachine
-from gateway.legs.leg import Leg, LegBroken, LegError, LegEvent, MediaPort, MediaStats
+from gateway.calls.machine import CallMachine, State
+from gateway.calls.media import CallMedia
+from gateway.calls.opening import NoSessionError, OpensSessions, open_session
+from gateway.calls.record import CallRecord
+from gateway.calls.tickets import START, Tickets
+from gateway.legs.leg import (
+    IncomingLeg,
+    LegBroken,
+    LegError,
+    LegEvent,
+    MediaPort,
+    OutgoingLeg,
+    ReferAnswered,
+)
 from gateway.realtime.audio import AudioDelta, DeltaReader, delta_of
 from gateway.realtime.events import Event, EventError, parse_event
-from gateway.realtime.session import Session, formats_of, with_formats
-from gateway.upstream.realtime import BackendError, RealtimeSession
+from gateway.realtime.session import Session
+from gateway.upstream.realtime import RealtimeSession
+from gateway.upstream.webhook import Delivered, WebhookError
+from gateway.webhooks.payload import incoming_call
 
 
-class OpensSessions(Protocol):
-    """Where sessions come from."""
+class DeliversWebhooks(Protocol):
+    """Who tells the application."""
 
-    async def open(self, session: dict[str, Any]) -> RealtimeSession: ...
+    async def deliver(
+        self, body: bytes, *, deadline: float | None, wanted: Callable[[], bool]
+    ) -> Delivered: ...
 
 
 class Call:
-    """One caller and one Realtime session.
+    """The other side and one Realtime session.
 
     Args:
         call_id: names the call in the API and in every log line.
-        leg: the caller; nothing may have been asked of it yet.
+        leg: who called, or is to be called; nothing may have been asked of it yet.
         machine: decides; nothing may have been fed to it yet.
         backend: where the session comes from.
         log: bound to nothing yet.
+        webhook: tells the application of the call; needed when it decides.
     """
 
     def __init__(
         self,
         call_id: str,
-        leg: Leg,
+        leg: IncomingLeg | OutgoingLeg,
         machine: CallMachine,
         backend: OpensSessions,
         log: FilteringBoundLogger,
+        webhook: DeliversWebhooks | None = None,
     ) -> None:
         self.call_id = call_id
         self.leg = leg
+        self.session: Session = {}
+        """As the server last confirmed it; empty until there is one."""
         self._machine = machine
         self._backend = backend
+        self._webhook = webhook
         self._log = log.bind(call_id=call_id)
         self._loop = asyncio.get_running_loop()
+        self.record = CallRecord(call_id, leg, machine, self._loop.time)
         self._tasks: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup | None = None
         self._finished = asyncio.Event()
+        self._session_known = asyncio.Event()
         self._alarm = Alarm(self._timeout)
-        self._watchers: list[Callable[[Event], None]] = []
-        self._session: RealtimeSession | None = None
+        self._controls = Controls()
+        self._tickets = Tickets()
+        self._realtime: RealtimeSession | None = None
         self._formats = (leg.format, leg.format)  # of the session: input, output
-        self._port: MediaPort | None = None
-        self._downlink: Transcoder | None = None
+        self._media: CallMedia | None = None
         self._part: ItemPart | None = None
-        self._incoming_at = self._loop.time()
-        self._setup_ms: float | None = None
-        self._answered_at: float | None = None
 
-    def watch(self, watcher: Callable[[Event], None]) -> None:
-        """Have every control event of the call handed to `watcher`, in order."""
-        self._watchers.append(watcher)
+    # What clients may do.
+
+    async def command(self, command: Command) -> None:
+        """Have a command carried out; returns when it has had its effect.
+
+        Raises:
+            RealtimeError: why it cannot.
+        """
+        await self._tickets.wait(
+            lambda ticket: self._feed(lambda now: self._machine.command(command, ticket, now))
+        )
+
+    async def made(self) -> None:
+        """Return when a call of ours is on its way to the callee; to be asked before it runs.
+
+        Raises:
+            RealtimeError: why there will be none.
+        """
+        await self._tickets.wait_for_start()
+
+    async def joined(self, wait_s: float) -> bool:
+        """Whether the call has a session, waiting a while for one that is being set up."""
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._session_known.wait()
+        except TimeoutError:
+            pass
+        return bool(self.session) and not self._finished.is_set()
+
+    def attach(self, control: Control) -> None:
+        """Show every event from here on to `control`."""
+        self._controls.attach(control)
+
+    def detach(self, control: Control) -> None:
+        self._controls.detach(control)
 
     def control(self, event: Event) -> None:
         """Take an event from a client that controls the call."""
@@ -98,12 +154,12 @@ class Call:
 
     async def run(self) -> dict[str, Any]:
         """Live through the call; returns its record when everything is freed."""
-        self._log.info("call.incoming", leg=self.leg.kind, direction="inbound")
+        self._log.info("call.incoming", leg=self.leg.kind, direction=self.leg.direction)
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 self.leg.listen(self._leg_event)
-                self._feed(self._machine.start)
+                self._feed(lambda now: self._machine.start(now, START))
                 await self._finished.wait()
                 for task in self._tasks:
                     task.cancel()
@@ -111,7 +167,8 @@ class Call:
             for error in errors.exceptions:
                 self._failed(error)
         finally:
-            record = self._record()
+            dropped = 0 if self._realtime is None else self._realtime.dropped_appends
+            record = self.record.ended(dropped)
             await self._free()
             self._log.info("call.ended", **record)
         return record
@@ -147,32 +204,49 @@ class Call:
         finally:
             self._finished.set()
 
-    async def _open_session(self, config: dict[str, Any]) -> None:
-        wanted = with_formats(config, self.leg.format)
+    async def _tell_application(self, webhook: DeliversWebhooks) -> None:
+        leg = self.leg
+        body = incoming_call(
+            event_id=f"evt_{secrets.token_hex(16)}",
+            created_at=int(time.time()),
+            call_id=self.call_id,
+            headers=leg.headers,
+            media_security=leg.media_security,
+        )
+        try:
+            delivered = await webhook.deliver(
+                body,
+                deadline=self._machine.next_timeout(),
+                wanted=lambda: self._machine.state is State.RINGING,
+            )
+        except WebhookError as error:
+            self._log.warning("webhook.failed", reason=str(error), attempts=error.attempts)
+        else:
+            self._log.info("webhook.delivered", attempts=delivered.attempts)
+
+    async def _open_session(self, config: Session) -> None:
         started = self._loop.time()
         try:
-            self._session = session = await self._backend.open(wanted)
-            self._formats = _agreed_formats(wanted, session.effective, self.leg.format)
-        except BackendError as error:
-            self._session_failed("backend_unavailable", str(error))
+            opened = await open_session(self._backend, config, self.leg.format)
+        except NoSessionError as error:
+            self._log.warning("session.failed", reason=str(error))
+            now = self._loop.time()
+            self._perform(self._machine.session_failed(error.reason, error.told, now))
             return
-        except ValueError as error:
-            self._session_failed("backend_format", str(error))
-            return
+        self._realtime = session = opened.session
+        self._formats = (opened.input_format, opened.output_format)
         self._log.info("session.connected", connect_ms=_ms(self._loop.time() - started))
+        self.session = session.effective
+        self._session_known.set()
         self._perform(self._machine.session_opened(session.effective, self._loop.time()))
         await self._read(session)
-
-    def _session_failed(self, reason: str, detail: str) -> None:
-        self._log.warning("session.failed", reason=detail)
-        self._perform(self._machine.session_failed(reason, self._loop.time()))
 
     async def _read(self, session: RealtimeSession) -> None:
         read_delta = DeltaReader().read
         while (message := await session.receive()) is not None:
             delta = read_delta(message)
             if delta is not None:
-                self._play(delta)
+                self._play(delta, message)
             else:
                 self._server_event(message)
         self._perform(self._machine.session_lost(session.close_reason, self._loop.time()))
@@ -185,52 +259,73 @@ class Call:
             return
         delta = delta_of(event)
         if delta is not None:
-            self._play(delta)
-        else:
-            self._perform(self._machine.server_event(event, self._loop.time()))
+            self._play(delta, message)
+            return
+        if event["type"] == "session.updated" and isinstance(event.get("session"), dict):
+            self.session = event["session"]
+        self._perform(self._machine.server_event(event, self._loop.time()))
 
-    def _play(self, delta: AudioDelta) -> None:
+    def _play(self, delta: AudioDelta, message: bytes) -> None:
         """Queue a piece of the model's speech, unless the caller has interrupted it."""
+        self._controls.show_audio(message)
         part, audio = delta
-        port = self._port
+        media = self._media
         conversation = self._machine.conversation
-        if port is None or not conversation.wants_audio(part.response_id):
+        if media is None or not conversation.wants_audio(part.response_id):
             return
         if part is not self._part:
             self._part = part
             conversation.audio(part)
-        port.playout.push(part, audio if self._downlink is None else self._downlink.convert(audio))
+        media.play(part, audio)
 
     # Effects of the machine.
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
-                case ToControl(event):
-                    for watcher in self._watchers:
-                        watcher(event)
+                case ToControl(event, extension):
+                    self._controls.show(event, extension)
                 case ToBackend(event):
-                    if self._session is not None:
-                        self._session.send(event)
+                    if self._realtime is not None:
+                        self._realtime.send(event)
                 case ClearPlayout(cause):
                     self._clear(cause)
                 case FinishPart(part):
-                    self._finish_part(part)
+                    if self._media is not None:
+                        self._media.finish(part)
                 case Note(event_name, fields, level):
                     self._note(event_name, fields, level)
-                case RingLeg():
-                    self.leg.ring()
+                case Settle(ticket, error):
+                    self._tickets.settle(ticket, error)
+                case PostWebhook():
+                    if self._webhook is not None:
+                        self._start(self._tell_application(self._webhook))
                 case OpenSession(session):
                     self._start(self._open_session(session))
-                case AnswerLeg():
-                    self._start(self._answer())
-                case RejectLeg(status, _, retry_after_s):
-                    self.leg.reject(status, retry_after_s)
-                case EndLeg():
-                    self.leg.hang_up()
                 case Finish():
                     self._finished.set()
+                    self._session_known.set()
+                case _:
+                    self._ask_leg(effect)
         self._alarm.set(self._machine.next_timeout())
+
+    def _ask_leg(self, effect: Effect) -> None:
+        leg = self.leg
+        match effect:
+            case RingLeg() if leg.direction == "inbound":
+                leg.ring()
+            case AnswerLeg() if leg.direction == "inbound":
+                self._start(self._open_leg(leg.answer))
+            case RejectLeg(status, _, retry_after_s) if leg.direction == "inbound":
+                leg.reject(status, retry_after_s)
+            case DialLeg() if leg.direction == "outbound":
+                self._start(self._open_leg(leg.dial))
+            case ReferLeg(target_uri):
+                self._refer(target_uri)
+            case EndLeg():
+                leg.hang_up()
+            case _:
+                raise RuntimeError(f"{type(effect).__name__} does not fit this leg")
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         if self._group is None:
@@ -239,32 +334,31 @@ class Call:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self) -> None:
-        session = self._session
+    async def _open_leg(self, open_leg: Callable[[], Coroutine[Any, Any, MediaPort]]) -> None:
+        session = self._realtime
         if session is None:
-            raise RuntimeError("a call is answered only when its session is open")
+            raise RuntimeError("a leg is opened only when the session is there")
         try:
-            port = await self.leg.answer()
+            port = await open_leg()
         except LegError as error:
-            failed = self._machine.answer_failed(error.status, error.reason, self._loop.time())
-            self._perform(failed)
+            now = self._loop.time()
+            self._perform(self._machine.leg_failed(error.status, error.reason, now))
             return
-        self._setup_ms = _ms(self._loop.time() - self._incoming_at)
-        self._port = port
-        input_format, output_format = self._formats
-        if output_format != port.format:
-            self._downlink = Transcoder(output_format, port.format)
-        if input_format == port.format:
-            port.join(session.append_audio)
-        else:
-            uplink = Transcoder(port.format, input_format)
-            port.join(lambda audio: session.append_audio(uplink.convert(audio)))
+        if self.leg.direction == "inbound":
+            self.record.set_up()
+        self._media = CallMedia(port, session, *self._formats)
+        self.record.opened(self._media)
+        self._perform(self._machine.leg_opened(self._loop.time()))
+
+    def _refer(self, target_uri: str) -> None:
+        try:
+            self.leg.refer(target_uri)
+        except LegError as error:
+            self._leg_event(ReferAnswered(error.status))
 
     def _clear(self, cause: str) -> None:
         began = time.perf_counter()
-        heard: list[Heard] = [] if self._port is None else self._port.playout.clear()
-        if self._downlink is not None:
-            self._downlink.reset()
+        heard = [] if self._media is None else self._media.clear()
         flush_ms = _ms(time.perf_counter() - began)
         if heard:
             first = heard[0]
@@ -277,18 +371,11 @@ class Call:
             )
         self._perform(self._machine.cleared(heard, cause, self._loop.time()))
 
-    def _finish_part(self, part: ItemPart) -> None:
-        if self._port is None:
-            return
-        if self._downlink is not None:
-            self._port.playout.push(part, self._downlink.flush())
-        self._port.playout.finish(part)
-
     def _note(self, name: str, fields: dict[str, Any], level: str) -> None:
         if name == "call.answered":
-            self._answered_at = self._loop.time()
+            self.record.answered()
             fields = fields | {
-                "setup_ms": self._setup_ms,
+                "setup_ms": self.record.setup_ms,
                 "codec": self.leg.codec,
                 "media_security": self.leg.media_security,
             }
@@ -299,49 +386,13 @@ class Call:
 
     async def _free(self) -> None:
         self._alarm.cancel()
-        if self._port is not None:
-            self._port.part()
+        self._tickets.close()
+        self._controls.close()
+        if self._media is not None:
+            self._media.part()
         await self.leg.close()
-        if self._session is not None:
-            await self._session.close()
-
-    def _record(self) -> dict[str, Any]:
-        stats = MediaStats() if self._port is None else self._port.stats()
-        machine, conversation = self._machine, self._machine.conversation
-        answered_at = self._answered_at
-        duration_s = 0.0 if answered_at is None else round(self._loop.time() - answered_at, 3)
-        response_ms = conversation.response_ms
-        return {
-            "direction": "inbound",
-            "leg": self.leg.kind,
-            "reason": machine.reason,
-            "sip_status": machine.sip_status,
-            "duration_s": duration_s,
-            "setup_ms": self._setup_ms,
-            "codec": self.leg.codec,
-            "rtp_received": stats.rtp_received,
-            "rtp_sent": stats.rtp_sent,
-            "rtp_lost": stats.rtp_lost,
-            "appends_dropped": 0 if self._session is None else self._session.dropped_appends,
-            "jitter_ms": round(stats.jitter_ms, 1),
-            "mos": stats.mos,
-            "turns": conversation.turns,
-            "bargeins": conversation.bargeins,
-            "dtmf_count": conversation.dtmf_count,
-            "response_ms_p50": round(median(response_ms), 1) if response_ms else None,
-        }
-
-
-def _agreed_formats(
-    wanted: Session, effective: Session, leg_format: AudioFormat
-) -> tuple[AudioFormat, AudioFormat]:
-    """Input and output format: the server's word, and where it says nothing what was asked for.
-
-    Raises:
-        ValueError: a format that the gateway cannot produce.
-    """
-    asked_input, asked_output = formats_of(wanted, leg_format)
-    return formats_of(effective, asked_input)[0], formats_of(effective, asked_output)[1]
+        if self._realtime is not None:
+            await self._realtime.close()
 
 
 def _ms(seconds: float) -> float:

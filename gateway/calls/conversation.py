@@ -52,6 +52,7 @@ class Conversation:
         self._heard_response = ""  # the response whose start was announced and whose end was not
         self._played_out = False  # its audio ended before the response was done
         self._asked = ""  # the event id of our response.create that no response has followed yet
+        self._last_asked = ""  # the same, kept: the refusal may come after another response began
         self._unwanted = False  # the response asked for was interrupted before it began
         self._answer_due = False  # ask again when the response in progress is done
         self._turn_ended_at: float | None = None
@@ -93,7 +94,7 @@ class Conversation:
             self._turn_ended_at = now
         elif kind == "response.created":
             self._created(event)
-        elif kind == "response.output_audio.done":
+        elif kind in ("response.output_audio.done", "response.audio.done"):  # GA, beta
             self._audio_done(event)
         elif kind == "response.done":
             self._response_done(text_of(event, "response", "id"))
@@ -147,8 +148,11 @@ class Conversation:
             )
         if heard:
             self.bargeins += 1
-        if self._heard_response and heard:
-            self._buffer("cleared", self._heard_response)
+        cut = self._heard_response if heard else ""
+        if not cut and cause == "client":
+            cut = self._active  # not heard yet: whoever cleared it waits for the answer
+        if cut:
+            self._buffer("cleared", cut)
             self._heard_response = ""
         return self._drain()
 
@@ -183,10 +187,12 @@ class Conversation:
         """The server could not do something; if it was to answer, it is asked again later."""
         fields = {name: text_of(event, "error", name) for name in ("type", "code", "message")}
         self._effects.append(Note("session.error", fields, "warning"))
+        request = text_of(event, "error", "event_id") or self._asked
+        if not request or request != self._last_asked:
+            return  # it answers somebody else, a client that controls the call
         if fields["code"] == "conversation_already_has_active_response":
             self._answer_due = True
-        if text_of(event, "error", "event_id") in ("", self._asked):
-            self._asked, self._unwanted = "", False
+        self._asked, self._unwanted = "", False
 
     def _audio_done(self, event: Event) -> None:
         part = part_of(event)
@@ -255,7 +261,7 @@ class Conversation:
         """Ask for a response as soon as there may be one."""
         self._answer_due = bool(self._active or self._asked)
         if not self._answer_due:
-            self._asked = self._new_event_id()
+            self._asked = self._last_asked = self._new_event_id()
             self._effects.append(ToBackend(events.response_create() | {"event_id": self._asked}))
 
     def _buffer(self, change: str, response_id: str) -> None:

@@ -4,12 +4,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.audio.playout import ItemPart
+from gateway.realtime.errors import RealtimeError
 from gateway.realtime.events import Event
 
 
 @dataclass(frozen=True, slots=True)
 class RingLeg:
     """Let the caller hear ringing."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostWebhook:
+    """Tell the application of the call, again and again until it has heard or decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +28,18 @@ class OpenSession:
 @dataclass(frozen=True, slots=True)
 class AnswerLeg:
     """Open media, join it to the session and answer the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class DialLeg:
+    """Open media, join it to the session and call; the leg tells what becomes of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferLeg:
+    """Ask the other side to call `target_uri` instead."""
+
+    target_uri: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +65,11 @@ class ToBackend:
 
 @dataclass(frozen=True, slots=True)
 class ToControl:
-    """Show an event to everyone who controls or watches the call."""
+    """Show an event to every client that controls the call."""
 
     event: Event
+    extension: bool = False
+    """Of the gateway's own types: only for clients that asked for these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +97,25 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Settle:
+    """A command has had its effect, or cannot have it."""
+
+    ticket: int
+    error: RealtimeError | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The call is over: everything it holds is to be freed."""
 
 
 Effect = (
     RingLeg
+    | PostWebhook
     | OpenSession
     | AnswerLeg
+    | DialLeg
+    | ReferLeg
     | RejectLeg
     | EndLeg
     | ToBackend
@@ -92,5 +123,6 @@ Effect = (
     | FinishPart
     | ClearPlayout
     | Note
+    | Settle
     | Finish
 )

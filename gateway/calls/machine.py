@@ -1,36 +1,58 @@
 """The life of a call, as a machine that decides and does nothing.
 
-    INCOMING --start--> CONNECTING --session_opened--> ANSWERING --LegAnswered--> ACTIVE
-        |                   |                              |                        |
-        +---- refused ------+------- failure, caller gone, hang-up, time-out -------+--> ENDED
+    INCOMING --> RINGING --Accept--> CONNECTING --> ANSWERING --LegAnswered--> ACTIVE <---+
+                    ^                    |  |                                   ^ |       |
+                    +---- no session ----+  +-----> DIALLING ----LegAnswered----+ Refer   failed
+                                                    (calls that we make)          v       |
+    from everywhere --> ENDED <-------------------------------------------- TRANSFERRING -+
 
+* By policy an application decides about a call that comes in (RINGING), or it is accepted at once.
 * The session is connected and configured before the caller is answered, so that a call which costs
-  money always has somebody on the line. A backend that cannot be had is a 503 to the caller.
+  money always has somebody on the line. For the same reason we call somebody only when the session
+  is there.
 * Every way a call can end goes through `_end`, once, with one reason: that reason is in the call's
   record.
-* While ACTIVE the `Conversation` decides about voice, turns and digits.
+* Once answered, the `Conversation` decides about voice, turns and digits.
+
+A command comes with a *ticket*. The effect `Settle(ticket)` says that it has had its effect, or why
+it cannot. The same command again is no error: it shares the outcome of the first one, also when the
+call has ended since.
 
 Pure: inputs and `now` (seconds, monotonic) in, effects out. After any input, perform the returned
 effects in order, then re-arm the timer from `next_timeout()`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
 from gateway.audio.playout import Heard
+from gateway.calls.commands import (
+    Accept,
+    Command,
+    HangUp,
+    Refer,
+    Reject,
+    no_call,
+    no_leg,
+    wrong_state,
+)
 from gateway.calls.conversation import Conversation
 from gateway.calls.effects import (
     AnswerLeg,
+    DialLeg,
     Effect,
     EndLeg,
     Finish,
     Note,
     OpenSession,
+    PostWebhook,
     RejectLeg,
     RingLeg,
+    Settle,
 )
+from gateway.calls.policy import CallPolicy, Refusal
+from gateway.calls.transfer import Transfer
 from gateway.legs.leg import (
     DtmfIn,
     LegAnswered,
@@ -38,41 +60,29 @@ from gateway.legs.leg import (
     LegEnded,
     LegEvent,
     LegHeld,
+    LegRinging,
     LegSilent,
     Played,
+    ReferAnswered,
+    ReferProgress,
 )
+from gateway.realtime.errors import RealtimeError
 from gateway.realtime.events import Event
 
 
 class State(Enum):
     INCOMING = auto()
+    RINGING = auto()
     CONNECTING = auto()
     ANSWERING = auto()
+    DIALLING = auto()
     ACTIVE = auto()
+    TRANSFERRING = auto()
     ENDED = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a call is turned away before anything is tried."""
-
-    status: int
-    reason: str
-    retry_after_s: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CallPolicy:
-    """How calls are treated; the same for all calls of a process."""
-
-    session: dict[str, Any] = field(default_factory=lambda: {"type": "realtime"})
-    """Session config (GA) for calls that the gateway accepts by itself."""
-    greet: bool = True
-    """Ask for a response as soon as the call is answered."""
-    digits_to_model: bool = True
-    ring_timeout_s: float = 45.0
-    max_duration_s: float = 3600.0
-    """Counted from the answer."""
+_UNDECIDED = (State.INCOMING, State.RINGING, State.CONNECTING)
+_ANSWERED = (State.ACTIVE, State.TRANSFERRING)
 
 
 class CallMachine:
@@ -82,6 +92,7 @@ class CallMachine:
         policy: see `CallPolicy`.
         new_event_id: makes ids for the events that the gateway originates.
         refusal: turn the caller away at once.
+        outbound: we make this call.
     """
 
     def __init__(
@@ -90,76 +101,103 @@ class CallMachine:
         *,
         new_event_id: Callable[[], str],
         refusal: Refusal | None = None,
+        outbound: bool = False,
     ) -> None:
         self.state = State.INCOMING
         self.reason = ""
         """Why the call ended; "" until then."""
         self.sip_status: int | None = None
+        self.rings = False
+        """The telephone on the other side was heard to ring."""
+        self.transfer: Transfer | None = None
         self.conversation = Conversation(
             new_event_id=new_event_id, digits_to_model=policy.digits_to_model
         )
+        self.outbound = outbound
         self._policy = policy
+        self._new_event_id = new_event_id
         self._refusal = refusal
+        self._session = policy.session
+        self._decided_by_us = not policy.application_decides and not outbound
+        self._tickets: list[int] = []  # of those who wait for the answer or for our INVITE to go
         self._deadline: float | None = None
 
-    def start(self, now: float) -> list[Effect]:
-        """The call has come in."""
+    def start(self, now: float, ticket: int | None = None) -> list[Effect]:
+        """The call has come in; or, outbound, is to be made, and `ticket` waits for that."""
         if self.state is not State.INCOMING:
             return []  # it was ended before it began to live
         if self._refusal is not None:
             refusal = self._refusal
             return self._refuse(refusal.status, refusal.reason, refusal.retry_after_s)
-        self.state = State.CONNECTING
         self._deadline = now + self._policy.ring_timeout_s
-        return [RingLeg(), Note("call.ringing", {}), OpenSession(self._policy.session)]
+        if self.outbound:
+            self._tickets += [] if ticket is None else [ticket]
+            return self._connect(self._session)
+        ringing: list[Effect] = [RingLeg(), Note("call.ringing", {})]
+        if self._decided_by_us:
+            return [*ringing, *self._connect(self._session)]
+        self.state = State.RINGING
+        return [*ringing, PostWebhook()]
+
+    def command(self, command: Command, ticket: int, now: float) -> list[Effect]:
+        """The application wants something; `Settle(ticket)` follows, now or later."""
+        if self.state is State.ENDED:
+            return [Settle(ticket, None if self.had_its_effect(command) else no_call())]
+        match command:
+            case Accept(session):
+                return self._accept(session, ticket)
+            case Reject(status):
+                if self.outbound or self.state not in _UNDECIDED:
+                    error = wrong_state("The call is already answered: it can only be hung up.")
+                    return [Settle(ticket, error)]
+                return [*self._refuse(status, "rejected"), Settle(ticket)]
+            case HangUp():
+                return [*self.hang_up("hangup", now), Settle(ticket)]
+            case Refer(target_uri):
+                return self._refer(target_uri, ticket)
+
+    def had_its_effect(self, command: Command) -> bool:
+        """Whether the call ended because of a command like this one, which is no error then."""
+        match command:
+            case HangUp():
+                return self.reason == "hangup"
+            case Reject(status):
+                return self.reason == "rejected" and self.sip_status == status
+            case Refer(target_uri):
+                asked = None if self.transfer is None else self.transfer.target_uri
+                return self.reason == "transferred" and asked == target_uri
+            case Accept():
+                return False
+
+    # The Realtime session.
 
     def session_opened(self, session: dict[str, Any], now: float) -> list[Effect]:
         """The Realtime session is connected, and `session` is how the server configured it."""
         if self.state is not State.CONNECTING:
             return []
         self.conversation.configured(session)
+        if self.outbound:
+            self.state = State.DIALLING
+            return [DialLeg()]
         self.state = State.ANSWERING
         self._deadline = None  # from here the leg itself gives up when the caller stays silent
         return [Note("call.accepted", {}), AnswerLeg()]
 
-    def session_failed(self, reason: str, now: float) -> list[Effect]:
-        """The Realtime session could not be had."""
+    def session_failed(self, reason: str, error: RealtimeError, now: float) -> list[Effect]:
+        """The Realtime session could not be had; `error` is for whoever wanted it."""
         if self.state is not State.CONNECTING:
             return []
-        return self._refuse(503, reason)
+        if self._may_ring_on:
+            self.state = State.RINGING
+            return self._settle(error)
+        error.retry = False  # a repeated command would only find that the call is gone
+        return [*self._settle(error), *self._turn_away(503, reason)]
 
     def session_lost(self, reason: str, now: float) -> list[Effect]:
-        """The Realtime session of an answered call is gone."""
-        if self.state not in (State.ANSWERING, State.ACTIVE):
+        """The Realtime session of a call is gone."""
+        if self.state not in (State.ANSWERING, State.DIALLING, *_ANSWERED):
             return []
         return [Note("session.lost", {"reason": reason}, "warning"), *self._hang_up("session_lost")]
-
-    def answer_failed(self, status: int, reason: str, now: float) -> list[Effect]:
-        """The leg could not be answered."""
-        if self.state is not State.ANSWERING:
-            return []
-        return self._refuse(status, reason)
-
-    def leg_event(self, event: LegEvent, now: float) -> list[Effect]:
-        """Something happened on the caller's side."""
-        if self.state is State.ENDED:
-            return []
-        match event:
-            case LegEnded(reason, status):
-                return self._end(reason, status)
-            case LegSilent():
-                return self._hang_up("media_timeout")
-            case LegBroken():
-                return self._hang_up("internal_error")
-            case LegAnswered():
-                return self._answered(now)
-            case Played(mark):
-                return self.conversation.played(mark, now)
-            case DtmfIn(digit, received_at):
-                note = Note("dtmf.received", {"digit": digit})
-                return [note, *self.conversation.digit(digit, received_at, now)]
-            case LegHeld(held):
-                return [Note("call.held" if held else "call.resumed", {})]
 
     def server_event(self, event: Event, now: float) -> list[Effect]:
         """An event of the Realtime session, audio excepted."""
@@ -169,40 +207,150 @@ class CallMachine:
         """An event from a client that controls the call."""
         return [] if self.state is State.ENDED else self.conversation.client_event(event)
 
+    # The leg.
+
+    def leg_opened(self, now: float) -> list[Effect]:
+        """`AnswerLeg` or `DialLeg` was done: our answer, or our INVITE, is on its way."""
+        return self._settle() if self.state in (State.ANSWERING, State.DIALLING) else []
+
+    def leg_failed(self, status: int, reason: str, now: float) -> list[Effect]:
+        """The leg could not be answered, or not be called."""
+        if self.state not in (State.ANSWERING, State.DIALLING):
+            return []
+        return [
+            *self._settle(no_leg(status, reason)),
+            *self._turn_away(status, reason),
+        ]
+
+    def leg_event(self, event: LegEvent, now: float) -> list[Effect]:
+        """Something happened on the other side."""
+        if self.state is State.ENDED:
+            return []
+        match event:
+            case LegEnded(reason, status):
+                return self._left(reason, status)
+            case LegSilent():
+                return self._hang_up("media_timeout")
+            case LegBroken():
+                return self._hang_up("internal_error")
+            case LegRinging(status):
+                first, self.rings = not self.rings, True
+                return [Note("call.ringing", {"sip_status": status})] if first else []
+            case LegAnswered():
+                return self._answered(now)
+            case Played(mark):
+                return self.conversation.played(mark, now)
+            case DtmfIn(digit, received_at):
+                note = Note("dtmf.received", {"digit": digit})
+                return [note, *self.conversation.digit(digit, received_at, now)]
+            case LegHeld(held):
+                return [Note("call.held" if held else "call.resumed", {})]
+            case ReferAnswered(answer):
+                return self._transfer_news(lambda transfer: transfer.answered(answer, now))
+            case ReferProgress(news, over):
+                return self._transfer_news(lambda transfer: transfer.progressed(news, over, now))
+
     def cleared(self, heard: list[Heard], cause: str, now: float) -> list[Effect]:
         """The outcome of `ClearPlayout`."""
         return [] if self.state is State.ENDED else self.conversation.cleared(heard, cause)
+
+    # The clock, and the end.
 
     def hang_up(self, reason: str, now: float) -> list[Effect]:
         """End the call from our side, whatever its state."""
         if self.state is State.ENDED:
             return []
-        if self.state in (State.INCOMING, State.CONNECTING):
-            return self._refuse(480, reason)
+        if self.state in _UNDECIDED:
+            return self._turn_away(480, reason)
         return self._hang_up(reason)
 
     def timeout(self, now: float) -> list[Effect]:
         """The clock reached `next_timeout()`, or passed it."""
-        if self._deadline is None or now < self._deadline:
-            return self.conversation.timeout(now)
-        if self.state is State.CONNECTING:
-            return self._refuse(480, "ring_timeout")
-        return self.hang_up("max_duration", now)
+        if self._deadline is not None and now >= self._deadline:
+            return self._too_late()
+        transferred = self._transfer_news(lambda transfer: transfer.timeout(now))
+        return [*transferred, *self.conversation.timeout(now)]
 
     def next_timeout(self) -> float | None:
         """When `timeout` wants to be called, in the same clock as `now`; None for never."""
         if self.state is State.ENDED:
             return None
-        deadlines = (self._deadline, self.conversation.next_timeout())
+        transfer_at = None if self.transfer is None else self.transfer.next_timeout()
+        deadlines = (self._deadline, transfer_at, self.conversation.next_timeout())
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
+    # Parts of the above.
+
+    @property
+    def _may_ring_on(self) -> bool:
+        return self._policy.ring_on_failure and not (self.outbound or self._decided_by_us)
+
+    def _connect(self, session: dict[str, Any]) -> list[Effect]:
+        self.state, self._session = State.CONNECTING, session
+        return [OpenSession(session)]
+
+    def _accept(self, session: dict[str, Any], ticket: int) -> list[Effect]:
+        if self.state is State.RINGING:
+            self._tickets.append(ticket)
+            return self._connect(session)
+        if self.outbound or self._decided_by_us or session != self._session:
+            error = wrong_state("The call is already accepted.", "call_already_accepted")
+            return [Settle(ticket, error)]
+        if self.state in _ANSWERED or not self._tickets:
+            return [Settle(ticket)]
+        self._tickets.append(ticket)
+        return []
+
     def _answered(self, now: float) -> list[Effect]:
-        if self.state is not State.ANSWERING:
+        if self.state not in (State.ANSWERING, State.DIALLING):
             return []
         self.state = State.ACTIVE
         self._deadline = now + self._policy.max_duration_s
-        greeting = self.conversation.greet() if self._policy.greet else []
-        return [Note("call.answered", {}), *greeting]
+        greets = self._policy.greet and self._decided_by_us
+        greeting = self.conversation.greet() if greets else []
+        return [*self._settle(), Note("call.answered", {}), *greeting]
+
+    def _left(self, reason: str, status: int | None) -> list[Effect]:
+        if self.state is not State.TRANSFERRING or self.transfer is None:
+            return self._end(reason, status)
+        told = self.transfer.peer_left()
+        if self.transfer.result == "transferred":
+            reason, status = "transferred", None
+        return [*told, *self._end(reason, status)]
+
+    def _too_late(self) -> list[Effect]:
+        if self.state is State.RINGING:
+            return self._turn_away(480, "no_decision")
+        if self.state in (State.CONNECTING, State.DIALLING):
+            return self._turn_away(480, "ring_timeout")
+        return self._hang_up("max_duration")
+
+    def _refer(self, target_uri: str, ticket: int) -> list[Effect]:
+        if self.state is State.TRANSFERRING and self.transfer is not None:
+            return self.transfer.again(target_uri, ticket)
+        if self.state is not State.ACTIVE:
+            return [Settle(ticket, wrong_state("Only an answered call can be transferred."))]
+        self.state = State.TRANSFERRING
+        timeout_s = self._policy.transfer_timeout_s
+        self.transfer = Transfer(target_uri, timeout_s, self._new_event_id)
+        return self.transfer.begin(ticket)
+
+    def _transfer_news(self, news: Callable[[Transfer], list[Effect]]) -> list[Effect]:
+        """Once the outcome is known, the other side is gone, or it is ours again."""
+        if self.state is not State.TRANSFERRING or self.transfer is None:
+            return []
+        effects = news(self.transfer)
+        if self.transfer.result == "transferred":
+            return [*effects, *self._hang_up("transferred")]
+        if self.transfer.result is not None:
+            self.state = State.ACTIVE
+        return effects
+
+    # Ends.
+
+    def _turn_away(self, status: int, reason: str) -> list[Effect]:
+        """Let go of a call that is not answered."""
+        return self._hang_up(reason) if self.outbound else self._refuse(status, reason)
 
     def _refuse(self, status: int, reason: str, retry_after_s: int | None = None) -> list[Effect]:
         note = Note("call.rejected", {"sip_status": status, "reason": reason})
@@ -216,4 +364,10 @@ class CallMachine:
         self.reason = reason
         self.sip_status = status
         self._deadline = None
-        return [Finish()]
+        transfer = [] if self.transfer is None else self.transfer.abandon(no_call())
+        return [*self._settle(no_call()), *transfer, Finish()]
+
+    def _settle(self, error: RealtimeError | None = None) -> list[Effect]:
+        """Tell everybody who waits for the call to be answered, or made."""
+        tickets, self._tickets = self._tickets, []
+        return [Settle(ticket, error) for ticket in tickets]

@@ -1,17 +1,21 @@
 """All calls of the process: admission, the one list of who is on the line, and the drain."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from gateway.calls.call import Call
-from gateway.calls.machine import Refusal
+from gateway.calls.policy import Refusal
+from gateway.calls.record import CallRecord
 
 _RETRY_AFTER_S = 10
+_REMEMBERED = 1000
+"""So many ended calls can still be looked at."""
 
 
 class Registry:
-    """The calls in progress and the tasks that live them.
+    """The calls in progress, the tasks that live them, and what is remembered of ended ones.
 
     Args:
         limit: this many calls at once; a further one is refused.
@@ -23,6 +27,7 @@ class Registry:
         self._on_ended = on_ended
         self._calls: dict[str, Call] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ended: OrderedDict[str, CallRecord] = OrderedDict()
         self.draining = False
 
     def __len__(self) -> int:
@@ -30,6 +35,20 @@ class Registry:
 
     def __iter__(self) -> Iterator[Call]:
         return iter(self._calls.values())
+
+    def get(self, call_id: str) -> Call | None:
+        """A call in progress."""
+        return self._calls.get(call_id)
+
+    def record(self, call_id: str) -> CallRecord | None:
+        """What is known of a call, ended ones included."""
+        call = self._calls.get(call_id)
+        return self._ended.get(call_id) if call is None else call.record
+
+    def records(self) -> list[CallRecord]:
+        """Of all calls that are known, the newest first; ended ones after those in progress."""
+        live = [call.record for call in self._calls.values()]
+        return [*reversed(live), *reversed(self._ended.values())]
 
     def refusal(self) -> Refusal | None:
         """Why the next call cannot be taken, or None."""
@@ -40,7 +59,7 @@ class Registry:
         return None
 
     def start(self, call: Call) -> None:
-        """Let a call live; it is forgotten when it has ended."""
+        """Let a call live; when it has ended only its record is kept, for a while."""
         self._calls[call.call_id] = call
         self._tasks[call.call_id] = asyncio.create_task(
             self._live(call), name=f"call {call.call_id}"
@@ -64,4 +83,7 @@ class Registry:
         finally:
             del self._calls[call.call_id]
             del self._tasks[call.call_id]
+            self._ended[call.call_id] = call.record
+            if len(self._ended) > _REMEMBERED:
+                self._ended.popitem(last=False)
         self._on_ended(record)

@@ -85,7 +85,7 @@ class _Input(Model):
     include: Include | None = None
 
 
-class _BetaSession(_Input):
+class BetaSession(_Input):
     model: Name = ABSENT
     instructions: str = ABSENT
     voice: Name = ABSENT
@@ -100,7 +100,7 @@ class _BetaSession(_Input):
     client_secret: _SessionSecret | None = None
 
 
-class _BetaTranscription(_Input):
+class BetaTranscription(_Input):
     client_secret: _TranscriptionSecret | None = None
 
 
@@ -112,7 +112,7 @@ def session_from_beta(value: object) -> Session:
     Raises:
         RealtimeError: status 400; names the first fault by its flat path.
     """
-    flat = check(_BetaSession, value, "")
+    flat = check(BetaSession, value, "")
     session: Session = {"type": "realtime"} | _renamed(flat, _SAME)
     if "modalities" in flat:
         session["output_modalities"] = ["audio" if "audio" in flat["modalities"] else "text"]
@@ -128,7 +128,7 @@ def transcription_from_beta(value: object) -> Session:
     Raises:
         RealtimeError: status 400; names the first fault by its flat path.
     """
-    flat = check(_BetaTranscription, value, "")
+    flat = check(BetaTranscription, value, "")
     session: Session = {"type": "transcription"} | _renamed(flat, {"include": "include"})
     return _with_audio(session, {"input": _input(flat)})
 

@@ -5,6 +5,7 @@ Models are used for their verdict only. What the client sent is passed on as it 
 field that is not there stays away and nothing is converted.
 """
 
+import json
 from collections.abc import Iterator
 from math import isfinite
 from typing import Annotated, Any, Final, TypeVar, cast
@@ -124,6 +125,8 @@ def check_json(value: object, path: str) -> None:
     Raises:
         RealtimeError: names the place.
     """
+    if _is_sound(value):
+        return
     level: list[tuple[_Place, object]] = [((), value)]
     for _ in range(_MAX_DEPTH):
         below: list[tuple[_Place, object]] = []
@@ -141,6 +144,31 @@ def check_json(value: object, path: str) -> None:
         level = below
     where = _joined(path, level[0][0][:_MAX_KEY])
     raise unfit(where, "nested too deeply", f"no more than {_MAX_DEPTH} levels")
+
+
+def _is_sound(value: object) -> bool:
+    """Whether `check_json` has nothing to refuse; quick, because it does not look where.
+
+    A large body is checked while calls are served.
+    """
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, TypeError, RecursionError):
+        return False
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        below: list[object] = []
+        for one in level:
+            if isinstance(one, dict):
+                below.extend(one.values())
+            elif isinstance(one, list):
+                below.extend(one)
+            elif type(one) is int and one.bit_length() > _MAX_INT_BITS:
+                return False
+        if not below:
+            return True
+        level = below
+    return False
 
 
 def _members(value: object) -> Iterator[tuple[str | int, object]]:

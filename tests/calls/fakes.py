@@ -3,12 +3,13 @@
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from gateway.audio.formats import PCMU, AudioFormat
 from gateway.audio.playout import Playout
 from gateway.legs.leg import LegError, LegEvent, MediaStats, Played
 from gateway.upstream.realtime import BackendError
+from gateway.upstream.webhook import Delivered
 
 SILENCE = b"\xff" * 160
 
@@ -48,9 +49,17 @@ class FakeLeg:
     kind = "sip"
     codec = "pcmu"
     media_security = "rtp"
+    direction: Literal["inbound"] = "inbound"
 
-    def __init__(self, audio_format: AudioFormat = PCMU, answer_error: LegError | None = None):
+    def __init__(
+        self,
+        audio_format: AudioFormat = PCMU,
+        answer_error: LegError | None = None,
+        refer_error: LegError | None = None,
+    ) -> None:
         self.format = audio_format
+        self.headers = (("From", "<sip:alice@example.com>"), ("X-Customer", "42"))
+        self._refer_error = refer_error
         self.done: list[Any] = []
         self.port = FakePort(self, audio_format)
         self._answer_error = answer_error
@@ -75,12 +84,29 @@ class FakeLeg:
     def reject(self, status: int, retry_after_s: int | None = None) -> None:
         self.done.append(("reject", status, retry_after_s))
 
-    def hang_up(self) -> None:
+    def refer(self, target_uri: str) -> None:
+        if self._refer_error is not None:
+            raise self._refer_error
+        self.done.append(("refer", target_uri))
+
+    def hang_up(self, reason: str = "") -> None:
         self.done.append("hang_up")
 
     async def close(self) -> None:
         self.done.append("close")
         self._listener = None
+
+
+class FakeCallee(FakeLeg):
+    """Somebody whom we call."""
+
+    direction: Literal["outbound"] = "outbound"  # type: ignore[assignment]
+
+    async def dial(self) -> FakePort:
+        if self._answer_error is not None:
+            raise self._answer_error
+        self.done.append("dial")
+        return self.port
 
 
 class FakeSession:
@@ -126,13 +152,49 @@ class FakeSession:
         return [event["type"] for event in self.sent]
 
 
+class FakeControl:
+    """A sideband that remembers what it was sent."""
+
+    def __init__(self, *, audio: bool = False, extensions: bool = False) -> None:
+        self.wants_audio = audio
+        self.wants_extensions = extensions
+        self.events: list[dict[str, Any]] = []
+        self.closed = False
+
+    def send(self, message: bytes) -> None:
+        assert not self.closed
+        self.events.append(json.loads(message))
+
+    def close(self) -> None:
+        self.closed = True
+
+    def types(self) -> list[str]:
+        return [event["type"] for event in self.events]
+
+
+class FakeWebhook:
+    """Takes webhooks, or fails when the test says so."""
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        self.wanted: Callable[[], bool] | None = None
+        self.outcome: asyncio.Future[Delivered] = asyncio.get_running_loop().create_future()
+
+    async def deliver(
+        self, body: bytes, *, deadline: float | None, wanted: Callable[[], bool]
+    ) -> Delivered:
+        self.bodies.append(json.loads(body))
+        self.wanted = wanted
+        return await self.outcome
+
+
 class FakeBackend:
     """Opens a `FakeSession`, fails, or never answers."""
 
     def __init__(
         self,
         *,
-        error: str = "",
+        error: str | BackendError = "",
         hang: bool = False,
         effective: dict[str, Any] | None = None,
     ) -> None:
@@ -147,7 +209,8 @@ class FakeBackend:
         if self._hang:
             await asyncio.Event().wait()
         if self._error:
-            raise BackendError(self._error)
+            error = self._error
+            raise error if isinstance(error, BackendError) else BackendError(error)
         self.session = FakeSession(session if self._effective is None else self._effective)
         return self.session
 

@@ -16,9 +16,10 @@ import pytest
 import structlog
 
 from gateway.calls.call import Call
-from gateway.calls.machine import CallMachine, CallPolicy, Refusal
+from gateway.calls.machine import CallMachine
+from gateway.calls.policy import CallPolicy, Refusal
 from gateway.legs.leg import DtmfIn, LegAnswered, LegBroken, LegEnded, LegError
-from tests.calls.fakes import SILENCE, FakeBackend, FakeLeg, FakeSession, settle
+from tests.calls.fakes import SILENCE, FakeBackend, FakeControl, FakeLeg, FakeSession, settle
 
 pytestmark = pytest.mark.loop
 
@@ -67,14 +68,18 @@ class Line:
         self.leg = leg
         self.backend = backend
         self.call = Call("rtc_1", leg, machine, backend, structlog.get_logger())
-        self.seen: list[dict[str, Any]] = []
-        self.call.watch(self.seen.append)
+        self.control = FakeControl()
+        self.call.attach(self.control)
         self.task = asyncio.ensure_future(self.call.run())
 
     @property
     def session(self) -> FakeSession:
         assert self.backend.session is not None
         return self.backend.session
+
+    @property
+    def seen(self) -> list[dict[str, Any]]:
+        return self.control.events
 
     def buffer_events(self) -> list[tuple[str, str]]:
         return [

@@ -5,18 +5,25 @@ import itertools
 import pytest
 
 from gateway.audio.playout import ItemPart, Started
+from gateway.calls.commands import Accept, Command, HangUp, Refer, Reject, no_call, no_leg
 from gateway.calls.effects import (
     AnswerLeg,
+    DialLeg,
     Effect,
     EndLeg,
     Finish,
     Note,
     OpenSession,
+    PostWebhook,
+    ReferLeg,
     RejectLeg,
     RingLeg,
+    Settle,
     ToBackend,
+    ToControl,
 )
-from gateway.calls.machine import CallMachine, CallPolicy, Refusal, State
+from gateway.calls.machine import CallMachine, State
+from gateway.calls.policy import CallPolicy, Refusal
 from gateway.legs.leg import (
     DtmfIn,
     LegAnswered,
@@ -24,9 +31,13 @@ from gateway.legs.leg import (
     LegEnded,
     LegEvent,
     LegHeld,
+    LegRinging,
     LegSilent,
     Played,
+    ReferAnswered,
+    ReferProgress,
 )
+from gateway.realtime.errors import RealtimeError
 
 pytestmark = pytest.mark.pure
 
@@ -34,23 +45,58 @@ PART = ItemPart("resp_1", "item_1", 0)
 POLICY = CallPolicy(session={"type": "realtime", "instructions": "be kind"})
 
 
-def machine(policy: CallPolicy = POLICY, refusal: Refusal | None = None) -> CallMachine:
+BY_APPLICATION = CallPolicy(application_decides=True)
+SESSION = {"type": "realtime", "instructions": "be brief"}
+TARGET = "tel:+4930123456"
+NO_SESSION = RealtimeError("no", code="backend_unavailable", status=502)
+
+
+def machine(
+    policy: CallPolicy = POLICY, refusal: Refusal | None = None, *, outbound: bool = False
+) -> CallMachine:
     numbers = itertools.count()
-    return CallMachine(policy, new_event_id=lambda: f"event_{next(numbers)}", refusal=refusal)
+    return CallMachine(
+        policy,
+        new_event_id=lambda: f"event_{next(numbers)}",
+        refusal=refusal,
+        outbound=outbound,
+    )
 
 
 def in_state(state: State, policy: CallPolicy = POLICY) -> CallMachine:
-    call = machine(policy)
+    outbound = state is State.DIALLING
+    call = machine(BY_APPLICATION if state is State.RINGING else policy, outbound=outbound)
     if state is not State.INCOMING:
         call.start(0.0)
-    if state in (State.ANSWERING, State.ACTIVE):
+    if state in (State.ANSWERING, State.DIALLING, State.ACTIVE, State.TRANSFERRING):
         call.session_opened({}, 1.0)
-    if state is State.ACTIVE:
+    if state in (State.ACTIVE, State.TRANSFERRING):
         call.leg_event(LegAnswered(), 2.0)
+    if state is State.TRANSFERRING:
+        call.command(Refer(TARGET), 7, 3.0)
     if state is State.ENDED:
         call.leg_event(LegEnded("cancelled", 487), 1.0)
     assert call.state is state
     return call
+
+
+def settled(effects: list[Effect]) -> dict[int, str | None]:
+    """The tickets that were settled, with the code of their error."""
+    return {
+        effect.ticket: None if effect.error is None else effect.error.code
+        for effect in effects
+        if isinstance(effect, Settle)
+    }
+
+
+def result(effects: list[Effect]) -> tuple[str, int | None] | None:
+    """How a transfer turned out, as the log says it and as those who asked for it are told."""
+    (note,) = [one for one in effects if isinstance(one, Note) and one.event == "transfer.result"]
+    (told,) = [one for one in effects if isinstance(one, ToControl)]
+    assert told.extension
+    assert told.event["type"] == "gateway.transfer.ended"
+    assert (told.event["result"], told.event["sip_status"]) == tuple(note.fields.values())
+    return note.fields["result"], note.fields["sip_status"]
 
 
 def kinds(effects: list[Effect]) -> list[type]:
@@ -80,7 +126,7 @@ def test_without_greeting_the_model_waits_for_the_caller() -> None:
 
 def test_a_backend_that_cannot_be_had_is_a_503() -> None:
     call = in_state(State.CONNECTING)
-    effects = call.session_failed("backend_unavailable", 1.0)
+    effects = call.session_failed("backend_unavailable", NO_SESSION, 1.0)
     assert effects[0] == RejectLeg(503, "backend_unavailable")
     assert (call.reason, call.sip_status) == ("backend_unavailable", 503)
 
@@ -127,7 +173,7 @@ def test_a_lost_session_never_leaves_a_dead_line() -> None:
 
 def test_a_leg_that_cannot_be_answered_is_refused_with_its_status() -> None:
     call = in_state(State.ANSWERING)
-    assert call.answer_failed(503, "no_media_port", 1.5)[0] == RejectLeg(503, "no_media_port")
+    assert call.leg_failed(503, "no_media_port", 1.5)[0] == RejectLeg(503, "no_media_port")
 
 
 def test_a_silent_caller_is_hung_up_on() -> None:
@@ -152,9 +198,10 @@ def test_a_call_that_was_ended_before_it_began_stays_ended() -> None:
 
 INPUTS = {
     "session_opened": lambda call: call.session_opened({}, 5.0),
-    "session_failed": lambda call: call.session_failed("x", 5.0),
+    "session_failed": lambda call: call.session_failed("x", NO_SESSION, 5.0),
     "session_lost": lambda call: call.session_lost("x", 5.0),
-    "answer_failed": lambda call: call.answer_failed(500, "x", 5.0),
+    "leg_failed": lambda call: call.leg_failed(500, "x", 5.0),
+    "leg_opened": lambda call: call.leg_opened(5.0),
     "hang_up": lambda call: call.hang_up("x", 5.0),
     "timeout": lambda call: call.timeout(1e9),
     "server_event": lambda call: call.server_event({"type": "error"}, 5.0),
@@ -162,7 +209,13 @@ INPUTS = {
     "cleared": lambda call: call.cleared([], "speech", 5.0),
 }
 LEG_EVENTS: list[LegEvent] = [
+    LegRinging(180),
     LegAnswered(),
+    ReferAnswered(202),
+    ReferAnswered(603),
+    ReferProgress(100, False),
+    ReferProgress(200, True),
+    ReferProgress(486, True),
     DtmfIn("1", 1),
     Played(Started(PART)),
     LegHeld(True),
@@ -171,7 +224,247 @@ LEG_EVENTS: list[LegEvent] = [
     LegEnded("remote_bye"),
 ]
 for leg_event in LEG_EVENTS:
-    INPUTS[type(leg_event).__name__] = lambda call, event=leg_event: call.leg_event(event, 5.0)
+    INPUTS[repr(leg_event)] = lambda call, event=leg_event: call.leg_event(event, 5.0)
+
+
+COMMANDS: list[Command] = [Accept(SESSION), Reject(486), HangUp(), Refer(TARGET)]
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_settled_once_whatever_the_state(state: State, command: Command) -> None:
+    call = in_state(state)
+    effects = call.command(command, 1, 5.0)
+    effects += call.hang_up("drain", 6.0)
+    assert [effect.ticket for effect in effects if isinstance(effect, Settle)].count(1) == 1
+    assert call.state is State.ENDED
+
+
+def test_an_application_decides_while_the_caller_hears_ringing() -> None:
+    call = machine(BY_APPLICATION)
+    assert kinds(call.start(0.0)) == [RingLeg, PostWebhook]
+    assert kinds(call.command(Accept(SESSION), 1, 1.0)) == [OpenSession]
+    assert kinds(call.session_opened({}, 2.0)) == [AnswerLeg]
+    assert settled(call.leg_opened(2.1)) == {1: None}
+    effects = call.leg_event(LegAnswered(), 2.2)
+    assert kinds(effects) == []  # no greeting: the application speaks for itself
+
+
+def test_nobody_decides_in_time() -> None:
+    call = in_state(State.RINGING)
+    effects = call.timeout(BY_APPLICATION.ring_timeout_s)
+    assert effects[0] == RejectLeg(480, "no_decision")
+    assert settled(call.command(Accept(SESSION), 1, 46.0)) == {1: "call_id_not_found"}
+
+
+def test_after_a_backend_that_refused_the_caller_goes_on_ringing() -> None:
+    call = in_state(State.RINGING)
+    call.command(Accept(SESSION), 1, 1.0)
+    effects = call.session_failed("backend_unavailable", NO_SESSION, 2.0)
+    assert effects == [Settle(1, NO_SESSION)]
+    assert call.state is State.RINGING
+    assert call.next_timeout() == BY_APPLICATION.ring_timeout_s
+    assert kinds(call.command(Accept(SESSION), 2, 3.0)) == [OpenSession]
+
+
+def test_by_policy_a_backend_that_refused_is_a_503_to_the_caller() -> None:
+    call = machine(CallPolicy(application_decides=True, ring_on_failure=False))
+    call.start(0.0)
+    call.command(Accept(SESSION), 1, 1.0)
+    error = RealtimeError("no", status=502)
+    effects = call.session_failed("backend_unavailable", error, 2.0)
+    assert kinds(effects) == [Settle, RejectLeg, Finish]
+    assert not error.retry  # a client that tries again would only find that the call is gone
+
+
+def test_the_same_accept_again_shares_the_outcome_and_another_one_is_an_error() -> None:
+    call = in_state(State.RINGING)
+    call.command(Accept(SESSION), 1, 1.0)
+    assert call.command(Accept(dict(SESSION)), 2, 1.1) == []
+    other = call.command(Accept({"type": "realtime"}), 3, 1.2)
+    assert settled(other) == {3: "call_already_accepted"}
+    call.session_opened({}, 2.0)
+    assert settled(call.leg_opened(2.1)) == {1: None, 2: None}
+    assert settled(call.command(Accept(SESSION), 4, 2.2)) == {4: None}
+    call.leg_event(LegAnswered(), 2.3)
+    assert settled(call.command(Accept(SESSION), 5, 2.4)) == {5: None}
+
+
+def test_a_caller_who_gives_up_during_accept_is_gone() -> None:
+    call = in_state(State.RINGING)
+    call.command(Accept(SESSION), 1, 1.0)
+    assert settled(call.leg_event(LegEnded("cancelled", 487), 1.5)) == {1: "call_id_not_found"}
+
+
+@pytest.mark.parametrize("status", (300, 486, 603, 699))
+def test_reject_says_the_status_and_can_be_repeated(status: int) -> None:
+    call = in_state(State.RINGING)
+    effects = call.command(Reject(status), 1, 1.0)
+    assert effects[0] == RejectLeg(status, "rejected")
+    assert settled(effects) == {1: None}
+    assert settled(call.command(Reject(status), 2, 2.0)) == {2: None}
+    assert settled(call.command(HangUp(), 3, 2.0)) == {3: "call_id_not_found"}
+
+
+def test_an_answered_call_cannot_be_rejected() -> None:
+    call = in_state(State.ACTIVE)
+    assert settled(call.command(Reject(486), 1, 3.0)) == {1: "invalid_call_state"}
+    assert call.state is State.ACTIVE
+
+
+def test_hang_up_can_be_repeated_but_not_after_the_caller_left() -> None:
+    call = in_state(State.ACTIVE)
+    assert kinds(call.command(HangUp(), 1, 3.0)) == [EndLeg, Finish, Settle]
+    assert call.reason == "hangup"
+    assert settled(call.command(HangUp(), 2, 4.0)) == {2: None}
+    left = in_state(State.ENDED)
+    assert settled(left.command(HangUp(), 1, 4.0)) == {1: "call_id_not_found"}
+
+
+def test_a_call_of_ours_dials_when_its_session_is_open() -> None:
+    call = machine(POLICY, outbound=True)
+    assert call.start(0.0, 0) == [OpenSession(POLICY.session)]
+    assert call.session_opened({}, 1.0) == [DialLeg()]
+    assert settled(call.leg_opened(1.1)) == {0: None}
+    assert notes(call.leg_event(LegRinging(180), 2.0)) == ["call.ringing"]
+    assert call.rings
+    assert notes(call.leg_event(LegRinging(183), 3.0)) == []
+    effects = call.leg_event(LegAnswered(), 4.0)
+    assert notes(effects) == ["call.answered"]
+    assert kinds(effects) == []  # who was called speaks first
+    assert call.next_timeout() == 4.0 + POLICY.max_duration_s
+
+
+def test_a_callee_who_does_not_answer_is_cancelled() -> None:
+    call = in_state(State.DIALLING)
+    assert kinds(call.timeout(POLICY.ring_timeout_s)) == [EndLeg, Finish]
+    assert call.reason == "ring_timeout"
+
+
+@pytest.mark.parametrize(("status", "code"), ((404, "unknown_host"), (503, "no_media_port")))
+def test_a_call_that_cannot_be_made_says_why(status: int, code: str) -> None:
+    call = machine(POLICY, outbound=True)
+    call.start(0.0, 0)
+    call.session_opened({}, 1.0)
+    effects = call.leg_failed(status, code, 1.1)
+    assert settled(effects) == {0: code}
+    assert call.reason == code
+
+
+def test_without_a_session_nobody_is_called() -> None:
+    call = machine(POLICY, outbound=True)
+    call.start(0.0, 0)
+    effects = call.session_failed("backend_unavailable", NO_SESSION, 1.0)
+    assert kinds(effects) == [Settle, EndLeg, Finish]
+    assert settled(effects) == {0: "backend_unavailable"}
+
+
+# Transfers.
+
+
+def test_a_transfer_that_succeeds_ends_the_call() -> None:
+    call = in_state(State.ACTIVE)
+    assert call.command(Refer(TARGET), 1, 3.0) == [ReferLeg(TARGET)]
+    assert settled(call.leg_event(ReferAnswered(202), 3.1)) == {1: None}
+    assert call.leg_event(ReferProgress(100, False), 3.2) == []
+    effects = call.leg_event(ReferProgress(200, True), 9.0)
+    assert result(effects) == ("transferred", 200)
+    assert kinds(effects) == [ToControl, EndLeg, Finish]
+    assert call.reason == "transferred"
+    assert settled(call.command(Refer(TARGET), 2, 10.0)) == {2: None}
+    assert settled(call.command(Refer("tel:+1"), 3, 10.0)) == {3: "call_id_not_found"}
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    (
+        *((486, "busy"), (600, "busy"), (603, "declined"), (403, "declined"), (480, "no_answer")),
+        *((408, "no_answer"), (487, "no_answer"), (404, "unreachable"), (503, "unreachable")),
+    ),
+)
+def test_after_a_transfer_that_failed_the_caller_is_back(status: int, outcome: str) -> None:
+    call = in_state(State.TRANSFERRING)
+    call.leg_event(ReferAnswered(202), 3.1)
+    assert result(call.leg_event(ReferProgress(status, True), 9.0)) == (outcome, status)
+    assert call.state is State.ACTIVE
+    assert call.command(Refer(TARGET), 8, 10.0) == [ReferLeg(TARGET)]
+
+
+def test_news_of_the_target_may_overtake_the_answer_to_the_refer() -> None:
+    call = in_state(State.TRANSFERRING)
+    effects = call.leg_event(ReferProgress(486, True), 3.1)
+    assert settled(effects) == {7: None}
+    assert result(effects) == ("busy", 486)
+    assert call.leg_event(ReferAnswered(202), 3.2) == []
+    assert call.state is State.ACTIVE
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    ((405, "transfer_unsupported"), (501, "transfer_unsupported"), (603, "transfer_refused")),
+)
+def test_a_peer_that_does_not_transfer_is_told_at_once(status: int, code: str) -> None:
+    call = in_state(State.TRANSFERRING)
+    effects = call.leg_event(ReferAnswered(status), 3.1)
+    assert settled(effects) == {7: code}
+    assert result(effects) == ("refused", status)
+    assert call.state is State.ACTIVE
+
+
+def test_a_transfer_without_news_times_out() -> None:
+    call = in_state(State.TRANSFERRING)
+    call.leg_event(ReferAnswered(202), 3.0)
+    call.leg_event(ReferProgress(180, False), 30.0)
+    assert call.next_timeout() == 30.0 + POLICY.transfer_timeout_s
+    assert result(call.timeout(30.0 + POLICY.transfer_timeout_s)) == ("timeout", None)
+    assert call.state is State.ACTIVE
+
+
+def test_a_peer_that_stops_telling_leaves_it_open_what_became_of_the_transfer() -> None:
+    call = in_state(State.TRANSFERRING)
+    call.leg_event(ReferAnswered(202), 3.0)
+    assert result(call.leg_event(ReferProgress(None, True), 4.0)) == ("timeout", None)
+
+
+def test_a_peer_that_agreed_and_hung_up_has_gone_where_it_was_sent() -> None:
+    call = in_state(State.TRANSFERRING)
+    call.leg_event(ReferAnswered(202), 3.0)
+    effects = call.leg_event(LegEnded("remote_bye"), 4.0)
+    assert result(effects) == ("transferred", None)
+    assert call.reason == "transferred"
+
+
+def test_a_peer_that_hangs_up_instead_of_answering_was_not_transferred() -> None:
+    call = in_state(State.TRANSFERRING)
+    effects = call.leg_event(LegEnded("remote_bye"), 4.0)
+    assert result(effects) == ("refused", None)
+    assert settled(effects) == {7: "call_id_not_found"}
+    assert call.reason == "remote_bye"
+
+
+def test_one_transfer_at_a_time() -> None:
+    call = in_state(State.TRANSFERRING)
+    assert call.command(Refer(TARGET), 8, 3.1) == []  # the same again: shares the outcome
+    assert settled(call.command(Refer("tel:+1"), 9, 3.2)) == {9: "transfer_in_progress"}
+    assert settled(call.leg_event(ReferAnswered(202), 3.3)) == {7: None, 8: None}
+    assert settled(call.command(Refer(TARGET), 10, 3.4)) == {10: None}
+
+
+def test_only_an_answered_call_can_be_transferred() -> None:
+    call = in_state(State.RINGING)
+    assert settled(call.command(Refer(TARGET), 1, 1.0)) == {1: "invalid_call_state"}
+
+
+def test_a_transfer_that_is_under_way_at_the_end_is_not_left_pending() -> None:
+    call = in_state(State.TRANSFERRING)
+    call.leg_event(ReferAnswered(202), 3.0)
+    assert result(call.command(HangUp(), 1, 4.0)) == ("timeout", None)
+    assert call.reason == "hangup"
+
+
+@pytest.mark.parametrize("error", (no_call(), no_leg(404, "x"), no_leg(403, "x")))
+def test_no_error_of_a_state_is_one_that_clients_repeat(error: RealtimeError) -> None:
+    assert error.status in (400, 404)
 
 
 @pytest.mark.parametrize("state", State)
@@ -180,6 +473,8 @@ def test_every_state_takes_every_input_and_ends_once(state: State, name: str) ->
     call = in_state(state)
     before = call.reason
     effects = INPUTS[name](call)
+    if state in (State.RINGING, State.DIALLING, State.TRANSFERRING, State.ENDED):
+        assert not any(isinstance(effect, OpenSession) for effect in effects)
     ended = any(isinstance(effect, Finish) for effect in effects)
     if state is State.ENDED:
         assert effects == []

@@ -1,0 +1,82 @@
+"""What the API may ask of a call, and how a transfer may turn out."""
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from gateway.realtime.errors import RealtimeError
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Connect a Realtime session of this config (GA, checked) and answer the caller."""
+
+    session: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Refuse the caller with a final SIP status, 300 to 699."""
+
+    status: int = 603
+
+
+@dataclass(frozen=True, slots=True)
+class Refer:
+    """Have the caller's side call `target_uri` instead of us (RFC 3515)."""
+
+    target_uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """End the call, whatever its state."""
+
+
+Command = Accept | Reject | Refer | HangUp
+
+TransferResult = Literal[
+    "transferred", "busy", "declined", "no_answer", "unreachable", "refused", "timeout"
+]
+
+_RESULTS: Final[dict[int, TransferResult]] = {
+    **dict.fromkeys((486, 600), "busy"),
+    **dict.fromkeys((403, 603, 607, 608), "declined"),
+    **dict.fromkeys((408, 480, 487), "no_answer"),
+}
+
+
+def transfer_result(status: int) -> TransferResult:
+    """What the final SIP status that the target gave means."""
+    if 200 <= status < 300:
+        return "transferred"
+    return _RESULTS.get(status, "unreachable")
+
+
+def no_call() -> RealtimeError:
+    """No such call, or one that is over."""
+    return RealtimeError(
+        "No session found for the provided call_id", code="call_id_not_found", param="", status=404
+    )
+
+
+def wrong_state(message: str, code: str = "invalid_call_state") -> RealtimeError:
+    """The call is not in a state in which this can be done.
+
+    A 400 and not a 409, which the official clients would repeat.
+    """
+    return RealtimeError(message, code=code, param="call_id")
+
+
+def no_leg(status: int, reason: str) -> RealtimeError:
+    """The caller could not be answered, or the callee not be called; as in `LegError`."""
+    if status == 487:
+        return no_call()
+    if status in (400, 403, 404):
+        return RealtimeError(f"Nobody can be called there: {reason}.", code=reason, param="to")
+    return RealtimeError(
+        f"The call cannot be taken: {reason}.",
+        code=reason,
+        kind="server_error",
+        status=503,
+        retry=False,
+    )

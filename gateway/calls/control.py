@@ -1,0 +1,59 @@
+"""The clients that control a call: their sidebands, as the call sees them."""
+
+from typing import Protocol
+
+from gateway.realtime.events import Event, encode_event
+
+
+class Control(Protocol):
+    """Is shown every server event of the call, in order."""
+
+    @property
+    def wants_audio(self) -> bool:
+        """Whether audio deltas are to be sent too."""
+
+    @property
+    def wants_extensions(self) -> bool:
+        """Whether events of the gateway's own (`gateway.…`) are to be sent too. Some official
+        clients take a type that they do not know for a failure of the session."""
+
+    def send(self, message: bytes) -> None:
+        """Send one event, as JSON text. Never waits."""
+
+    def close(self) -> None:
+        """The call is over. What was sent before still goes out."""
+
+
+class Controls:
+    """All clients attached to one call."""
+
+    def __init__(self) -> None:
+        self._all: list[Control] = []
+        self._listeners: list[Control] = []
+
+    def attach(self, control: Control) -> None:
+        self._all.append(control)
+        if control.wants_audio:
+            self._listeners.append(control)
+
+    def detach(self, control: Control) -> None:
+        for controls in (self._all, self._listeners):
+            if control in controls:
+                controls.remove(control)
+
+    def show(self, event: Event, extension: bool) -> None:
+        """Send an event to everyone who wants its kind."""
+        wanting = [one for one in self._all if one.wants_extensions or not extension]
+        if wanting:
+            message = encode_event(event)
+            for control in wanting:
+                control.send(message)
+
+    def show_audio(self, delta: bytes) -> None:
+        """Send an audio delta, as it came, to those who listen. On the hot path."""
+        for control in self._listeners:
+            control.send(delta)
+
+    def close(self) -> None:
+        for control in list(self._all):
+            control.close()

@@ -1,0 +1,160 @@
+"""The phone line: how calls begin, and all that the API may ask of them."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from structlog.typing import FilteringBoundLogger
+
+from gateway.calls.call import Call, DeliversWebhooks
+from gateway.calls.commands import Command, Refer, no_call, no_leg
+from gateway.calls.machine import CallMachine
+from gateway.calls.opening import OpensSessions
+from gateway.calls.policy import CallPolicy, Refusal
+from gateway.calls.registry import Registry
+from gateway.legs.leg import IncomingLeg, LegError, OutgoingLeg
+from gateway.realtime.errors import RealtimeError
+from gateway.realtime.session import Session
+from gateway.realtime.targets import target_allowed
+
+_ID_BYTES = 16
+_EVENT_ID_BYTES = 10
+
+Dials = Callable[[str, str | None], OutgoingLeg]
+"""Makes the leg to a checked target (`tel:` or `sip:`), as that caller; raises LegError."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineConfig:
+    """How the line treats all calls."""
+
+    policy: CallPolicy
+    reject_all: bool = False
+    """Turn every caller away with 603."""
+    targets: Sequence[str] = ()
+    """What may be called, also by transfer, as `target_allowed` reads it; empty: anything."""
+
+
+class Line:
+    """Makes calls of legs, and finds them again.
+
+    Args:
+        config: how calls are treated.
+        registry: where they live.
+        backend: where sessions come from.
+        dials: makes legs to those whom we call.
+        webhook: tells the application of each call that comes in.
+        log: bound to nothing.
+    """
+
+    def __init__(
+        self,
+        config: LineConfig,
+        registry: Registry,
+        backend: OpensSessions,
+        dials: Dials,
+        webhook: DeliversWebhooks | None,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._config = config
+        self._registry = registry
+        self._backend = backend
+        self._dials = dials
+        self._webhook = webhook
+        self._log = log
+
+    def take(self, leg: IncomingLeg, fault: LegError | None) -> None:
+        """Somebody calls; `fault` is why the leg cannot be served."""
+        refusal = self._registry.refusal()
+        if refusal is None and fault is not None:
+            refusal = Refusal(fault.status, fault.reason)
+        if refusal is None and self._config.reject_all:
+            refusal = Refusal(603, "rejected")
+        machine = CallMachine(self._config.policy, new_event_id=_event_id, refusal=refusal)
+        self._registry.start(self._call(leg, machine))
+
+    async def dial(self, to: str, caller: str | None, session: Session | None) -> dict[str, Any]:
+        """Call somebody; returns the call's summary once the INVITE is on its way.
+
+        Args:
+            to: a target that passed `check_target`.
+            caller: who we say we are, of the same form; None is the line itself.
+            session: a checked config; None is the policy's.
+
+        Raises:
+            RealtimeError: why there is no such call.
+        """
+        refusal = self._registry.refusal()
+        if refusal is not None:
+            raise RealtimeError(
+                f"No call can be made now: {refusal.reason}.",
+                code=refusal.reason,
+                kind="rate_limit_error",
+                status=429,
+            )
+        self._check_allowed(to, "to")
+        try:
+            leg = self._dials(to, caller)
+        except LegError as error:
+            raise no_leg(error.status, error.reason) from None
+        policy = self._config.policy
+        if session is not None:
+            policy = replace(policy, session=session)
+        machine = CallMachine(policy, new_event_id=_event_id, outbound=True)
+        call = self._call(leg, machine)
+        self._registry.start(call)
+        await call.made()
+        return call.record.summary()
+
+    async def command(self, call_id: str, command: Command) -> None:
+        """Have a command carried out; returns when it has had its effect.
+
+        Raises:
+            RealtimeError: why it has none.
+        """
+        if isinstance(command, Refer):
+            self._check_allowed(command.target_uri, "target_uri")
+        call = self._registry.get(call_id)
+        if call is not None:
+            await call.command(command)
+            return
+        record = self._registry.record(call_id)
+        if record is None or not record.machine.had_its_effect(command):
+            raise no_call()
+
+    async def joined(self, call_id: str, wait_s: float) -> Call:
+        """The call, when it has a session; one that is being set up is waited for.
+
+        Raises:
+            RealtimeError: there is no such call, or it got no session in time.
+        """
+        call = self._registry.get(call_id)
+        if call is None or not await call.joined(wait_s):
+            raise no_call()
+        return call
+
+    def summaries(self) -> list[dict[str, Any]]:
+        """Of the calls in progress and of those that ended lately, each the newest first."""
+        return [record.summary() for record in self._registry.records()]
+
+    def summary(self, call_id: str) -> dict[str, Any]:
+        """What is known of a call. Raises RealtimeError when that is nothing."""
+        record = self._registry.record(call_id)
+        if record is None:
+            raise no_call()
+        return record.summary()
+
+    def _call(self, leg: IncomingLeg | OutgoingLeg, machine: CallMachine) -> Call:
+        call_id = f"rtc_{secrets.token_hex(_ID_BYTES)}"
+        return Call(call_id, leg, machine, self._backend, self._log, self._webhook)
+
+    def _check_allowed(self, target: str, param: str) -> None:
+        if not target_allowed(target, self._config.targets):
+            raise RealtimeError(
+                "This line may not call that target.", code="target_not_allowed", param=param
+            )
+
+
+def _event_id() -> str:
+    return f"event_{secrets.token_hex(_EVENT_ID_BYTES)}"

@@ -1,0 +1,137 @@
+"""What is known of a call from outside: its record at the end, and its summary at any time."""
+
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any, Final
+
+from gateway.calls.machine import CallMachine, State
+from gateway.calls.media import CallMedia
+from gateway.legs.leg import Leg, MediaStats
+
+_STATES: Final = {
+    State.INCOMING: "incoming",
+    State.RINGING: "ringing",
+    State.CONNECTING: "connecting",
+    State.ANSWERING: "answering",
+    State.DIALLING: "connecting",
+    State.ACTIVE: "active",
+    State.TRANSFERRING: "transferring",
+    State.ENDED: "ended",
+}
+_SHOWN_DIGITS: Final = 4
+
+
+class CallRecord:
+    """The times of a call, and the reader of all its counters.
+
+    Args:
+        call_id: names the call.
+        leg, machine: of the call.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self, call_id: str, leg: Leg, machine: CallMachine, clock: Callable[[], float]
+    ) -> None:
+        self.machine = machine
+        self._call_id = call_id
+        self._leg = leg
+        self._clock = clock
+        self._began_at = clock()
+        self._created_at = int(time.time())
+        self._answered_at: float | None = None
+        self._answered_unix: int | None = None
+        self._ended_at: float | None = None
+        self._ended_unix: int | None = None
+        self._media: CallMedia | None = None
+        self.setup_ms: float | None = None
+        """From the call's arrival to our answer; of a call that we made, to the callee's."""
+
+    def opened(self, media: CallMedia) -> None:
+        """There is media to count."""
+        self._media = media
+
+    def set_up(self) -> None:
+        self.setup_ms = round((self._clock() - self._began_at) * 1000, 3)
+
+    def answered(self) -> None:
+        self._answered_at, self._answered_unix = self._clock(), int(time.time())
+
+    def ended(self, dropped_appends: int) -> dict[str, Any]:
+        """The call detail record, made once, before anything is freed."""
+        self._ended_at, self._ended_unix = self._clock(), int(time.time())
+        conversation, transfer = self.machine.conversation, self.machine.transfer
+        response_ms = conversation.response_ms
+        return {
+            "direction": self._leg.direction,
+            "leg": self._leg.kind,
+            "reason": self.machine.reason,
+            "sip_status": self.machine.sip_status,
+            "duration_s": self._duration_s(),
+            "setup_ms": self.setup_ms,
+            "codec": self._leg.codec,
+            "transfer": None if transfer is None else transfer.result,
+            "appends_dropped": dropped_appends,
+            **self._counters(),
+            "response_ms_p50": round(median(response_ms), 1) if response_ms else None,
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """What the API shows of the call."""
+        machine, transfer = self.machine, self.machine.transfer
+        state = _STATES[machine.state]
+        if machine.state is State.DIALLING and machine.rings:
+            state = "ringing"
+        return {
+            "id": self._call_id,
+            "object": "realtime.call",
+            "direction": self._leg.direction,
+            "leg": self._leg.kind,
+            "state": state,
+            "created_at": self._created_at,
+            "answered_at": self._answered_unix,
+            "ended_at": self._ended_unix,
+            "duration_s": self._duration_s(),
+            "codec": self._leg.codec,
+            "media_security": self._leg.media_security,
+            "reason": machine.reason or None,
+            "sip_status": machine.sip_status,
+            "transfer": None
+            if transfer is None
+            else {
+                "target": masked(transfer.target_uri),
+                "result": transfer.result or "pending",
+                "sip_status": transfer.sip_status,
+            },
+            "counters": self._counters(),
+        }
+
+    def _counters(self) -> dict[str, Any]:
+        stats = MediaStats() if self._media is None else self._media.stats()
+        conversation = self.machine.conversation
+        return {
+            "rtp_received": stats.rtp_received,
+            "rtp_sent": stats.rtp_sent,
+            "rtp_lost": stats.rtp_lost,
+            "jitter_ms": round(stats.jitter_ms, 1),
+            "mos": stats.mos,
+            "turns": conversation.turns,
+            "bargeins": conversation.bargeins,
+            "dtmf_count": conversation.dtmf_count,
+        }
+
+    def _duration_s(self) -> float:
+        if self._answered_at is None:
+            return 0.0
+        until = self._clock() if self._ended_at is None else self._ended_at
+        return round(until - self._answered_at, 3)
+
+
+def masked(uri: str) -> str:
+    """A URI of somebody, with no more than the last digits of the number in it."""
+    scheme, _, rest = uri.partition(":")
+    who, at, where = rest.partition("@")
+    who = who.partition(";")[0]
+    hidden = "…" if len(who) > _SHOWN_DIGITS else ""
+    return f"{scheme}:{hidden}{who[-_SHOWN_DIGITS:]}{at}{where.partition(';')[0]}"

@@ -1,0 +1,366 @@
+"""What the API asks of calls: accept, reject, refer, hang up and dial, through the whole `Line`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import structlog
+
+from gateway.calls.commands import Accept, Command, HangUp, Refer, Reject
+from gateway.calls.line import Line, LineConfig
+from gateway.calls.policy import CallPolicy
+from gateway.calls.registry import Registry
+from gateway.legs.leg import (
+    LegAnswered,
+    LegEnded,
+    LegError,
+    LegRinging,
+    ReferAnswered,
+    ReferProgress,
+)
+from gateway.realtime.errors import RealtimeError
+from gateway.upstream.realtime import BackendError
+from gateway.upstream.webhook import Delivered, WebhookError
+from tests.calls.fakes import (
+    FakeBackend,
+    FakeCallee,
+    FakeControl,
+    FakeLeg,
+    FakeWebhook,
+    settle,
+)
+
+pytestmark = pytest.mark.loop
+
+SESSION = {"type": "realtime", "instructions": "be brief"}
+TARGET = "tel:+4930123456"
+
+
+class Desk:
+    """A line whose application is the test."""
+
+    def __init__(self, policy: CallPolicy, backend: FakeBackend, **config: Any) -> None:
+        self.backend = backend
+        self.webhook = FakeWebhook()
+        self.records: list[dict[str, Any]] = []
+        self.callee = FakeCallee()
+        self.dialled: list[tuple[str, str | None]] = []
+        self.registry = Registry(config.pop("limit", 10), self.records.append)
+        self.line = Line(
+            LineConfig(policy, **config),
+            self.registry,
+            backend,
+            self._dial,
+            self.webhook,
+            structlog.get_logger(),
+        )
+
+    async def call(self, leg: FakeLeg | None = None) -> tuple[str, FakeLeg]:
+        """Somebody calls; returns the call's id, as the webhook told it."""
+        leg = leg or FakeLeg()
+        self.line.take(leg, None)
+        await settle()
+        return self.webhook.bodies[-1]["data"]["call_id"], leg
+
+    async def error(self, call_id: str, command: Command) -> RealtimeError:
+        with pytest.raises(RealtimeError) as caught:
+            await self.line.command(call_id, command)
+        return caught.value
+
+    def state(self, call_id: str) -> str:
+        state: str = self.line.summary(call_id)["state"]
+        return state
+
+    def _dial(self, target: str, caller: str | None) -> FakeCallee:
+        self.dialled.append((target, caller))
+        return self.callee
+
+
+@asynccontextmanager
+async def desk(
+    *,
+    policy: CallPolicy | None = None,
+    backend: FakeBackend | None = None,
+    **config: Any,
+) -> AsyncIterator[Desk]:
+    policy = policy or CallPolicy(application_decides=True)
+    place = Desk(policy, backend or FakeBackend(), **config)
+    yield place
+    await asyncio.wait_for(place.registry.drain(0), 1)
+    incoming = {record["id"] for record in place.line.summaries()}
+    assert len(place.records) == len(incoming)  # exactly one record a call
+
+
+async def test_the_application_is_told_who_calls_and_its_accept_answers() -> None:
+    async with desk() as place:
+        call_id, leg = await place.call()
+        data = place.webhook.bodies[0]["data"]
+        assert data["sip_headers"][1] == {"name": "X-Customer", "value": "42"}
+        assert data["sip_media_security"] == "rtp"
+        assert leg.done == ["ring"]
+        assert place.state(call_id) == "ringing"
+        await place.line.command(call_id, Accept(SESSION))
+        assert leg.done == ["ring", "answer"]
+        assert place.backend.asked[0]["instructions"] == "be brief"
+        leg.emit(LegAnswered())
+        assert place.state(call_id) == "active"
+        assert place.backend.session is not None
+        assert place.backend.session.sent == []  # the application speaks for itself
+
+
+async def test_a_webhook_is_wanted_until_somebody_has_decided() -> None:
+    async with desk() as place:
+        call_id, _ = await place.call()
+        assert place.webhook.wanted is not None
+        assert place.webhook.wanted()
+        await place.line.command(call_id, Accept(SESSION))
+        assert not place.webhook.wanted()
+
+
+@pytest.mark.parametrize("delivered", (True, False))
+async def test_the_outcome_of_the_webhook_decides_nothing(delivered: bool) -> None:
+    async with desk() as place:
+        call_id, _ = await place.call()
+        if delivered:
+            place.webhook.outcome.set_result(Delivered(2, 204))
+        else:
+            place.webhook.outcome.set_exception(WebhookError("answered 404", 1, 404))
+        await settle()
+        assert place.state(call_id) == "ringing"
+        await place.line.command(call_id, Accept(SESSION))
+
+
+async def test_a_config_that_the_server_refuses_is_a_400_that_names_the_field() -> None:
+    refused = BackendError(
+        "no such voice",
+        code="invalid_value",
+        param="session.audio.output.voice",
+        refused=True,
+    )
+    async with desk(backend=FakeBackend(error=refused)) as place:
+        call_id, leg = await place.call()
+        error = await place.error(call_id, Accept(SESSION))
+        assert (error.status, error.param) == (400, "session.audio.output.voice")
+        assert place.state(call_id) == "ringing"
+        assert leg.done == ["ring"]
+
+
+async def test_a_server_that_cannot_be_had_is_a_502_and_the_caller_goes_on_ringing() -> None:
+    async with desk(backend=FakeBackend(error="handshake answered 500")) as place:
+        call_id, leg = await place.call()
+        error = await place.error(call_id, Accept(SESSION))
+        assert (error.status, error.code, error.retry) == (502, "backend_unavailable", True)
+        assert place.state(call_id) == "ringing"
+        assert leg.done == ["ring"]
+
+
+async def test_a_caller_who_hung_up_is_a_404_however_late_the_accept() -> None:
+    async with desk() as place:
+        call_id, leg = await place.call()
+        leg.emit(LegEnded("cancelled", 487))
+        await settle()
+        error = await place.error(call_id, Accept(SESSION))
+        assert error.fields() == {
+            "message": "No session found for the provided call_id",
+            "type": "invalid_request_error",
+            "code": "call_id_not_found",
+            "param": "",
+        }
+        assert error.status == 404
+        assert place.backend.asked == []  # no ghost of a session
+
+
+async def test_a_caller_who_hangs_up_while_the_session_is_opened_is_a_404() -> None:
+    async with desk(backend=FakeBackend(hang=True)) as place:
+        call_id, leg = await place.call()
+        accepting = asyncio.ensure_future(place.error(call_id, Accept(SESSION)))
+        await settle()
+        leg.emit(LegEnded("cancelled", 487))
+        assert (await accepting).code == "call_id_not_found"
+
+
+async def test_a_caller_who_left_at_the_moment_of_the_answer_is_a_404() -> None:
+    async with desk() as place:
+        leg = FakeLeg(answer_error=LegError(487, "caller_gone"))
+        call_id, _ = await place.call(leg)
+        assert (await place.error(call_id, Accept(SESSION))).code == "call_id_not_found"
+
+
+@pytest.mark.parametrize("command", (Reject(486), HangUp()))
+async def test_a_repeated_command_has_the_outcome_of_the_first(command: Command) -> None:
+    async with desk() as place:
+        call_id, leg = await place.call()
+        await place.line.command(call_id, command)
+        await settle()
+        assert place.registry.get(call_id) is None
+        await place.line.command(call_id, command)
+        assert [what for what in leg.done if what[0] == "reject"] == [
+            ("reject", 486 if isinstance(command, Reject) else 480, None)
+        ]
+
+
+async def test_a_transfer_is_followed_to_its_outcome() -> None:
+    async with desk() as place:
+        call_id, leg = await place.call()
+        await place.line.command(call_id, Accept(SESSION))
+        leg.emit(LegAnswered())
+        asked, unasked = FakeControl(extensions=True), FakeControl()
+        call = place.registry.get(call_id)
+        assert call is not None
+        call.attach(asked)
+        call.attach(unasked)
+        referring = asyncio.ensure_future(place.line.command(call_id, Refer(TARGET)))
+        await settle()
+        assert leg.done[-1] == ("refer", TARGET)
+        assert not referring.done()
+        leg.emit(ReferAnswered(202))
+        await referring
+        shown = place.line.summary(call_id)["transfer"]
+        assert shown == {"target": "tel:…3456", "result": "pending", "sip_status": None}
+        leg.emit(ReferProgress(486, over=True))
+        assert place.line.summary(call_id)["transfer"]["result"] == "busy"
+        assert place.state(call_id) == "active"
+        assert asked.types() == ["gateway.transfer.ended"]
+        assert unasked.types() == []
+
+
+async def test_a_target_that_the_leg_cannot_send_is_a_400() -> None:
+    async with desk() as place:
+        leg = FakeLeg(refer_error=LegError(400, "bad_target"))
+        call_id, _ = await place.call(leg)
+        await place.line.command(call_id, Accept(SESSION))
+        leg.emit(LegAnswered())
+        assert (await place.error(call_id, Refer(TARGET))).status == 400
+        assert place.state(call_id) == "active"
+
+
+async def test_only_targets_that_the_operator_allows_are_called_or_transferred_to() -> None:
+    async with desk(targets=("tel:+4930",)) as place:
+        call_id, leg = await place.call()
+        await place.line.command(call_id, Accept(SESSION))
+        leg.emit(LegAnswered())
+        error = await place.error(call_id, Refer("tel:+1900555"))
+        assert (error.code, error.param) == ("target_not_allowed", "target_uri")
+        with pytest.raises(RealtimeError) as caught:
+            await place.line.dial("tel:+1900555", None, None)
+        assert (caught.value.code, caught.value.param) == ("target_not_allowed", "to")
+        assert place.dialled == []
+
+
+async def test_a_call_of_ours_is_made_followed_and_answered() -> None:
+    async with desk() as place:
+        summary = await place.line.dial("sip:bob@127.0.0.1:5090", "tel:+49301", SESSION)
+        call_id = summary["id"]
+        assert (summary["direction"], summary["state"]) == ("outbound", "connecting")
+        assert place.dialled == [("sip:bob@127.0.0.1:5090", "tel:+49301")]
+        assert place.webhook.bodies == []
+        place.callee.emit(LegRinging(180))
+        assert place.state(call_id) == "ringing"
+        place.callee.emit(LegAnswered())
+        assert place.state(call_id) == "active"
+        assert place.callee.port.sink is not None
+        place.callee.emit(LegEnded("remote_bye"))
+        await settle()
+        assert place.records[0]["direction"] == "outbound"
+
+
+async def test_a_callee_who_is_busy_ends_the_call_with_that_status() -> None:
+    async with desk() as place:
+        summary = await place.line.dial("sip:bob@127.0.0.1", None, None)
+        place.callee.emit(LegEnded("refused", 486))
+        await settle()
+        ended = place.line.summary(summary["id"])
+        assert (ended["state"], ended["reason"], ended["sip_status"]) == ("ended", "refused", 486)
+
+
+async def test_a_call_that_cannot_be_made_is_an_error_and_a_record() -> None:
+    async with desk() as place:
+        place.callee = FakeCallee(answer_error=LegError(404, "unknown_host"))
+        with pytest.raises(RealtimeError) as caught:
+            await place.line.dial("sip:bob@nowhere.example", None, None)
+        assert (caught.value.status, caught.value.param) == (400, "to")
+        await settle()
+        assert [record["reason"] for record in place.records] == ["unknown_host"]
+
+
+async def test_a_full_line_makes_no_calls() -> None:
+    async with desk(limit=1) as place:
+        await place.call()
+        with pytest.raises(RealtimeError) as caught:
+            await place.line.dial("sip:bob@127.0.0.1", None, None)
+        assert (caught.value.status, caught.value.code) == (429, "full")
+
+
+async def test_a_sideband_waits_for_a_call_that_is_being_set_up() -> None:
+    async with desk() as place:
+        call_id, _ = await place.call()
+        waiting = asyncio.ensure_future(place.line.joined(call_id, 5))
+        await settle()
+        assert not waiting.done()
+        await place.line.command(call_id, Accept(SESSION))
+        assert (await waiting).session["instructions"] == "be brief"
+
+
+async def test_a_sideband_of_a_call_that_ends_undecided_is_told_so_at_once() -> None:
+    async with desk() as place:
+        call_id, leg = await place.call()
+        waiting = asyncio.ensure_future(place.line.joined(call_id, 60))
+        await settle()
+        leg.emit(LegEnded("cancelled", 487))
+        with pytest.raises(RealtimeError) as caught:
+            await waiting
+        assert caught.value.status == 404
+
+
+async def test_a_sideband_does_not_wait_for_ever() -> None:
+    async with desk() as place:
+        call_id, _ = await place.call()
+        with pytest.raises(RealtimeError):
+            await place.line.joined(call_id, 0.01)
+
+
+async def test_every_sideband_sees_every_event_and_the_end() -> None:
+    async with desk() as place:
+        call_id, leg = await place.call()
+        await place.line.command(call_id, Accept(SESSION))
+        leg.emit(LegAnswered())
+        call = await place.line.joined(call_id, 1)
+        first, listener = FakeControl(), FakeControl(audio=True)
+        call.attach(first)
+        call.attach(listener)
+        session = place.backend.session
+        assert session is not None
+        delta = {
+            "type": "response.output_audio.delta",
+            "event_id": "event_1",
+            "response_id": "resp_1",
+            "item_id": "item_1",
+            "output_index": 0,
+            "content_index": 0,
+            "delta": "/////w==",
+        }
+        update = {"type": "session.updated", "event_id": "event_2", "session": {"id": "sess_1"}}
+        await session.say(delta, update, {"type": "tomorrow", "event_id": "event_3", "x": [1]})
+        assert first.types() == ["session.updated", "tomorrow"]
+        assert listener.types() == [delta["type"], "session.updated", "tomorrow"]
+        assert call.session == {"id": "sess_1"}
+        call.detach(first)
+        leg.emit(LegEnded("remote_bye"))
+        await settle()
+        assert listener.closed
+        assert not first.closed
+
+
+async def test_ended_calls_are_shown_after_those_in_progress_the_newest_first() -> None:
+    async with desk() as place:
+        ids = []
+        for _ in range(3):
+            call_id, _ = await place.call()
+            await place.line.command(call_id, HangUp())
+            await settle()
+            ids.append(call_id)
+        assert [summary["id"] for summary in place.line.summaries()] == ids[::-1]
+        with pytest.raises(RealtimeError):
+            place.line.summary("rtc_unknown")
