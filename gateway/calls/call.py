@@ -154,7 +154,8 @@ class Call:
 
     async def run(self) -> dict[str, Any]:
         """Live through the call; returns its record when everything is freed."""
-        self._log.info("call.incoming", leg=self.leg.kind, direction=self.leg.direction)
+        begun = "call.incoming" if self.leg.direction == "inbound" else "call.outgoing"
+        self._log.info(begun, leg=self.leg.kind, direction=self.leg.direction)
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group

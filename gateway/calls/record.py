@@ -53,9 +53,13 @@ class CallRecord:
         self._media = media
 
     def set_up(self) -> None:
+        """Our answer is on its way."""
         self.setup_ms = round((self._clock() - self._began_at) * 1000, 3)
 
     def answered(self) -> None:
+        """The conversation begins."""
+        if self.setup_ms is None:  # of a call that we made
+            self.set_up()
         self._answered_at, self._answered_unix = self._clock(), int(time.time())
 
     def ended(self, dropped_appends: int) -> dict[str, Any]:

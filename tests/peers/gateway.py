@@ -302,9 +302,10 @@ class GatewayProcess:
             return bad + [text for text in self.noise if text.strip()]
 
     def check(self) -> None:
-        """No complaint, and exactly one `call.ended` for each `call.incoming`."""
+        """No complaint, and exactly one `call.ended` for each call that came in or was made."""
         assert not self.complaints(), self.complaints()[:5]
-        incoming = sorted(line["call_id"] for line in self.lines("call.incoming"))
+        begun = [*self.lines("call.incoming"), *self.lines("call.outgoing")]
+        incoming = sorted(line["call_id"] for line in begun)
         ended = sorted(line["call_id"] for line in self.lines("call.ended"))
         if self.running:
             assert len(set(ended)) == len(ended), "a call ended twice"
