@@ -20,7 +20,7 @@ REASONS: Final = frozenset(
         # The application's.
         *("no_decision", "rejected", "hangup", "transferred"),
         # Of calls that we make, before the INVITE.
-        *("unknown_host", "unresolved", "unusable_host", "bad_target", "no_transport", "given_up"),
+        *("unknown_host", "unresolved", "unusable_host", "bad_target", "no_transport"),
         # Ours.
         *("full", "draining", "drain", "max_duration", "no_media_port"),
         *("local_bye", "internal_error"),
