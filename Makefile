@@ -27,7 +27,14 @@ install: .venv/.installed
 	@$(LOCKED) -r requirements-dev.lock
 	@touch $@
 
-test: .venv/.dev
+# The official JavaScript clients, run by the Node that is among the test tools.
+NPM_MODULES := tests/sdk/node/node_modules
+$(NPM_MODULES)/.installed: tests/sdk/node/package-lock.json | .venv/.dev
+	@echo "installing the locked npm packages into $(NPM_MODULES)"
+	@$(BIN)/npm ci --prefix tests/sdk/node --ignore-scripts --no-audit --no-fund --loglevel=error --fetch-retries=1 --fetch-timeout=30000 >/dev/null \
+		&& touch $@ || echo "skipping the tests with the JavaScript clients: npm could not install them"
+
+test: .venv/.dev $(NPM_MODULES)/.installed
 	@sh tests/peers/install.sh
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
@@ -45,6 +52,7 @@ bench: .venv/.dev
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" pyproject.toml --group build -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" --constraint requirements.lock --group dev -o requirements-dev.lock
+	$(BIN)/npm install --prefix tests/sdk/node --package-lock-only --ignore-scripts --no-audit --no-fund --loglevel=error
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv $(NPM_MODULES) build *.egg-info

@@ -1,0 +1,98 @@
+"""A sideband in the hands of `openai` for Python, read on a thread."""
+
+import threading
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from openai import OpenAI
+from openai.resources.realtime.realtime import RealtimeConnection, RealtimeConnectionManager
+from websockets.exceptions import ConnectionClosed
+
+from tests.sdk.record import Event, record
+
+
+class Sideband:
+    """Use as a context manager: `with Sideband(client, call_id=call_id) as sideband: ...`
+
+    The arguments are those of `client.realtime.connect`. Each event is kept, as it came and as the
+    client makes it.
+    """
+
+    connection: RealtimeConnection
+
+    def __init__(self, client: OpenAI, **target: Any) -> None:
+        self._opening: RealtimeConnectionManager = client.realtime.connect(**target)
+        self._client = client
+        self.events: list[Event] = []
+        self.close_code: int | None = None
+        """Set when it is over."""
+        self._objects: list[Any] = []
+        self._taken = 0
+        self._news = threading.Condition()
+        self._thread = threading.Thread(target=self._read)
+
+    def __enter__(self) -> Self:
+        self.connection = self._opening.enter()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.connection.close()
+        self._thread.join(5)
+
+    def next(self, kind: str, timeout_s: float = 10.0, **fields: object) -> Any:
+        """The next event of this type and with these fields, as the client makes it.
+
+        It looks from behind the last one that was taken, so that the order of calls is held too.
+        """
+        return self._find(kind, timeout_s, fields, self._taken)
+
+    def any(self, kind: str, timeout_s: float = 10.0, **fields: object) -> Any:
+        """The first event of this type and with these fields, wherever it came."""
+        return self._find(kind, timeout_s, fields, 0)
+
+    def closed(self, timeout_s: float = 10.0) -> int | None:
+        """The code with which the gateway closed the connection; wait for it."""
+        self._thread.join(timeout_s)
+        assert not self._thread.is_alive(), f"open after {timeout_s} s; came: {self.kinds()}"
+        return self.close_code
+
+    def kinds(self) -> list[str]:
+        """Types of all events so far."""
+        with self._news:
+            return [str(event.get("type")) for event in self.events]
+
+    def _find(self, kind: str, timeout_s: float, fields: dict[str, object], first: int) -> Any:
+        deadline = time.monotonic() + timeout_s
+        with self._news:
+            while True:
+                for index in range(first, len(self.events)):
+                    event = self.events[index]
+                    if event.get("type") == kind and fields.items() <= event.items():
+                        self._taken = max(self._taken, index + 1)
+                        return self._objects[index]
+                left = deadline - time.monotonic()
+                if left <= 0 or self.close_code is not None:
+                    came = [event.get("type") for event in self.events]
+                    raise AssertionError(f"no {kind} {fields} within {timeout_s} s; came: {came}")
+                self._news.wait(left)
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = self.connection.recv_bytes()
+            except ConnectionClosed as error:
+                with self._news:
+                    self.close_code = error.rcvd.code if error.rcvd else 1006
+                    self._news.notify_all()
+                return
+            with self._news:
+                self.events.append(record(data))
+                self._objects.append(self.connection.parse_event(data))
+                self._news.notify_all()
