@@ -13,14 +13,17 @@ seconds, and one that stays silent, or takes no audio for long, is given up like
 import asyncio
 import socket
 from array import array
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from fcntl import ioctl
 from termios import TIOCOUTQ
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
+from urllib.parse import quote
 
 import aiohttp
-from aiohttp import ClientWebSocketResponse, WSMsgType
+from aiohttp import ClientWebSocketResponse, WSMsgType, hdrs
 from yarl import URL
 
 from gateway.realtime import events
@@ -37,8 +40,9 @@ _KERNEL_BUFFER_BYTES = 256 << 10
 passes 64 KiB on to the transport underneath, and nobody can see those."""
 _BACKLOG_BYTES = 4 << 20
 _NEVER_PAUSED_BYTES = 1 << 30
-_MAX_MESSAGE_BYTES = 16 << 20
+MAX_MESSAGE_BYTES: Final = 16 << 20
 """An `input_audio_buffer.append` may be 15 MiB; nothing a server sends is larger."""
+_LONGEST_MODEL = 256
 _CLOSE_TIMEOUT_S = 1.0
 """A server that does not answer our close frame is not waited for longer."""
 _PING_EVERY_S = 5.0
@@ -49,7 +53,32 @@ _BLOCKED_S = 5.0
 
 
 class BackendError(Exception):
-    """The Realtime server could not be reached, refused, or broke the protocol."""
+    """The Realtime server could not be reached, refused, or broke the protocol.
+
+    Args:
+        message: fit for a log; it holds no secret, but may name a host.
+        status: of the HTTP answer, where the handshake was answered with anything but a WebSocket.
+        retry_after: the Retry-After of that answer, as it came.
+        refused: what was asked for cannot be: the server answered our config with an `error`, and
+            `message`, `code` and `param` are its own.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after: str | None = None,
+        code: str | None = None,
+        param: str | None = None,
+        refused: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+        self.code = code
+        self.param = param
+        self.refused = refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +101,7 @@ class RealtimeSession:
     Call `receive()` without long pauses until it returns None, then look at `close_reason`.
     """
 
-    def __init__(self, connection: "_Socket") -> None:
+    def __init__(self, connection: "BackendSocket") -> None:
         self._socket = connection
         self.effective: dict[str, Any] = {}
         """The session config as the server confirmed it."""
@@ -134,7 +163,7 @@ class RealtimeSession:
                 self._audio_backlog_bytes = _audio_backlog_bytes(session, self.effective)
                 return
             if event["type"] == "error":
-                raise BackendError(text_of(event, "error", "message") or "session refused")
+                raise refusal(event)
         raise BackendError(self.close_reason)
 
     async def close(self) -> None:
@@ -182,7 +211,7 @@ class Backend:
     async def __aenter__(self) -> Self:
         self._client = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
-            ws_response_class=_Socket,
+            ws_response_class=BackendSocket,
         )
         return self
 
@@ -199,13 +228,69 @@ class Backend:
         """Connect and configure a session.
 
         Raises:
-            BackendError: with a reason fit for a log; it holds no secret.
+            BackendError: see there.
         """
+        async with self.reaching():
+            # The session looks at pings itself.
+            connection = await self.dial(str(session.get("model") or ""), autoping=False)
+            connection.take_over()
+            opened = RealtimeSession(connection)
+            try:
+                await opened.configure(session)
+            except BaseException:
+                await opened.close()
+                raise
+            return opened
+
+    async def dial(
+        self,
+        model: str | None,
+        *,
+        intent: str = "",
+        headers: Mapping[str, str] | None = None,
+        autoping: bool = True,
+        heartbeat_s: float | None = None,
+    ) -> "BackendSocket":
+        """Connect, and nothing more.
+
+        Args:
+            model: goes into the URL; the default model when it is None or empty.
+            intent: goes into the URL as `intent=` where the model would stand in its query.
+            headers: more of them; the key is added here.
+            autoping: whether pings are answered by whoever reads.
+            heartbeat_s: how often the server is pinged; None leaves that to the caller.
+
+        Raises:
+            BackendError: see there.
+        """
+        if self._client is None:
+            raise RuntimeError("Backend is used outside of its context")
+        url, auth = self._target(model, intent)
+        async with self.reaching():
+            connection = await self._client.ws_connect(
+                url,
+                headers={**(headers or {}), **auth},
+                decode_text=False,
+                max_msg_size=MAX_MESSAGE_BYTES,
+                autoping=autoping,
+                heartbeat=heartbeat_s,
+                timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_TIMEOUT_S),
+            )
+        if not isinstance(connection, BackendSocket):
+            raise RuntimeError("the WebSocket is not of the class that was asked for")
+        return connection
+
+    @asynccontextmanager
+    async def reaching(self) -> AsyncIterator[None]:
+        """Have what is done inside be done in time, and have it fail as BackendError."""
         try:
             async with asyncio.timeout(self._config.connect_timeout_s):
-                return await self._connect(session)
+                yield
         except aiohttp.WSServerHandshakeError as error:
-            raise BackendError(f"handshake answered {error.status}") from None
+            retry_after = error.headers.get(hdrs.RETRY_AFTER) if error.headers else None
+            raise BackendError(
+                f"handshake answered {error.status}", status=error.status, retry_after=retry_after
+            ) from None
         except TimeoutError:
             raise BackendError(f"no answer in {self._config.connect_timeout_s:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
@@ -213,33 +298,14 @@ class Backend:
             detail = error.strerror if isinstance(error, OSError) else None
             raise BackendError(f"{type(error).__name__}: {detail or 'no connection'}") from None
 
-    async def _connect(self, session: dict[str, Any]) -> RealtimeSession:
-        if self._client is None:
-            raise RuntimeError("Backend is used outside of its context")
-        url, headers = self._target(session)
-        connection = await self._client.ws_connect(
-            url,
-            headers=headers,
-            decode_text=False,
-            max_msg_size=_MAX_MESSAGE_BYTES,
-            autoping=False,  # the session looks at pings itself
-            timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_TIMEOUT_S),
-        )
-        if not isinstance(connection, _Socket):
-            raise RuntimeError("the WebSocket is not of the class that was asked for")
-        connection.take_over()
-        opened = RealtimeSession(connection)
-        try:
-            await opened.configure(session)
-        except BaseException:
-            await opened.close()
-            raise
-        return opened
-
-    def _target(self, session: dict[str, Any]) -> tuple[URL, dict[str, str]]:
+    def _target(self, model: str | None, intent: str) -> tuple[URL, dict[str, str]]:
+        """The URL to dial, and the headers that open it."""
         config = self._config
-        model = session.get("model")
-        url = URL(config.url.replace("{model}", str(model or config.default_model)))
+        url = URL(config.url.replace("{model}", _url_part(model or config.default_model)))
+        if intent:
+            template = URL(config.url)
+            fed = [name for name, value in template.query.items() if "{model}" in value]
+            url = url.without_query_params(*fed).update_query(intent=intent)
         headers: dict[str, str] = {}
         kind, _, name = config.auth.partition(":")
         if not config.api_key:
@@ -253,13 +319,36 @@ class Backend:
         return url, headers
 
 
+def refusal(event: Event) -> BackendError:
+    """The server's `error` in answer to a config of ours."""
+    return BackendError(
+        text_of(event, "error", "message") or "session refused",
+        code=text_of(event, "error", "code") or None,
+        param=text_of(event, "error", "param") or None,
+        refused=True,
+    )
+
+
+def _url_part(model: str) -> str:
+    """The model's name as one part of a URL, whatever it holds: clients choose it.
+
+    Raises:
+        BackendError: no server has a model of this name. Dots alone would lead to another path.
+    """
+    if len(model) > _LONGEST_MODEL or not model.strip("."):
+        raise BackendError(
+            "There is no model of this name.", code="model_not_found", param="model", refused=True
+        )
+    return quote(model, safe="", errors="replace")
+
+
 def _audio_backlog_bytes(asked: dict[str, Any], effective: dict[str, Any]) -> int:
     """How much two seconds of audio are on the wire."""
     frame = append_bytes(asked, effective, _FRAME_MS) + _FRAME_HEADER_BYTES
     return frame * _AUDIO_WAIT_S * 1000 // _FRAME_MS
 
 
-class _Socket(ClientWebSocketResponse[Literal[True]]):
+class BackendSocket(ClientWebSocketResponse[Literal[True]]):
     """aiohttp's client WebSocket with a write that never waits."""
 
     _descriptor = -1
@@ -300,3 +389,4 @@ class _Socket(ClientWebSocketResponse[Literal[True]]):
 
     def abort(self) -> None:
         self._writer.transport.abort()
+        self._response.close()  # what was lost without a close is still in the connector's books

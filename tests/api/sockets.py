@@ -120,7 +120,8 @@ async def serving(
     backend_url: str = "ws://127.0.0.1:9/", config: RealtimeConfig | None = None, **backend: Any
 ) -> AsyncIterator[Api]:
     line = FakeLine()
-    connect_to = BackendConfig(**{"url": backend_url, "connect_timeout_s": 2.0} | backend)
+    options: dict[str, Any] = {"url": backend_url, "connect_timeout_s": 2.0, **backend}
+    connect_to = BackendConfig(**options)
     async with Backend(connect_to) as dialler, aiohttp.ClientSession() as client:
         api = Api(RealtimeSockets(line, dialler, config), line)
         api.client = client

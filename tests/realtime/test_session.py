@@ -1,9 +1,11 @@
 """Which audio a session is asked for, and which it got."""
 
+from copy import deepcopy
+
 import pytest
 
 from gateway.audio.formats import PCM24K, PCMA, PCMU
-from gateway.realtime.session import append_bytes, formats_of, with_formats
+from gateway.realtime.session import append_bytes, formats_of, with_formats, without_fixed
 
 pytestmark = pytest.mark.pure
 
@@ -49,3 +51,48 @@ def test_how_long_an_append_is() -> None:
 def test_a_format_that_cannot_be_made() -> None:
     with pytest.raises(ValueError):
         formats_of({"audio": {"input": {"format": {"type": "audio/opus"}}}}, PCMU)
+
+
+def test_what_media_has_fixed_is_taken_out_of_an_update() -> None:
+    audio = {
+        "input": {"format": {"type": "audio/pcm"}, "turn_detection": None},
+        "output": {"format": {"type": "audio/pcm"}, "speed": 1},
+    }
+    session = {"type": "realtime", "model": "m", "audio": audio, "tools": []}
+    event = {"type": "session.update", "event_id": "e", "session": session}
+    before = deepcopy(event)
+    assert without_fixed(event) == {
+        "type": "session.update",
+        "event_id": "e",
+        "session": {
+            "type": "realtime",
+            "audio": {"input": {"turn_detection": None}, "output": {"speed": 1}},
+            "tools": [],
+        },
+    }
+    assert event == before
+
+
+def test_a_response_on_a_call_has_no_format_of_its_own() -> None:
+    output = {"format": {"type": "audio/pcm"}, "voice": "marin"}
+    event = {"type": "response.create", "response": {"audio": {"output": output}, "model": "m"}}
+    assert without_fixed(event)["response"] == {
+        "audio": {"output": {"voice": "marin"}},
+        "model": "m",
+    }
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "session.update"},
+        {"type": "session.update", "session": None},
+        {"type": "session.update", "session": {"audio": None}},
+        {"type": "session.update", "session": {"audio": {"input": [], "output": "x"}}},
+        {"type": "response.create"},
+        {"type": "response.create", "response": {"audio": 1}},
+        {"type": "other", "session": {"model": "m", "audio": {"input": {"format": 1}}}},
+    ],
+)
+def test_everything_else_stays_as_it_is(event: dict[str, object]) -> None:
+    assert without_fixed(event) == event
