@@ -25,7 +25,8 @@ from gateway.api.sideband import (
 )
 from gateway.realtime.errors import RealtimeError, error_event, invalid
 from gateway.realtime.events import encode_event
-from gateway.upstream.realtime import MAX_MESSAGE_BYTES, Backend, BackendError
+from gateway.upstream.errors import BackendError
+from gateway.upstream.realtime import MAX_MESSAGE_BYTES, Backend
 from gateway.upstream.relay import Relay, RelayRequest
 
 PATH: Final = "/v1/realtime"
@@ -151,10 +152,10 @@ class RealtimeSockets:
             _log.warning("relay.failed", reason=str(error))
             if error.refused and asked.session is not None:
                 # A browser, which holds the secret, is shown nothing of an HTTP error.
-                return await _end_with(_told(error), WSCloseCode.POLICY_VIOLATION, request, socket)
+                return await _end_with(error.told(), WSCloseCode.POLICY_VIOLATION, request, socket)
             if error.status == web.HTTPTooManyRequests.status_code:
                 return _busy("The Realtime backend takes no more sessions.", error.retry_after)
-            raise _told(error) from None
+            raise error.told() from None
         self._relays.add(relay)
         try:
             if not await _upgraded(request, socket):
@@ -251,19 +252,6 @@ def _relay_request(request: web.Request) -> RelayRequest:
         if value and value.isascii():
             headers[name] = value
     return RelayRequest(model, intent, headers, session)
-
-
-def _told(error: BackendError) -> RealtimeError:
-    """What a client is told: no host, no address, no key of ours."""
-    if error.refused:
-        return RealtimeError(str(error), code=error.code, param=error.param)
-    detail = "could not be reached" if error.status is None else f"answered {error.status}"
-    return RealtimeError(
-        f"The Realtime backend {detail}.",
-        code="backend_unavailable",
-        kind="server_error",
-        status=502,
-    )
 
 
 def _busy(message: str, retry_after: str | None) -> web.Response:

@@ -101,7 +101,7 @@ class Call:
         self._finished = asyncio.Event()
         self._session_known = asyncio.Event()
         self._alarm = Alarm(self._timeout)
-        self._controls = Controls()
+        self.controls = Controls()
         self._tickets = Tickets()
         self._realtime: RealtimeSession | None = None
         self._formats = (leg.format, leg.format)  # of the session: input, output
@@ -139,10 +139,10 @@ class Call:
 
     def attach(self, control: Control) -> None:
         """Show every event from here on to `control`."""
-        self._controls.attach(control)
+        self.controls.attach(control)
 
     def detach(self, control: Control) -> None:
-        self._controls.detach(control)
+        self.controls.detach(control)
 
     def control(self, event: Event) -> None:
         """Take an event from a client that controls the call."""
@@ -268,7 +268,7 @@ class Call:
 
     def _play(self, delta: AudioDelta, message: bytes) -> None:
         """Queue a piece of the model's speech, unless the caller has interrupted it."""
-        self._controls.show_audio(message)
+        self.controls.show_audio(message)
         part, audio = delta
         media = self._media
         conversation = self._machine.conversation
@@ -285,7 +285,7 @@ class Call:
         for effect in effects:
             match effect:
                 case ToControl(event, extension):
-                    self._controls.show(event, extension)
+                    self.controls.show(event, extension)
                 case ToBackend(event):
                     if self._realtime is not None:
                         self._realtime.send(event)
@@ -388,7 +388,7 @@ class Call:
     async def _free(self) -> None:
         self._alarm.cancel()
         self._tickets.close()
-        self._controls.close()
+        self.controls.close()
         if self._media is not None:
             self._media.part()
         await self.leg.close()

@@ -4,6 +4,9 @@ from typing import Protocol
 
 from gateway.realtime.events import Event, encode_event
 
+MAX_CONTROLS = 32
+"""Sidebands of one call; each holds what waits for it."""
+
 
 class Control(Protocol):
     """Is shown every server event of the call, in order."""
@@ -30,8 +33,17 @@ class Controls:
     def __init__(self) -> None:
         self._all: list[Control] = []
         self._listeners: list[Control] = []
+        self._closed = False
+
+    @property
+    def full(self) -> bool:
+        """Whether no more can be attached."""
+        return len(self._all) >= MAX_CONTROLS
 
     def attach(self, control: Control) -> None:
+        if self._closed:
+            control.close()
+            return
         self._all.append(control)
         if control.wants_audio:
             self._listeners.append(control)
@@ -55,5 +67,6 @@ class Controls:
             control.send(delta)
 
     def close(self) -> None:
+        self._closed = True
         for control in list(self._all):
             control.close()

@@ -127,11 +127,19 @@ class Line:
         """The call, when it has a session; one that is being set up is waited for.
 
         Raises:
-            RealtimeError: there is no such call, or it got no session in time.
+            RealtimeError: there is no such call, it got no session in time, or it has too many
+                clients already.
         """
         call = self._registry.get(call_id)
         if call is None or not await call.joined(wait_s):
             raise no_call()
+        if call.controls.full:
+            raise RealtimeError(
+                "Too many clients control this call.",
+                code="rate_limit_exceeded",
+                kind="rate_limit_error",
+                status=429,
+            )
         return call
 
     def summaries(self) -> list[dict[str, Any]]:

@@ -5,7 +5,8 @@ from typing import NamedTuple, Protocol
 from gateway.audio.formats import AudioFormat
 from gateway.realtime.errors import RealtimeError
 from gateway.realtime.session import Session, formats_of, with_formats
-from gateway.upstream.realtime import BackendError, RealtimeSession
+from gateway.upstream.errors import BackendError
+from gateway.upstream.realtime import RealtimeSession
 
 
 class OpensSessions(Protocol):
@@ -45,7 +46,7 @@ async def open_session(backend: OpensSessions, config: Session, leg_format: Audi
     try:
         session = await backend.open(wanted)
     except BackendError as error:
-        raise NoSessionError("backend_unavailable", str(error), _told(error)) from None
+        raise NoSessionError("backend_unavailable", str(error), error.told()) from None
     try:
         # The server's word, and where it says nothing what was asked for.
         asked_input, asked_output = formats_of(wanted, leg_format)
@@ -56,14 +57,3 @@ async def open_session(backend: OpensSessions, config: Session, leg_format: Audi
         told = RealtimeError(str(error), code="unsupported_format", param="session.audio")
         raise NoSessionError("backend_format", str(error), told) from None
     return Opened(session, input_format, output_format)
-
-
-def _told(error: BackendError) -> RealtimeError:
-    if error.refused:
-        return RealtimeError(str(error), code=error.code, param=error.param)
-    return RealtimeError(
-        f"The Realtime server cannot be used: {error}.",
-        code="backend_unavailable",
-        kind="server_error",
-        status=502,
-    )

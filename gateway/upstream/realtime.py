@@ -30,6 +30,7 @@ from gateway.realtime import events
 from gateway.realtime.audio import append_event
 from gateway.realtime.events import Event, EventError, encode_event, text_of
 from gateway.realtime.session import append_bytes
+from gateway.upstream.errors import BackendError
 
 _AUDIO_WAIT_S = 2
 """Audio that would reach the server later than this is not sent at all."""
@@ -38,7 +39,8 @@ _FRAME_HEADER_BYTES = 8
 _KERNEL_BUFFER_BYTES = 256 << 10
 """Room for all audio that may wait, whatever the format. Once the kernel is full, a TLS transport
 passes 64 KiB on to the transport underneath, and nobody can see those."""
-_BACKLOG_BYTES = 4 << 20
+_BACKLOG_BYTES = 20 << 20
+"""Of control events; the largest, a client's own append, may be 15 MiB."""
 _NEVER_PAUSED_BYTES = 1 << 30
 MAX_MESSAGE_BYTES: Final = 16 << 20
 """An `input_audio_buffer.append` may be 15 MiB; nothing a server sends is larger."""
@@ -50,35 +52,6 @@ _SILENT_PINGS = 2
 """So many pings may see nothing come back; then the server counts as gone."""
 _BLOCKED_S = 5.0
 """How long all audio may be dropped."""
-
-
-class BackendError(Exception):
-    """The Realtime server could not be reached, refused, or broke the protocol.
-
-    Args:
-        message: fit for a log; it holds no secret, but may name a host.
-        status: of the HTTP answer, where the handshake was answered with anything but a WebSocket.
-        retry_after: the Retry-After of that answer, as it came.
-        refused: what was asked for cannot be: the server answered our config with an `error`, and
-            `message`, `code` and `param` are its own.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int | None = None,
-        retry_after: str | None = None,
-        code: str | None = None,
-        param: str | None = None,
-        refused: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.retry_after = retry_after
-        self.code = code
-        self.param = param
-        self.refused = refused
 
 
 @dataclass(frozen=True, slots=True)

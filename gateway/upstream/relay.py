@@ -17,13 +17,8 @@ from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 from gateway.realtime.errors import RealtimeError, error_event
 from gateway.realtime.events import EventError, encode_event, parse_event, session_update
 from gateway.realtime.session import Session
-from gateway.upstream.realtime import (
-    MAX_MESSAGE_BYTES,
-    Backend,
-    BackendError,
-    BackendSocket,
-    refusal,
-)
+from gateway.upstream.errors import BackendError
+from gateway.upstream.realtime import MAX_MESSAGE_BYTES, Backend, BackendSocket, refusal
 
 _HEARTBEAT_S: Final = 20.0
 """A side that shows no life for one and a half of these is taken for gone."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from gateway.audio.formats import PCMU, AudioFormat
 from gateway.audio.playout import Playout
 from gateway.legs.leg import LegError, LegEvent, MediaStats, Played
-from gateway.upstream.realtime import BackendError
+from gateway.upstream.errors import BackendError
 from gateway.upstream.webhook import Delivered
 
 SILENCE = b"\xff" * 160

@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from gateway.calls.commands import Accept, Command, HangUp, Refer, Reject
+from gateway.calls.control import MAX_CONTROLS
 from gateway.calls.line import Line, LineConfig
 from gateway.calls.policy import CallPolicy
 from gateway.calls.registry import Registry
@@ -21,7 +22,7 @@ from gateway.legs.leg import (
     ReferProgress,
 )
 from gateway.realtime.errors import RealtimeError
-from gateway.upstream.realtime import BackendError
+from gateway.upstream.errors import BackendError
 from gateway.upstream.webhook import Delivered, WebhookError
 from tests.calls.fakes import (
     FakeBackend,
@@ -351,6 +352,24 @@ async def test_every_sideband_sees_every_event_and_the_end() -> None:
         await settle()
         assert listener.closed
         assert not first.closed
+
+
+async def test_the_clients_of_a_call_are_bounded_and_one_that_comes_too_late_is_closed() -> None:
+    async with desk() as place:
+        call_id, leg = await place.call()
+        await place.line.command(call_id, Accept(SESSION))
+        leg.emit(LegAnswered())
+        call = await place.line.joined(call_id, 1)
+        for _ in range(MAX_CONTROLS):
+            call.attach(FakeControl())
+        with pytest.raises(RealtimeError) as caught:
+            await place.line.joined(call_id, 1)
+        assert caught.value.status == 429
+        leg.emit(LegEnded("remote_bye"))
+        await settle()
+        late = FakeControl()
+        call.attach(late)
+        assert late.closed
 
 
 async def test_ended_calls_are_shown_after_those_in_progress_the_newest_first() -> None:

@@ -95,8 +95,8 @@ async def test_a_server_that_takes_no_events_is_given_up() -> None:
     with DeafServer() as server:
         async with Backend(BackendConfig(url=server.url)) as backend:
             session = await backend.open(session_in(PCMU))
-            for _ in range(4):
-                session.send({"type": "x", "text": "x" * (1 << 20)})
+            session.send({"type": "x", "text": "x" * (15 << 20)})  # as large as an append may be
+            session.send({"type": "x", "text": "x" * (5 << 20)})
             assert not session.close_reason
             for _ in range(2):
                 session.send({"type": "x", "text": "x" * (1 << 20)})

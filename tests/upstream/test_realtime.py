@@ -11,7 +11,8 @@ from aiohttp import web
 
 from gateway.realtime.events import parse_event
 from gateway.upstream import realtime
-from gateway.upstream.realtime import Backend, BackendConfig, BackendError
+from gateway.upstream.errors import BackendError
+from gateway.upstream.realtime import Backend, BackendConfig
 from tests.peers.fake_realtime import FakeRealtime
 
 pytestmark = pytest.mark.loop

@@ -12,7 +12,8 @@ import pytest
 from aiohttp import WSMsgType, web
 
 from gateway.upstream import relay as relay_module
-from gateway.upstream.realtime import Backend, BackendConfig, BackendError
+from gateway.upstream.errors import BackendError
+from gateway.upstream.realtime import Backend, BackendConfig
 from gateway.upstream.relay import Relay, RelayRequest
 from tests.peers.fake_realtime import FakeConnection, FakeRealtime
 
