@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 REASONS: Final = frozenset(
     (
         # The caller's side.
-        *("remote_bye", "cancelled", "no_ack", "timeout", "transport", "refused", "caller_gone"),
+        *("remote_bye", "cancelled", "no_ack", "timeout", "transport", "refused", "leg_ended"),
         *("media_timeout", "unacceptable_media", "bad_answer"),
         # The Realtime server's side.
         *("backend_unavailable", "backend_format", "session_lost", "ring_timeout"),

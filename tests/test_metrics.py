@@ -17,15 +17,16 @@ ROOT = Path(__file__).parents[1]
 GATEWAY = ROOT / "gateway"
 SIP = sorted((GATEWAY / "sip").glob("*.py"))
 ABOVE_SIP = [
-    *sorted((GATEWAY / "legs").glob("*.py")),
+    # Whom `dialling` refuses has no call yet that could end.
+    *sorted(path for path in (GATEWAY / "legs").glob("*.py") if path.stem != "dialling"),
     *sorted((GATEWAY / "calls").glob("*.py")),
     GATEWAY / "app.py",
 ]
 # The functions that are given the reason for which a call ends.
 OF_SIP = {"_end"}
 OF_ABOVE_SIP = {
-    *("LegEnded", "LegError", "Refusal", "_end", "_refuse", "_hang_up", "hang_up"),
-    *("session_failed", "_session_failed", "answer_failed"),
+    *("LegEnded", "LegError", "Refusal", "NoSessionError"),
+    *("_end", "_refuse", "_hang_up", "hang_up", "_turn_away"),
 }
 
 

@@ -1,1 +1,1 @@
-"""Legs: one caller each, as signalling plus a media port. The I/O shells of SIP and RTP."""
+"""Legs: the other side of a call each, signalling plus media. The I/O shells of SIP and RTP."""

@@ -1,20 +1,33 @@
-"""What a call sees of a caller: types only, so that the pure call machine can load them.
+"""What a call sees of the other side: types only, so that the pure call machine can load them.
 
 A leg is signalling plus a media port. It is commanded by methods that return at once, and it tells
-what happened by handing `LegEvent`s to its one listener, in order, on the event loop.
+what happened by handing `LegEvent`s to its one listener, in order, on the event loop. Somebody
+called us (`IncomingLeg`) or we call somebody (`OutgoingLeg`); once answered there is no difference.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from gateway.audio.formats import AudioFormat
 from gateway.audio.playout import Playout, Started, Stopped
 
 
 @dataclass(frozen=True, slots=True)
+class LegRinging:
+    """The callee's side makes progress; told for each provisional answer from 101 to 199."""
+
+    status: int
+    """180: it rings. 183: progress, perhaps with early media, which is not listened to."""
+
+
+@dataclass(frozen=True, slots=True)
 class LegAnswered:
-    """The caller has our answer and acknowledged it: the conversation may begin."""
+    """Both sides have agreed and know it: the conversation may begin.
+
+    Called: the caller acknowledged our answer. Calling: the callee's answer was usable and we have
+    acknowledged it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +66,48 @@ class LegBroken:
 
 
 @dataclass(frozen=True, slots=True)
+class ReferAnswered:
+    """What the peer says to our `refer`; `ReferProgress` follows when it agrees."""
+
+    status: int
+    """2xx: the peer tries, and tells how far it has come. Anything else: it does not; 408 also
+    stands for silence, 503 for a peer that cannot be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferProgress:
+    """The peer tells what became of our `refer`."""
+
+    status: int | None
+    """What it heard from the target: 1xx on the way, 2xx reached, else failed. None when that
+    cannot be read."""
+    over: bool
+    """Whether this was the last report."""
+
+
+@dataclass(frozen=True, slots=True)
 class LegEnded:
     """Signalling is over; nothing follows this event."""
 
     reason: str
+    """As in `gateway.sip.events.CallEnded`, and bad_answer: what the peer answered our offer of
+    media with was of no use."""
     status: int | None = None
     """The final SIP status where there was one."""
 
 
-LegEvent = LegAnswered | DtmfIn | Played | LegHeld | LegSilent | LegBroken | LegEnded
+LegEvent = (
+    LegRinging
+    | LegAnswered
+    | DtmfIn
+    | Played
+    | LegHeld
+    | LegSilent
+    | LegBroken
+    | ReferAnswered
+    | ReferProgress
+    | LegEnded
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +150,26 @@ class MediaPort(Protocol):
 
 
 class Leg(Protocol):
-    """One caller."""
+    """The other side of a call."""
 
     @property
     def kind(self) -> str:
         """`sip` or `webrtc`."""
 
     @property
-    def format(self) -> AudioFormat:
-        """Of the audio that will be joined; settled by the offer."""
+    def direction(self) -> Literal["inbound", "outbound"]: ...
 
     @property
-    def codec(self) -> str: ...
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Of the INVITE that came in, in order, as spelled; () when we call."""
+
+    @property
+    def format(self) -> AudioFormat:
+        """Of the audio that will be joined; it never changes."""
+
+    @property
+    def codec(self) -> str:
+        """What the call was agreed in, or will be; certain once it is answered."""
 
     @property
     def media_security(self) -> str:
@@ -123,18 +177,55 @@ class Leg(Protocol):
 
     def listen(self, listener: Callable[[LegEvent], None]) -> None: ...
 
+    def refer(self, target_uri: str) -> None:
+        """Ask the peer to call `target_uri` instead of us (RFC 3515); `ReferAnswered` follows.
+
+        Raises:
+            LegError: 400 bad_target, it cannot be sent.
+        """
+
+    def hang_up(self) -> None:
+        """End the call in whatever way its state allows; `LegEnded` follows, if it has not come."""
+
+    async def close(self) -> None:
+        """Free what the leg holds; safe to call at any time and more than once."""
+
+
+class IncomingLeg(Leg, Protocol):
+    """Somebody who calls us."""
+
+    @property
+    def direction(self) -> Literal["inbound"]: ...
+
     def ring(self) -> None: ...
 
     async def answer(self) -> MediaPort:
-        """Open media and answer the call.
+        """Open media and answer the call; `LegAnswered` follows, or `LegEnded`.
 
         Raises:
-            LegError: no port was free, or the caller has gone.
+            LegError: 503 no_media_port, or 487 leg_ended, the caller has gone.
         """
 
     def reject(self, status: int, retry_after_s: int | None = None) -> None: ...
 
-    def hang_up(self) -> None: ...
 
-    async def close(self) -> None:
-        """Free what the leg holds; safe to call at any time and more than once."""
+class OutgoingLeg(Leg, Protocol):
+    """Somebody whom we call."""
+
+    @property
+    def direction(self) -> Literal["outbound"]: ...
+
+    async def dial(self) -> MediaPort:
+        """Open media and send the INVITE; `LegRinging` follows, then `LegAnswered` or `LegEnded`.
+
+        Raises:
+            LegError: nothing was sent, and no event follows. Its statuses and reasons:
+
+                400 bad_target: the target, a header or the caller's URI cannot be sent.
+                403 unusable_host: no call may be sent to an address that the host has.
+                404 unknown_host: the host's name has no address.
+                487 leg_ended: `hang_up` or `close` came first.
+                502 unresolved: nobody could tell the host's address in time.
+                502 no_transport: the target's transport is off here.
+                503 no_media_port: all are in use.
+        """

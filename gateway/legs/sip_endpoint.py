@@ -9,13 +9,18 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 from structlog.typing import FilteringBoundLogger
 
 from gateway.alarm import Alarm
+from gateway.legs.leg import LegError
 from gateway.legs.ports import bind_udp
+from gateway.legs.resolve import resolve
+from gateway.legs.sip_incoming import SipIncomingLeg
 from gateway.legs.sip_leg import MediaConfig, SipLeg
+from gateway.legs.sip_outgoing import DialPlan, SipOutgoingLeg
 from gateway.sip.agent import SipAgent
 from gateway.sip.errors import SipError
 from gateway.sip.events import CallEnded, IncomingCall, SipEvent
@@ -32,7 +37,7 @@ _CONNECT_TIMEOUT_S = 5.0
 _LINGER_S = 2.0
 """At shutdown, this long for the last BYEs to be answered."""
 
-OnCall = Callable[[SipLeg], None]
+OnCall = Callable[[SipIncomingLeg], None]
 
 
 class SipEndpoint:
@@ -62,6 +67,7 @@ class SipEndpoint:
         self._loop = asyncio.get_running_loop()
         self._legs: dict[str, SipLeg] = {}
         self._alarm = Alarm(self._timeout)
+        self._host = ""
         self._udp: asyncio.DatagramTransport | None = None
         self._server: asyncio.Server | None = None
         self._connections: dict[tuple[str, int], _Connection] = {}
@@ -76,6 +82,7 @@ class SipEndpoint:
         Raises:
             OSError: a port is taken or the address is not ours.
         """
+        self._host = host
         if udp_port:
             sock = bind_udp(host, udp_port)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UDP_BUFFER_BYTES)
@@ -87,9 +94,31 @@ class SipEndpoint:
                 lambda: _Connection(self, accepted=True), host, tcp_port
             )
 
+    def dial(self, plan: DialPlan) -> SipOutgoingLeg:
+        """A leg that calls somebody; nothing is sent before its `dial`."""
+        return SipOutgoingLeg(self, plan, self._media)
+
+    # What the legs ask.
+
     def act(self, action: Callable[[SipAgent, float], None]) -> None:
         """Ask something of the agent and send what comes of it."""
         action(self._agent, self._loop.time())
+        self._drain()
+
+    async def locate(self, hop: Address) -> Address:
+        """Where to send what is meant for `hop`, whose host may be a name.
+
+        Raises:
+            LegError: 502 no_transport, its transport is off here; and as `resolve`.
+        """
+        if (self._udp if hop.transport == "udp" else self._server) is None:
+            raise LegError(502, "no_transport")
+        return replace(hop, host=await resolve(hop.host, self._host))
+
+    def place(self, leg: SipLeg, invite: Callable[[SipAgent, float], str]) -> None:
+        """Call somebody; the events of the dialog that `invite` returns go to `leg`."""
+        leg.dialog_id = invite(self._agent, self._loop.time())
+        self._legs[leg.dialog_id] = leg
         self._drain()
 
     @property
@@ -175,7 +204,7 @@ class SipEndpoint:
             leg.dialog_event(event)
 
     def _incoming(self, event: IncomingCall) -> None:
-        leg = SipLeg(self, event, self._media)
+        leg = SipIncomingLeg(self, event, self._media)
         self._legs[event.dialog_id] = leg
         self._on_call(leg)
 

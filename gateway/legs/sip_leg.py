@@ -1,68 +1,48 @@
-"""A SIP caller as a leg: one dialog of the `SipAgent`, one `RtpPort`.
+"""One dialog of the `SipAgent` and one `RtpPort` as a leg: what is the same whoever called whom.
 
-The offer is looked at when the leg is made, so that a caller who cannot be served is told so before
-anything else is tried; after that an answer can only fail for want of a port. With a late offer (an
-INVITE without SDP) our 200 carries the offer and the ACK its answer.
+How a call comes about is the subject of `sip_incoming` and `sip_outgoing`. From then on both sides
+may offer changes of the session, and we may ask the peer to call somebody else (REFER).
 """
 
 import ipaddress
 import random
 import secrets
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from gateway.audio.formats import Law
+from gateway.audio.formats import PCMU, Law
 from gateway.legs.leg import (
-    LegAnswered,
     LegEnded,
     LegError,
     LegEvent,
     LegHeld,
-    MediaPort,
+    LegRinging,
+    ReferAnswered,
+    ReferProgress,
 )
 from gateway.legs.pacer import Pacer
 from gateway.legs.ports import NoPortError, PortPool
-from gateway.legs.rtp_port import FORMATS, RtpFlow, RtpPort
+from gateway.legs.reach import Network, reachable_host, usable_host
+from gateway.legs.rtp_port import RtpFlow, RtpPort
 from gateway.sdp import answer as offer_answer
 from gateway.sdp.answer import AudioPlan, LocalMedia
 from gateway.sdp.description import SdpError, SessionDescription, parse
+from gateway.sip import events
 from gateway.sip.agent import SipAgent
-from gateway.sip.events import (
-    Answered,
-    CallEnded,
-    IncomingCall,
-    Reanswered,
-    Reoffer,
-    Ringing,
-    SipEvent,
-)
+from gateway.sip.message import Address
 
 _CODECS: tuple[Law, ...] = ("pcmu", "pcma")
 _BIND_TRIES = 8
 _PACKET_MS = 20
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-_Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
-_THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
-_PRIVATE: tuple[Network, ...] = tuple(
-    ipaddress.ip_network(network)
-    for network in (
-        "10.0.0.0/8",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "100.64.0.0/10",  # behind a carrier's NAT
-        "fc00::/7",
-        "fec0::/10",
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
 class MediaConfig:
     """What all RTP legs of the process share.
 
-    Callers in the networks of `allow` are sent media at private addresses although ours is public.
+    Peers in the networks of `allow` are sent media at private addresses although ours is public.
     """
 
     bind_host: str
@@ -79,9 +59,22 @@ class Signalling(Protocol):
     def act(self, action: Callable[[SipAgent, float], None]) -> None:
         """Ask something of the agent and send what comes of it."""
 
+    async def locate(self, hop: Address) -> Address:
+        """`hop` with the IP address that its host has. Raises LegError."""
 
-class SipLeg:
-    """One dialog."""
+    def place(self, leg: "SipLeg", invite: Callable[[SipAgent, float], str]) -> None:
+        """Have `invite` call somebody: the events of the dialog that it returns go to `leg`, whose
+        `dialog_id` it becomes."""
+
+
+class SipLeg(ABC):
+    """One dialog.
+
+    Args:
+        dialog_id: "" until there is one.
+        peer_host: the IP address that signalling goes to; "" until it is known.
+        headers: of the INVITE that came in.
+    """
 
     kind = "sip"
     media_security = "rtp"
@@ -89,14 +82,19 @@ class SipLeg:
     def __init__(
         self,
         signalling: Signalling,
-        incoming: IncomingCall,
         media: MediaConfig,
+        *,
+        dialog_id: str = "",
+        peer_host: str = "",
+        headers: tuple[tuple[str, str], ...] = (),
     ) -> None:
+        self.dialog_id = dialog_id
+        self.headers = headers
+        self.codec: Law = "pcmu"
+        self.format = PCMU
         self._signalling = signalling
-        self._dialog_id = incoming.dialog_id
-        self._came_from = incoming.source.host
         self._media = media
-        self._offer: SessionDescription | None = None  # None: late, the ACK brings the answer
+        self._peer_host = peer_host
         self._local = LocalMedia(
             host=media.advertised_host,
             port=0,
@@ -106,12 +104,6 @@ class SipLeg:
         )
         self._plan: AudioPlan | None = None
         self._last: SessionDescription | None = None
-        self.fault: LegError | None = None
-        self._warning: str | None = None
-        if incoming.offer is not None:
-            self._look_at(incoming.offer)
-        self.codec: Law = "pcmu" if self._plan is None else self._plan.codec
-        self.format = FORMATS[self.codec]
         self._port: RtpPort | None = None
         self._rtp_port_number: int | None = None
         self._listener: Callable[[LegEvent], None] | None = None
@@ -127,70 +119,47 @@ class SipLeg:
         for event in early:
             listener(event)
 
-    def ring(self) -> None:
-        self._signalling.act(lambda agent, now: agent.ring(self._dialog_id, now))
-
-    async def answer(self) -> MediaPort:
-        port = await self._open_port()
-        if self._ended:
-            raise LegError(487, "caller_gone")
-        if self._offer is None:
-            description = offer_answer.offer(self._local)
-        else:
-            description, plan = offer_answer.answer(self._offer, self._local)
-            port.apply(plan, reachable=self._reachable(plan))
-        body = self._described(description)
-        self._signalling.act(lambda agent, now: agent.accept(self._dialog_id, body, now))
-        return port
-
-    def reject(self, status: int, retry_after_s: int | None = None) -> None:
-        headers = _warning_header(self._warning)
-        if retry_after_s is not None:
-            headers += (("Retry-After", str(retry_after_s)),)
-        self._signalling.act(
-            lambda agent, now: agent.reject(self._dialog_id, status, now, headers=headers)
-        )
+    def refer(self, target_uri: str) -> None:
+        try:
+            self._signalling.act(lambda agent, now: agent.refer(self.dialog_id, target_uri, now))
+        except ValueError as error:
+            raise LegError(400, "bad_target") from error
 
     def hang_up(self) -> None:
-        self._signalling.act(lambda agent, now: agent.hang_up(self._dialog_id, now))
+        self._signalling.act(lambda agent, now: agent.hang_up(self.dialog_id, now))
 
     async def close(self) -> None:
         self._closed = True
         self._listener = None
-        port, self._port = self._port, None
-        if port is not None:
-            port.close()
-        number, self._rtp_port_number = self._rtp_port_number, None
-        if number is not None:
-            self._media.ports.give_back(number)
+        if not self._ended:
+            self.hang_up()  # nobody may be left on a line that leads nowhere
+        self._close_port()
 
     # What the dialog tells.
 
-    def dialog_event(self, event: SipEvent) -> None:
+    def dialog_event(self, event: events.SipEvent) -> None:
         """Take an event of this leg's dialog."""
         match event:
-            case Answered(body=body):
-                self._acknowledged(body)
-            case Reoffer(offer=body):
+            case events.Answered(body=body):
+                self._answered(body)
+            case events.Reoffer(offer=body):
                 self._reoffered(body)
-            case CallEnded(cause=cause, status=status):
+            case events.Reanswered(body=body):
+                self._take_answer(body)
+            case events.ReferAnswered(status=status):
+                self._emit(ReferAnswered(status))
+            case events.ReferProgress(status=status, over=over):
+                self._emit(ReferProgress(status, over))
+            case events.CallEnded(cause=cause, status=status):
                 self._emit(LegEnded(cause, status))
-            case Reanswered(body=body):
-                self._take_late_answer(body)
-            case Ringing() | IncomingCall():
-                pass  # of calls that we make, and how this one began
+            case events.Ringing(status=status):
+                self._emit(LegRinging(status))
+            case events.IncomingCall():
+                pass  # how this leg began
 
-    def _look_at(self, offer: bytes) -> None:
-        """Learn whether the offer can be served; tried with a port that stands for any."""
-        try:
-            self._offer = parse(offer)
-            _, plan = offer_answer.answer(self._offer, replace(self._local, port=9))
-            self._plan = self._checked(plan)
-            if plan.remote_port == 0:
-                raise SdpError("the offer takes its only audio away", status=488)
-        except SdpError as error:
-            self.fault = LegError(error.status, "unacceptable_media")
-            self._warning = error.warning
+    @abstractmethod
+    def _answered(self, body: bytes | None) -> None:
+        """The call is up; `body` is as in `events.Answered`."""
 
     def _emit(self, event: LegEvent) -> None:
         if self._ended:
@@ -201,12 +170,13 @@ class SipLeg:
         elif not self._closed:
             self._early.append(event)  # a caller may give up before the call has begun to listen
 
-    def _acknowledged(self, body: bytes | None) -> None:
-        if self._offer is None and not self._take_late_answer(body):
-            return
-        self._emit(LegAnswered())
+    # Offers and answers.
 
-    def _take_late_answer(self, body: bytes | None) -> bool:
+    def _offer(self) -> bytes:
+        """An offer of all that we can."""
+        return self._described(offer_answer.offer(self._local))
+
+    def _take_answer(self, body: bytes | None) -> bool:
         """An answer to an offer of ours; one that cannot be used ends the call."""
         try:
             plan = self._checked(offer_answer.plan_from_answer(parse(body or b""), self._local))
@@ -220,22 +190,21 @@ class SipLeg:
     def _reoffered(self, body: bytes | None) -> None:
         """A new offer inside the call: hold, resume, a new address, a new codec."""
         if body is None:
-            description = offer_answer.offer(self._local)
+            answer = self._offer()
         else:
             try:
-                offer = parse(body)
-                description, plan = self._answer_again(offer)
+                description, plan = self._answer_again(parse(body))
             except SdpError as error:
-                status, headers = error.status, _warning_header(error.warning)
+                status, headers = error.status, warning_header(error.warning)
                 self._signalling.act(
                     lambda agent, now: agent.refuse_offer(
-                        self._dialog_id, status, now, headers=headers
+                        self.dialog_id, status, now, headers=headers
                     )
                 )
                 return
             self._apply(plan)
-        answer = self._described(description)
-        self._signalling.act(lambda agent, now: agent.answer_offer(self._dialog_id, answer, now))
+            answer = self._described(description)
+        self._signalling.act(lambda agent, now: agent.answer_offer(self.dialog_id, answer, now))
 
     def _described(self, description: SessionDescription) -> bytes:
         """Our next description; its version tells whether it says anything new (RFC 3264 s. 8)."""
@@ -254,7 +223,7 @@ class SipLeg:
         return description, self._checked(plan)
 
     def _checked(self, plan: AudioPlan) -> AudioPlan:
-        """The plan, unless it would have us send media where no caller can be."""
+        """The plan, unless it would have us send media where no peer can be."""
         told = not ipaddress.ip_address(plan.remote_host).is_unspecified  # else it means hold
         if told and not usable_host(plan.remote_host, self._media.advertised_host):
             raise SdpError("media cannot be sent to the address offered", status=488)
@@ -263,10 +232,12 @@ class SipLeg:
     def _reachable(self, plan: AudioPlan) -> bool:
         media = self._media
         return reachable_host(
-            plan.remote_host, media.advertised_host, self._came_from, media.allow or ()
+            plan.remote_host, media.advertised_host, self._peer_host, media.allow or ()
         )
 
     def _apply(self, plan: AudioPlan) -> None:
+        if self._plan is None:
+            self.codec = plan.codec
         was_held = self._plan is not None and not self._plan.can_send
         self._plan = plan
         if self._port is not None:
@@ -274,7 +245,14 @@ class SipLeg:
         if was_held == plan.can_send:
             self._emit(LegHeld(not plan.can_send))
 
+    # Media.
+
     async def _open_port(self) -> RtpPort:
+        """Bind a pair of ports, for as long as the leg lives.
+
+        Raises:
+            LegError: 503 no_media_port; 487 leg_ended, it did so meanwhile.
+        """
         for _ in range(_BIND_TRIES):
             try:
                 number = self._media.ports.take()
@@ -291,6 +269,9 @@ class SipLeg:
                 raise
             self._port, self._rtp_port_number = port, number
             self._local = replace(self._local, port=number)
+            if self._ended or self._closed:
+                self._close_port()
+                raise LegError(487, "leg_ended")
             return port
         raise LegError(503, "no_media_port")
 
@@ -306,53 +287,15 @@ class SipLeg:
         packet_ms = _PACKET_MS if self._plan is None else self._plan.ptime_ms
         return RtpPort(self.codec, packet_ms, flow, self._media.pacer, self._emit)
 
+    def _close_port(self) -> None:
+        port, self._port = self._port, None
+        if port is not None:
+            port.close()
+        number, self._rtp_port_number = self._rtp_port_number, None
+        if number is not None:
+            self._media.ports.give_back(number)
 
-def _warning_header(warning: str | None) -> tuple[tuple[str, str], ...]:
+
+def warning_header(warning: str | None) -> tuple[tuple[str, str], ...]:
+    """What a refusal says about the session description that it refuses."""
     return () if warning is None else (("Warning", warning),)
-
-
-def usable_host(host: str, ours: str) -> bool:
-    """Whether a caller can be at an address that a peer named: one unicast host, not nowhere, and
-    this machine itself only when we are reached there too."""
-    address, own = _ip(host), _ip(ours)
-    if address is None:
-        return False
-    if address.is_loopback:
-        return own is not None and own.is_loopback
-    return not (
-        address.is_multicast
-        or address.is_unspecified
-        or address.is_reserved
-        or address.is_link_local
-        or address in _THIS_NETWORK
-    )
-
-
-def reachable_host(host: str, ours: str, came_from: str, allow: Sequence[Network]) -> bool:
-    """Whether a usable address means the same host to the peer who named it as it does to us.
-
-    A private one does when we live among private addresses too, when the INVITE came from it, or
-    when it is in a private network of `allow` (0.0.0.0/0 lists nobody's). Else it is the caller's
-    own, behind a NAT; what is sent to it reaches nobody, or a host of ours that the caller has no
-    business with.
-    """
-    address, own = _ip(host), _ip(ours)
-    if address is None:
-        return False
-    if not _is_private(address) or address == _ip(came_from):
-        return True
-    if own is not None and (own.is_loopback or _is_private(own)):
-        return True
-    return any(address in network and _is_private(network[0]) for network in allow)
-
-
-def _is_private(address: _Ip) -> bool:
-    return any(address in network for network in _PRIVATE)
-
-
-def _ip(host: str) -> _Ip | None:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address

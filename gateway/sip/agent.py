@@ -275,7 +275,7 @@ class SipAgent:
         self.counters.requests[countable(request.method)] += 1
         transactions = self._board.transactions
         reply_to = _stamp(request, source)
-        allowed = self._config.serves(source)
+        allowed = self._admits(request, source)
         if reply_to is None or (request.method == "ACK" and not allowed):
             self.counters.dropped += 1
         elif not allowed:
@@ -294,6 +294,14 @@ class SipAgent:
             call.requested(request, transactions.serve(request, reply_to), source, now)
         else:
             self._answer(request, reply_to, 481)
+
+    def _admits(self, request: Request, source: Address) -> bool:
+        """Whether a request is let in: by where it comes from, or because it is of a call that we
+        made. Whoever carries that one need not be allowed to call us."""
+        if self._config.serves(source):
+            return True
+        ours = isinstance(self._call_of(request), UacCall)
+        return ours or self._board.transactions.find(request) is not None
 
     def _receive_outside(
         self, request: Request, source: Address, reply_to: Address, now: float

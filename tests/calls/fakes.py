@@ -89,7 +89,7 @@ class FakeLeg:
             raise self._refer_error
         self.done.append(("refer", target_uri))
 
-    def hang_up(self, reason: str = "") -> None:
+    def hang_up(self) -> None:
         self.done.append("hang_up")
 
     async def close(self) -> None:

@@ -1,88 +1,26 @@
 """The SIP sockets on loopback: what must not be able to hurt other calls."""
 
 import asyncio
-import itertools
-import random
-import socket
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
-import structlog
 
 from gateway.legs import sip_endpoint
-from gateway.legs.leg import LegEnded, LegEvent
-from gateway.legs.ports import PortPool
-from gateway.legs.sip_endpoint import SipEndpoint
-from gateway.legs.sip_leg import MediaConfig, SipLeg
-from gateway.sip.agent import SipAgent
-from gateway.sip.config import SipConfig
-from tests.legs.test_rtp_port import HandPacer
+from gateway.legs.leg import LegEnded
+from gateway.legs.sip_leg import SipLeg
+from tests.legs.office import Office, Phone
 from tests.legs.test_sip_leg import sdp
 
 pytestmark = pytest.mark.loop
 
 
-class Office:
-    """An endpoint, and the calls that it was handed."""
-
-    def __init__(self) -> None:
-        numbers = itertools.count(1)
-        first = random.randrange(30000, 60000, 2)
-        self.port = _free_port()
-        self.config = SipConfig("127.0.0.1", self.port, self.port)
-        self.agent = SipAgent(self.config, token=lambda: f"{next(numbers):016x}")
-        pacer: Any = HandPacer()
-        media = MediaConfig("127.0.0.1", "127.0.0.1", PortPool(first, first + 9), pacer, 30.0)
-        self.legs: list[SipLeg] = []
-        self.events: list[LegEvent] = []
-        self.served = True
-        self.endpoint = SipEndpoint(
-            self.agent, media, self._take, lambda _: self.served, structlog.get_logger()
-        )
-
-    def _take(self, leg: SipLeg) -> None:
-        self.legs.append(leg)
-        leg.listen(self.events.append)
-
-
-def _free_port() -> int:
-    with socket.socket(type=socket.SOCK_DGRAM) as udp:
-        udp.bind(("127.0.0.1", 0))
-        port: int = udp.getsockname()[1]
-        return port
-
-
 @pytest.fixture
-async def office() -> AsyncIterator[Office]:
+async def office(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Office]:
+    monkeypatch.setattr(sip_endpoint, "_LINGER_S", 0.1)
     office = Office()
-    await office.endpoint.open("127.0.0.1", office.port, office.port)
+    await office.open()
     yield office
-    for leg in office.legs:
-        await leg.close()
-    await office.endpoint.close()
-
-
-class Phone(asyncio.DatagramProtocol):
-    """Sends text, keeps what comes."""
-
-    def __init__(self) -> None:
-        self.heard: list[str] = []
-        self._more = asyncio.Event()
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        self.heard.append(data.decode())
-        self._more.set()
-
-    async def until(self, start: str) -> str:
-        async with asyncio.timeout(3):
-            while not (found := [text for text in self.heard if text.startswith(start)]):
-                self._more.clear()
-                await self._more.wait()
-        return found[0]
+    await office.close()
 
 
 def message(method: str, to: str, contact: str, body: bytes = b"") -> bytes:
@@ -99,23 +37,20 @@ def message(method: str, to: str, contact: str, body: bytes = b"") -> bytes:
     "contact", ["sip:a@[2606:4700::1111]", "sip:a@[::1]:5060", "sip:a@0.0.0.0:0", "sip:a@x:65535"]
 )
 async def test_a_contact_that_cannot_be_reached_hurts_nobody(office: Office, contact: str) -> None:
-    loop = asyncio.get_running_loop()
-    transport, phone = await loop.create_datagram_endpoint(
-        Phone, remote_addr=("127.0.0.1", office.port)
-    )
-    transport.sendto(message("INVITE", "<sip:agent@127.0.0.1>", contact, sdp()))
+    phone = await Phone.open(office.port)
+    phone.transport.sendto(message("INVITE", "<sip:agent@127.0.0.1>", contact, sdp()))
     await phone.until("SIP/2.0 100")
-    await office.legs[0].answer()
+    await (await office.called()).answer()
     ok = await phone.until("SIP/2.0 200")
     to = next(line[4:] for line in ok.split("\r\n") if line.startswith("To: "))
-    transport.sendto(message("ACK", to, contact))
+    phone.transport.sendto(message("ACK", to, contact))
     await asyncio.sleep(0.05)
     office.legs[0].hang_up()
     await asyncio.sleep(0.05)
     assert office.events[-1] == LegEnded("local_bye", None)
-    transport.sendto(message("OPTIONS", "<sip:agent@127.0.0.1>", "sip:a@127.0.0.1"))
+    phone.transport.sendto(message("OPTIONS", "<sip:agent@127.0.0.1>", "sip:a@127.0.0.1"))
     await phone.until("SIP/2.0 200")
-    transport.close()
+    phone.close()
 
 
 async def connect(office: Office) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -169,10 +104,7 @@ async def test_a_defect_in_one_call_does_not_stop_the_next(
         raise RuntimeError("a defect")
 
     monkeypatch.setattr(office.endpoint, "_on_call", broken)
-    loop = asyncio.get_running_loop()
-    transport, phone = await loop.create_datagram_endpoint(
-        Phone, remote_addr=("127.0.0.1", office.port)
-    )
-    transport.sendto(message("INVITE", "<sip:agent@127.0.0.1>", "sip:a@127.0.0.1:9", sdp()))
+    phone = await Phone.open(office.port)
+    phone.transport.sendto(message("INVITE", "<sip:agent@127.0.0.1>", "sip:a@127.0.0.1:9", sdp()))
     await phone.until("SIP/2.0 480")
-    transport.close()
+    phone.close()

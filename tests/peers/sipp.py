@@ -11,9 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
 import pytest
 
-from tests.peers.gateway import HOST, free_port
+from tests.peers.gateway import HOST, eventually, free_port
 
 SCENARIOS = Path(__file__).with_name("sipp")
 
@@ -47,11 +48,13 @@ class SippResult:
 
 
 class Sipp:
-    """One run of a scenario against a gateway, started at once.
+    """One run of a scenario, started at once; one that waits to be called is ready then.
 
     Args:
         scenario: the name of a file without `.xml`; `@NAME@` in it is replaced from `fill`.
+        gateway: whom it calls; None waits to be called.
         calls, rate: how many, and how many a second.
+        port: of its SIP; 0 takes any.
         media_port: where the ports of its audio begin.
         options: further options of SIPp.
     """
@@ -59,12 +62,13 @@ class Sipp:
     def __init__(
         self,
         scenario: str,
-        gateway: tuple[str, int],
+        gateway: tuple[str, int] | None,
         directory: Path,
         *,
         calls: int = 1,
         rate: float = 10,
         transport: str = "u1",
+        port: int = 0,
         media_port: int = 12_000,
         timeout_s: float = 60,
         options: Sequence[str] = (),
@@ -78,14 +82,15 @@ class Sipp:
         path = directory / f"{self._name}.xml"
         path.write_text(text)
         self._timeout_s = timeout_s
+        self.port = port or free_port()
         self._began = time.monotonic()
         self._output = (directory / f"{self._name}.out").open("w")
         self._process = subprocess.Popen(
             [
                 "sipp",
-                f"{gateway[0]}:{gateway[1]}",
+                *([] if gateway is None else [f"{gateway[0]}:{gateway[1]}"]),
                 *("-sf", str(path), "-s", "agent", "-t", transport),
-                *("-i", HOST, "-p", str(free_port()), "-mi", HOST, "-mp", str(media_port)),
+                *("-i", HOST, "-p", str(self.port), "-mi", HOST, "-mp", str(media_port)),
                 *("-m", str(calls), "-l", str(calls), "-r", f"{rate:g}", "-nostdin"),
                 *("-trace_stat", "-stf", str(self._statistics), "-fd", "1"),
                 *("-trace_err", "-error_file", str(self._errors)),
@@ -98,6 +103,8 @@ class Sipp:
             stderr=subprocess.STDOUT,
             env=os.environ | {"TERM": "dumb"},
         )
+        if gateway is None:
+            assert eventually(self._listens, 10, 0.02), self.result()
 
     def __enter__(self) -> Self:
         return self
@@ -138,6 +145,12 @@ class Sipp:
     def created(self) -> int:
         """How many calls were started so far, as of the last second."""
         return self._count("TotalCallCreated")
+
+    def _listens(self) -> bool:
+        if not self.running:
+            return True  # and its result says why
+        sockets = psutil.Process(self._process.pid).net_connections("inet")
+        return any(one.laddr and one.laddr.port == self.port for one in sockets)
 
     @property
     def _statistics(self) -> Path:

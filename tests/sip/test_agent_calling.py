@@ -527,3 +527,16 @@ def test_ended_by_the_peer_before_our_ack_of_its_offer() -> None:
     desk.agent.ack(dialog_id, SDP, desk.now)
     desk.agent.hang_up(dialog_id, desk.now)
     assert desk.drain() == []
+
+
+def test_whom_we_call_is_let_in_within_the_call_though_it_may_not_call_us() -> None:
+    desk = Desk(allow=())
+    dialog_id, invite = up(desk)
+    bye = from_callee(desk, invite, "BYE")
+    assert codes(desk.send(from_callee(desk, invite, "OPTIONS", branch="c-stranger", tag="x"))) == [
+        403
+    ]
+    assert codes(desk.send(request("INVITE", branch="c-outside"))) == [403]
+    assert codes(desk.send(bye)) == [200]
+    assert desk.events() == [CallEnded(dialog_id, "remote_bye", None)]
+    assert codes(desk.send(bye)) == [200]  # the copy finds its transaction

@@ -1,0 +1,97 @@
+"""Somebody whom we call over SIP, as a leg.
+
+Media is open before the INVITE leaves, because the callee may speak as soon as it has answered. It
+starts with the answer: early media of a 183 is neither listened to nor sent any.
+
+The offer has both laws, and the call is joined in PCMU whichever the callee takes; the port
+translates, since the Realtime session is there before anybody has answered.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.legs.leg import LegAnswered, LegEnded, LegError, MediaPort
+from gateway.legs.sip_leg import MediaConfig, Signalling, SipLeg
+from gateway.sip.agent import SipAgent
+from gateway.sip.auth import Credentials
+from gateway.sip.message import Address
+from gateway.sip.uri import SipUri
+
+_PORT = 5060
+
+
+@dataclass(frozen=True, slots=True)
+class DialPlan:
+    """Whom to call, and as whom."""
+
+    target: str
+    """A sip URI, which becomes the Request-URI."""
+    from_uri: str
+    hop: Address | None = None
+    """Where the INVITE is sent, host names allowed; None sends it where the target says: to its
+    port or 5060, over its transport parameter or UDP (of RFC 3263 no more than this is done)."""
+    credentials: Credentials | None = None
+    """For a callee, or a proxy on the way, that asks who we are."""
+
+
+class SipOutgoingLeg(SipLeg):
+    """One call of ours."""
+
+    direction: Final = "outbound"
+
+    def __init__(self, signalling: Signalling, plan: DialPlan, media: MediaConfig) -> None:
+        super().__init__(signalling, media)
+        self._dial_plan = plan
+
+    async def dial(self) -> MediaPort:
+        to = await self._signalling.locate(_hop(self._dial_plan))
+        self._peer_host = to.host
+        port = await self._open_port()
+        try:
+            self._invite(to)
+        except LegError:
+            self._close_port()
+            raise
+        return port
+
+    def hang_up(self) -> None:
+        super().hang_up()
+        if not self.dialog_id:
+            self._emit(LegEnded("cancelled"))
+
+    def _invite(self, to: Address) -> None:
+        plan, body = self._dial_plan, self._offer()
+
+        def invite(agent: SipAgent, now: float) -> str:
+            return agent.invite(
+                plan.target,
+                body,
+                now,
+                to=to,
+                from_uri=plan.from_uri,
+                credentials=plan.credentials,
+            )
+
+        try:
+            self._signalling.place(self, invite)
+        except ValueError as error:
+            raise LegError(400, "bad_target") from error
+
+    def _answered(self, body: bytes | None) -> None:
+        """The 2xx came, and was acknowledged."""
+        if self._take_answer(body):
+            self._emit(LegAnswered())
+
+
+def _hop(plan: DialPlan) -> Address:
+    """Where the plan's INVITE goes. Raises LegError."""
+    try:
+        target = SipUri.parse(plan.target)
+    except ValueError as error:
+        raise LegError(400, "bad_target") from error
+    transport = (target.param("transport") or "udp").lower()
+    port = _PORT if target.port is None else target.port
+    hop = plan.hop or Address(target.host, port, transport)
+    if target.scheme != "sip" or hop.transport not in ("udp", "tcp") or not 0 < hop.port < 65_536:
+        raise LegError(400, "bad_target")
+    return hop
