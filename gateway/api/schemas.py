@@ -86,6 +86,8 @@ def _call() -> Schema:
             "object": _text(const="realtime.call"),
             "direction": _text(enum=["inbound", "outbound"]),
             "leg": _text(enum=["sip", "webrtc"]),
+            "from": _text("Who calls; most of a number is masked."),
+            "to": _text("Who is called; most of a number is masked."),
             "state": _text(enum=list(_STATES)),
             "created_at": _unix("first heard of"),
             "answered_at": {**_unix("answered"), "type": ["integer", "null"]},

@@ -154,7 +154,7 @@ class CallMachine:
             case HangUp():
                 return [*self.hang_up("hangup", now), Settle(ticket)]
             case Refer(target_uri):
-                return self._refer(target_uri, ticket)
+                return self._refer(target_uri, ticket, now)
 
     def had_its_effect(self, command: Command) -> bool:
         """Whether the call ended because of a command like this one, which is no error then."""
@@ -325,7 +325,7 @@ class CallMachine:
             return self._turn_away(480, "ring_timeout")
         return self._hang_up("max_duration")
 
-    def _refer(self, target_uri: str, ticket: int) -> list[Effect]:
+    def _refer(self, target_uri: str, ticket: int, now: float) -> list[Effect]:
         if self.state is State.TRANSFERRING and self.transfer is not None:
             return self.transfer.again(target_uri, ticket)
         if self.state is not State.ACTIVE:
@@ -333,7 +333,7 @@ class CallMachine:
         self.state = State.TRANSFERRING
         timeout_s = self._policy.transfer_timeout_s
         self.transfer = Transfer(target_uri, timeout_s, self._new_event_id)
-        return self.transfer.begin(ticket)
+        return self.transfer.begin(ticket, now)
 
     def _transfer_news(self, news: Callable[[Transfer], list[Effect]]) -> list[Effect]:
         """Once the outcome is known, the other side is gone, or it is ours again."""

@@ -74,7 +74,7 @@ class CallRecord:
             "sip_status": self.machine.sip_status,
             "duration_s": self._duration_s(),
             "setup_ms": self.setup_ms,
-            "codec": self._leg.codec,
+            "codec": self._codec(),
             "transfer": None if transfer is None else transfer.result,
             "appends_dropped": dropped_appends,
             **self._counters(),
@@ -92,12 +92,14 @@ class CallRecord:
             "object": "realtime.call",
             "direction": self._leg.direction,
             "leg": self._leg.kind,
+            "from": masked(self._leg.caller),
+            "to": masked(self._leg.callee),
             "state": state,
             "created_at": self._created_at,
             "answered_at": self._answered_unix,
             "ended_at": self._ended_unix,
             "duration_s": self._duration_s(),
-            "codec": self._leg.codec,
+            "codec": self._codec(),
             "media_security": self._leg.media_security,
             "reason": machine.reason or None,
             "sip_status": machine.sip_status,
@@ -125,6 +127,10 @@ class CallRecord:
             "dtmf_count": conversation.dtmf_count,
         }
 
+    def _codec(self) -> str | None:
+        """Before the answer it is only an offer."""
+        return None if self._answered_at is None else self._leg.codec
+
     def _duration_s(self) -> float:
         if self._answered_at is None:
             return 0.0
@@ -136,6 +142,6 @@ def masked(uri: str) -> str:
     """A URI of somebody, with no more than the last digits of the number in it."""
     scheme, _, rest = uri.partition(":")
     who, at, where = rest.partition("@")
-    who = who.partition(";")[0]
+    who = who.partition(";")[0].partition(":")[0]
     hidden = "…" if len(who) > _SHOWN_DIGITS else ""
     return f"{scheme}:{hidden}{who[-_SHOWN_DIGITS:]}{at}{where.partition(';')[0]}"

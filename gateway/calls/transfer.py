@@ -21,7 +21,7 @@ class Transfer:
     """The latest transfer of a call.
 
     Args:
-        timeout_s: how long the peer may be without news once it has agreed to try.
+        timeout_s: how long the peer may be without an answer, and then without news.
         new_event_id: makes the id of the event that tells the outcome.
     """
 
@@ -37,8 +37,9 @@ class Transfer:
         self._accepted = False
         self._deadline: float | None = None
 
-    def begin(self, ticket: int) -> list[Effect]:
+    def begin(self, ticket: int, now: float) -> list[Effect]:
         """Ask the peer."""
+        self._deadline = now + self._timeout_s
         self._tickets.append(ticket)
         return [ReferLeg(self.target_uri)]
 
@@ -79,8 +80,9 @@ class Transfer:
         return [*self._settle(error), *unknown]
 
     def timeout(self, now: float) -> list[Effect]:
-        due = self._deadline is not None and now >= self._deadline
-        return self._end("timeout", None) if due else []
+        if self._deadline is None or now < self._deadline:
+            return []
+        return [*self._settle(_refusal(408)), *self._end("timeout", None)]
 
     def next_timeout(self) -> float | None:
         return self._deadline
@@ -104,9 +106,11 @@ class Transfer:
 
 
 def _refusal(status: int) -> RealtimeError:
-    if status in _UNKNOWN_METHOD:
-        what, code = "cannot transfer calls", "transfer_unsupported"
+    if status == 408:  # also what silence counts as (RFC 3261 section 8.1.3.1)
+        what, code = "did not answer REFER in time.", "transfer_timeout"
+    elif status in _UNKNOWN_METHOD:
+        what, code = f"cannot transfer calls: it answered {status}.", "transfer_unsupported"
     else:
-        what, code = "refused the transfer", "transfer_refused"
-    message = f"The other side {what}: it answered REFER with {status}."
+        what, code = f"refused the transfer: it answered {status}.", "transfer_refused"
+    message = f"The other side {what}"
     return RealtimeError(message, code=code, param="target_uri")

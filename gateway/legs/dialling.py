@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from urllib.parse import quote
 
 from gateway.legs.leg import LegError
-from gateway.legs.reach import Network
+from gateway.legs.reach import Network, usable_host
 from gateway.legs.sip_outgoing import DialPlan
 from gateway.sip.message import Address
 from gateway.sip.trunk import Trunk
@@ -38,7 +38,7 @@ def plan_call(target: str, caller: str | None, rules: DialRules) -> DialPlan:
     """The way to `target` (a checked `tel:` or `sip:` URI), as `caller` of the same form or "".
 
     Raises:
-        LegError: 403 not_allowed, 400 no_trunk or bad_target.
+        LegError: 403 not_allowed or unusable_host, 400 no_trunk or bad_target.
     """
     trunk = rules.trunk
     if target.startswith("tel:"):
@@ -51,8 +51,12 @@ def plan_call(target: str, caller: str | None, rules: DialRules) -> DialPlan:
         raise LegError(400, "bad_target") from None
     if trunk is not None and uri.host.lower() == trunk.host.lower():
         return _by_trunk(uri.user or _AGENT, caller, trunk)
+    if (uri.param("transport") or "udp").lower() not in ("udp", "tcp"):
+        raise LegError(400, "bad_target")
     if not _may_call(uri.host, rules.allow):
         raise LegError(403, "not_allowed")
+    if _is_literal(uri.host) and not usable_host(uri.host, rules.host):
+        raise LegError(403, "unusable_host")
     return DialPlan(target=target, from_uri=_identity(caller, rules.host))
 
 
@@ -80,6 +84,14 @@ def _identity(caller: str | None, host: str) -> str:
 def _number(uri: str) -> str:
     """The digits of a `tel:` URI, without parameters and visual separators (RFC 3966)."""
     return uri.removeprefix("tel:").partition(";")[0].translate(_VISUAL)
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _may_call(host: str, allow: Sequence[Network] | None) -> bool:

@@ -164,6 +164,14 @@ class Leg(Protocol):
         """Of the INVITE that came in, in order, as spelled; () when we call."""
 
     @property
+    def caller(self) -> str:
+        """Who calls, as the URI of the INVITE's From."""
+
+    @property
+    def callee(self) -> str:
+        """Who is called, as a URI."""
+
+    @property
     def format(self) -> AudioFormat:
         """Of the audio that will be joined; it never changes."""
 

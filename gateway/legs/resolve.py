@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from ipaddress import ip_address
 
 from gateway.legs.leg import LegError
 from gateway.legs.reach import usable_host
@@ -24,9 +25,14 @@ async def resolve(host: str, bind_host: str) -> str:
     literal = _literal(host, family)
     addresses = [literal] if literal else await _look_up(host, family)
     for address in addresses:
-        if usable_host(address, bind_host):
+        if usable_host(address, bind_host) and not _is_beyond(address, bind_host):
             return address
     raise LegError(403, "unusable_host")
+
+
+def _is_beyond(address: str, bind_host: str) -> bool:
+    """Whether a socket that is bound to the loopback would have to leave this machine."""
+    return ip_address(bind_host).is_loopback and not ip_address(address).is_loopback
 
 
 def _literal(host: str, family: socket.AddressFamily) -> str | None:

@@ -28,6 +28,8 @@ class SipIncomingLeg(SipLeg):
             dialog_id=incoming.dialog_id,
             peer_host=incoming.source.host,
             headers=incoming.headers,
+            caller=incoming.from_uri,
+            callee=incoming.to_uri,
         )
         self.fault: LegError | None = None
         """Why this caller cannot be served."""

@@ -74,6 +74,7 @@ class SipLeg(ABC):
         dialog_id: "" until there is one.
         peer_host: the IP address that signalling goes to; "" until it is known.
         headers: of the INVITE that came in.
+        caller, callee: URIs of From and To.
     """
 
     kind = "sip"
@@ -87,9 +88,12 @@ class SipLeg(ABC):
         dialog_id: str = "",
         peer_host: str = "",
         headers: tuple[tuple[str, str], ...] = (),
+        caller: str,
+        callee: str,
     ) -> None:
         self.dialog_id = dialog_id
         self.headers = headers
+        self.caller, self.callee = caller, callee
         self.codec: Law = "pcmu"
         self.format = PCMU
         self._signalling = signalling

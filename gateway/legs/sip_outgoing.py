@@ -40,7 +40,7 @@ class SipOutgoingLeg(SipLeg):
     direction: Final = "outbound"
 
     def __init__(self, signalling: Signalling, plan: DialPlan, media: MediaConfig) -> None:
-        super().__init__(signalling, media)
+        super().__init__(signalling, media, caller=plan.from_uri, callee=plan.target)
         self._dial_plan = plan
 
     async def dial(self) -> MediaPort:

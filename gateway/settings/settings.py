@@ -186,7 +186,12 @@ class Settings(BaseSettings):
     ] = 200
     calls_ring_timeout_s: Annotated[Seconds, Meaning("ring at most this long", SECONDS)] = 45
     calls_max_duration_s: Annotated[Seconds, Meaning("talk at most this long", SECONDS)] = 3600
-    calls_greet: Annotated[bool, Meaning("the agent speaks first", "true, false")] = True
+    calls_greet: Annotated[
+        bool,
+        Meaning(
+            "in calls that the gateway accepts by itself the agent speaks first", "true, false"
+        ),
+    ] = True
     dtmf_to_model: Annotated[
         Literal["off", "item"],
         Meaning("digits also reach the model, as one user text item", "off, item"),

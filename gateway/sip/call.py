@@ -290,7 +290,10 @@ class Call:
     def _refer_answered(self, status: int, now: float) -> None:
         if self.phase is not Phase.ENDED:
             self._board.events.append(ReferAnswered(self.id, status))
-            self._lost_peer(status, now)
+            # Silence (408) would count as a lost peer too (section 12.2.1.2). But there are peers
+            # that know no REFER and say nothing at all, and their callers are still talking.
+            if status == 481:
+                self._lost_peer(status, now)
 
     # The end.
 

@@ -30,6 +30,8 @@ def summary(call_id: str, state: str = "active") -> dict[str, Any]:
         "object": "realtime.call",
         "direction": "inbound",
         "leg": "sip",
+        "from": "sip:…3456@example.com",
+        "to": "sip:agent@example.com",
         "state": state,
         "created_at": 1_750_000_000,
         "answered_at": 1_750_000_003,

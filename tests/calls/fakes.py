@@ -59,6 +59,7 @@ class FakeLeg:
     ) -> None:
         self.format = audio_format
         self.headers = (("From", "<sip:alice@example.com>"), ("X-Customer", "42"))
+        self.caller, self.callee = "sip:+4930123456@example.com", "sip:bob@example.com:5070;x=1"
         self._refer_error = refer_error
         self.done: list[Any] = []
         self.port = FakePort(self, audio_format)

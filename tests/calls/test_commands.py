@@ -101,7 +101,9 @@ async def test_the_application_is_told_who_calls_and_its_accept_answers() -> Non
         assert data["sip_headers"][1] == {"name": "X-Customer", "value": "42"}
         assert data["sip_media_security"] == "rtp"
         assert leg.done == ["ring"]
-        assert place.state(call_id) == "ringing"
+        shown = place.line.summary(call_id)
+        assert (shown["state"], shown["codec"]) == ("ringing", None)
+        assert (shown["from"], shown["to"]) == ("sip:…3456@example.com", "sip:bob@example.com:5070")
         await place.line.command(call_id, Accept(SESSION))
         assert leg.done == ["ring", "answer"]
         assert place.backend.asked[0]["instructions"] == "be brief"

@@ -401,13 +401,33 @@ def test_news_of_the_target_may_overtake_the_answer_to_the_refer() -> None:
 
 @pytest.mark.parametrize(
     ("status", "code"),
-    ((405, "transfer_unsupported"), (501, "transfer_unsupported"), (603, "transfer_refused")),
+    (
+        *((405, "transfer_unsupported"), (501, "transfer_unsupported")),
+        *((603, "transfer_refused"), (401, "transfer_refused")),
+    ),
 )
 def test_a_peer_that_does_not_transfer_is_told_at_once(status: int, code: str) -> None:
     call = in_state(State.TRANSFERRING)
     effects = call.leg_event(ReferAnswered(status), 3.1)
     assert settled(effects) == {7: code}
     assert result(effects) == ("refused", status)
+    assert call.state is State.ACTIVE
+
+
+def test_a_peer_that_says_nothing_to_a_refer_keeps_its_call() -> None:
+    call = in_state(State.TRANSFERRING)
+    effects = call.leg_event(ReferAnswered(408), 35.0)
+    assert settled(effects) == {7: "transfer_timeout"}
+    assert result(effects) == ("timeout", 408)
+    assert call.state is State.ACTIVE
+
+
+def test_nobody_waits_longer_for_the_answer_to_a_refer_than_the_policy_says() -> None:
+    call = in_state(State.TRANSFERRING)
+    assert call.next_timeout() == 3.0 + POLICY.transfer_timeout_s
+    effects = call.timeout(3.0 + POLICY.transfer_timeout_s)
+    assert settled(effects) == {7: "transfer_timeout"}
+    assert result(effects) == ("timeout", None)
     assert call.state is State.ACTIVE
 
 

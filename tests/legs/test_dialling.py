@@ -73,6 +73,21 @@ def test_on_loopback_anything_that_is_no_name_may_be_tried() -> None:
     assert refusal("sip:bob@example.com", rules) == (403, "not_allowed")
 
 
+@pytest.mark.parametrize(
+    ("target", "status", "reason"),
+    (
+        ("sip:bob@127.0.0.1;transport=ws", 400, "bad_target"),
+        ("sip:bob@0.0.0.0", 403, "unusable_host"),
+        ("sip:bob@224.0.0.1", 403, "unusable_host"),
+        ("sip:bob@169.254.169.254", 403, "unusable_host"),
+    ),
+)
+def test_what_cannot_be_called_is_refused_before_a_session_is_opened(
+    target: str, status: int, reason: str
+) -> None:
+    assert refusal(target, DialRules("127.0.0.1")) == (status, reason)
+
+
 def test_a_trunk_shows_no_password() -> None:
     assert "s3cret" not in repr(TRUNK)
     assert "s3cret" not in repr(plan_call("tel:+4930", None, DialRules(HOST, TRUNK)))

@@ -4,11 +4,13 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import pytest
 
-from tests.peers.audio import Signal, read_wav
-from tests.peers.gateway import HOST, free_port, free_range
+from tests.peers.audio import RATE_HZ, Signal, read_wav
+from tests.peers.gateway import HOST, eventually, free_port, free_range
 
 _MODULES = (
     Path("/usr/lib/baresip/modules"),
@@ -27,41 +29,47 @@ def need_baresip() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What a call with baresip left behind."""
+    """What the first call with a baresip left behind."""
 
     heard: Signal
     output: str
 
 
-class BaresipCall:
-    """A call that is placed at once and hung up after some seconds.
+class Baresip:
+    """The program: it answers every call, and places one when it is told to. Use as a context
+    manager, or wait for the end of one with a duration.
 
     Args:
+        directory: for its configuration and its recordings; there may be nothing in it.
         transport: `udp` or `tcp`.
-        codec: `PCMU` or `PCMA`; the only one that is offered.
-        microphone: a WAV file that lasts longer than the call.
+        codec: `PCMU` or `PCMA`; the only one that is offered and taken.
+        microphone: a WAV file that lasts longer than the calls.
+        port: of its SIP; 0 takes any.
+        dial: a URI that it calls at once.
+        duration_s: it ends by itself then.
     """
 
     def __init__(
         self,
-        gateway: tuple[str, int],
         directory: Path,
         *,
         transport: str,
         codec: str,
         microphone: Path,
-        duration_s: float,
+        port: int = 0,
+        dial: str = "",
+        duration_s: float | None = None,
     ) -> None:
         modules = need_baresip()
         self._directory = directory
         self._duration_s = duration_s
         self._recordings = directory / "recordings"
         self._recordings.mkdir(parents=True)
+        self._port = port or free_port()
         first = free_range(100)
-        listen = free_port()
         settings = (
             "poll_method epoll",
-            f"sip_listen {HOST}:{listen}",
+            f"sip_listen {HOST}:{self._port}",
             f"net_interface {HOST}",
             f"audio_source aufile,{microphone}",
             f"audio_player aufile,{directory / 'unused.wav'}",
@@ -80,28 +88,95 @@ class BaresipCall:
         (directory / "config").write_text("".join(f"{line}\n" for line in settings))
         (directory / "contacts").touch()
         (directory / "accounts").write_text(
-            f"<sip:caller@{HOST}:{listen};transport={transport}>;regint=0;audio_codecs={codec}\n"
+            f"<{self.uri};transport={transport}>;regint=0;audio_codecs={codec};answermode=auto\n"
         )
-        self._process = subprocess.Popen(
-            [
-                "baresip",
-                *("-f", str(directory), "-t", str(round(duration_s))),
-                *("-e", f"/dial sip:agent@{gateway[0]}:{gateway[1]};transport={transport}"),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
+        with self._output.open("w") as output:
+            self._process = subprocess.Popen(
+                [
+                    "baresip",
+                    *("-f", str(directory)),
+                    *([] if duration_s is None else ["-t", str(round(duration_s))]),
+                    *(["-e", f"/dial {dial}"] if dial else []),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def __enter__(self) -> Self:
+        ready = eventually(lambda: "baresip is ready" in self.output, 10)
+        assert ready, f"baresip did not start:\n{self.output[-3000:]}"
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    @property
+    def uri(self) -> str:
+        """Its address, over UDP."""
+        return f"sip:caller@{HOST}:{self._port}"
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self._output.read_text(errors="replace")
+
+    @property
+    def heard_s(self) -> float:
+        """How much it has recorded of what it heard, in all its calls."""
+        return sum(path.stat().st_size for path in self._heard()) / 2 / RATE_HZ
+
+    def stop(self) -> Recording:
+        """End it in good order, and its calls with it."""
+        self._process.terminate()
+        return self._ended(10)
 
     def result(self) -> Recording:
-        """Wait for the end of the call."""
+        """Wait for the end of its duration."""
+        return self._ended((self._duration_s or 0) + 15)
+
+    @property
+    def _output(self) -> Path:
+        return self._directory / "output"
+
+    def _heard(self) -> list[Path]:
+        return sorted(self._recordings.glob("*-dec.wav"))
+
+    def _ended(self, timeout_s: float) -> Recording:
         try:
-            output, _ = self._process.communicate(timeout=self._duration_s + 15)
+            self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            output, _ = self._process.communicate()
-        files = sorted(self._recordings.glob("*-dec.wav"))
-        assert files, f"baresip heard nothing:\n{output[-3000:]}"
-        return Recording(read_wav(files[0]), output)
+            self._process.wait()
+        files = self._heard()
+        assert files, f"baresip heard nothing:\n{self.output[-3000:]}"
+        return Recording(read_wav(files[0]), self.output)
+
+
+class BaresipCall(Baresip):
+    """A call that is placed at once and hung up after some seconds."""
+
+    def __init__(
+        self,
+        gateway: tuple[str, int],
+        directory: Path,
+        *,
+        transport: str,
+        codec: str,
+        microphone: Path,
+        duration_s: float,
+    ) -> None:
+        super().__init__(
+            directory,
+            transport=transport,
+            codec=codec,
+            microphone=microphone,
+            dial=f"sip:agent@{gateway[0]}:{gateway[1]};transport={transport}",
+            duration_s=duration_s,
+        )
