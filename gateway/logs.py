@@ -1,8 +1,9 @@
 """The log: one JSON object a line, or a readable line on a terminal.
 
 Text that came from outside is only ever a value, never the event's name, and is cut at 256
-characters. Numbers of callers and keys never appear; a pressed digit is shown only when the level
-is debug. A traceback shows the lines of the program, never what its variables held.
+characters. Numbers of callers and keys never appear; a pressed digit, and an error's `message`,
+which may quote what somebody said, are shown only when the level is debug. A traceback shows the
+lines of the program, never what its variables held.
 """
 
 import contextlib
@@ -38,7 +39,7 @@ def configure(log_format: str, level: str, stream: TextIO | None = None) -> None
     processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        _guard if level == "debug" else _guard_digits,
+        _guard if level == "debug" else _guard_words,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if console:
@@ -59,6 +60,23 @@ def configure(log_format: str, level: str, stream: TextIO | None = None) -> None
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Unfailing(stream))),
         cache_logger_on_first_use=True,
     )
+    root = logging.getLogger()
+    for handler in [one for one in root.handlers if isinstance(one, _Libraries)]:
+        root.removeHandler(handler)
+    root.addHandler(_Libraries(logging.WARNING))
+
+
+class _Libraries(logging.Handler):
+    """What the libraries below us complain of by Python's own logging, as lines like all others."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tell = get_log().error if record.levelno >= logging.ERROR else get_log().warning
+        tell(
+            "library.complained",
+            library=record.name,
+            text=record.getMessage(),
+            exc_info=record.exc_info or None,
+        )
 
 
 class _Unfailing:
@@ -90,6 +108,7 @@ def _guard(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
     return event
 
 
-def _guard_digits(_: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    event.pop("digit", None)
+def _guard_words(_: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key in ("digit", "message"):
+        event.pop(key, None)
     return _guard(_, name, event)

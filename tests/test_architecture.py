@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "phone": {"sip", "sdp", "rtp", "audio", "alarm"},
     "web": set(),
     # A setting is checked by the room that it is for.
-    "settings": {"sip", "webhooks"},
+    "settings": {"calls", "realtime", "sip", "webhooks"},
     # Single modules at the top: the composition root and what it reads.
     "alarm": set(),
     "logs": set(),
@@ -56,6 +56,7 @@ PURE = {"sip", "sdp", "rtp", "audio", "realtime", "webhooks"}
 PURE_MODULES = {
     "gateway.calls.machine",
     "gateway.calls.conversation",
+    "gateway.calls.targets",
     "gateway.calls.transfer",
     "gateway.backend.session",
 }

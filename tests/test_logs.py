@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 
 import pytest
 import structlog
@@ -39,13 +40,29 @@ def test_long_values_are_cut_and_secrets_hidden(capsys: pytest.CaptureFixture[st
     assert "canary" not in json.dumps(line)
 
 
-def test_a_digit_is_shown_only_at_debug(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("key", ("digit", "message"))
+def test_what_somebody_said_is_shown_only_at_debug(
+    capsys: pytest.CaptureFixture[str], key: str
+) -> None:
     logs.configure("json", "info")
-    logs.get_log().info("dtmf.received", digit="7")
-    assert "digit" not in lines(capsys)[0]
+    logs.get_log().info("dtmf.received", **{key: "7"})
+    assert key not in lines(capsys)[0]
     logs.configure("json", "debug")
-    logs.get_log().info("dtmf.received", digit="7")
-    assert lines(capsys)[0]["digit"] == "7"
+    logs.get_log().info("dtmf.received", **{key: "7"})
+    assert lines(capsys)[0][key] == "7"
+
+
+def test_what_a_library_complains_of_is_a_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "info")
+    logs.configure("json", "info")  # told once all the same
+    try:
+        raise ValueError("canary\nof two lines")
+    except ValueError:
+        logging.getLogger("aiohttp.server").exception("Error handling %s", "a request")
+    (line,) = lines(capsys)
+    assert (line["event"], line["level"]) == ("library.complained", "error")
+    assert (line["library"], line["text"]) == ("aiohttp.server", "Error handling a request")
+    assert "exception" in line
 
 
 def test_an_exception_stays_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,6 +80,12 @@ def test_unknown_variable_in_the_file_is_named(tmp_path: Path) -> None:
         ("CALLS_ON_INCOMING", "ask", "webhook, accept, reject"),
         ("CALLS_ON_BACKEND_FAILURE", "wait", "ring, reject"),
         ("CALLS_TRANSFER_TIMEOUT_S", "0", "seconds, above 0"),
+        ("CALLS_TARGETS", "+49", "patterns like tel:+49 and sip:*@example.com, comma-separated"),
+        (
+            "CALLS_TARGETS",
+            "tel:+49,*",
+            "patterns like tel:+49 and sip:*@example.com, comma-separated",
+        ),
     ],
 )
 def test_bad_value_is_named_with_what_is_allowed(
@@ -99,7 +105,8 @@ def test_a_secret_never_appears(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_bad_trunk_is_named_but_not_shown(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     line = complaint(monkeypatch, SIP_TRUNK=value)
     assert "canary" not in line
-    assert line.startswith("GATEWAY_SIP_TRUNK holds a secret; it may hold sip:user:password@host")
+    assert line.startswith("GATEWAY_SIP_TRUNK is no trunk (")
+    assert "; it may hold sip:user:password@host" in line
 
 
 @pytest.mark.parametrize(
@@ -111,6 +118,31 @@ def test_a_webhook_that_may_not_be_called_stops_start_up(
     line = complaint(monkeypatch, WEBHOOK_URL=url)
     assert line.startswith("GATEWAY_WEBHOOK_URL ")
     assert line.endswith("; it may hold an http:// or https:// URL")
+
+
+@pytest.mark.parametrize("name", ("API_KEYS", "CALLS_TARGETS", "WEBHOOK_SECRET", "SIP_ALLOW"))
+@pytest.mark.parametrize("value", (",", " , ", ",,"))
+def test_nothing_between_commas_is_not_nothing(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    line = complaint(monkeypatch, **{name: value})
+    assert line.startswith(f"GATEWAY_{name} holds nothing between its commas; it may hold ")
+
+
+@pytest.mark.parametrize("key", ("ek_canary", "sk canary", "sk-cänary"))
+def test_a_key_that_could_never_be_used_is_named_but_not_shown(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    line = complaint(monkeypatch, API_KEYS=f"sk-good,{key}")
+    assert line.startswith("GATEWAY_API_KEYS holds a key ")
+    assert "nary" not in line and "sk-good" not in line
+
+
+def test_a_trunk_needs_to_be_told_what_may_be_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = complaint(monkeypatch, SIP_TRUNK="sip:u:p@trunk.example")
+    assert line.startswith("GATEWAY_CALLS_TARGETS holds nothing; it may hold patterns like tel:+49")
+    monkeypatch.setenv("GATEWAY_CALLS_TARGETS", "tel:+49")
+    assert Settings.load().sip_trunk
 
 
 def test_what_happens_to_calls_follows_from_the_webhook(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,8 +165,13 @@ def test_a_webhook_that_decides_needs_an_address(monkeypatch: pytest.MonkeyPatch
         ('{"tools": "canary', "is not JSON at character 11"),
         (" ", "is not JSON at character 2"),
         ('["canary"]', "is JSON but no object"),
-        ('{"canary": 1}', "must have type realtime"),
-        ('{"type": "canary"}', "must have type realtime"),
+        ('{"canary": 1}', "is no session config: see session.type"),
+        ('{"type": "canary"}', "is no session config: see session.type"),
+        (
+            '{"type": "realtime", "audio": {"input": {"turn_detection": {"type": "server_vad", '
+            '"threshold": 7}}}}',
+            "is no session config: see session.audio.input.turn_detection.threshold",
+        ),
         ("[" * 100_000, "holds too long a number or is nested too deeply"),
         ("1" * 5000, "holds too long a number or is nested too deeply"),
     ],

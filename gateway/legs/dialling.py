@@ -18,6 +18,7 @@ from gateway.sip.trunk import Trunk
 from gateway.sip.uri import SipUri, UriError, format_host
 
 _AGENT = "agent"
+_PORT = 5060
 _PLAIN = "+-._~!$&'()*,"
 """What stands in the user part of a URI as it is."""
 _VISUAL = str.maketrans("", "", "-.() ")
@@ -29,6 +30,8 @@ class DialRules:
 
     host: str
     """Our own, for callers who are nobody in particular."""
+    ports: Sequence[int] = ()
+    """Of our own SIP, so that the line does not call itself."""
     trunk: Trunk | None = None
     allow: Sequence[Network] | None = None
     """Addresses that may be called directly; None for any that the leg can reach."""
@@ -38,7 +41,7 @@ def plan_call(target: str, caller: str | None, rules: DialRules) -> DialPlan:
     """The way to `target` (a checked `tel:` or `sip:` URI), as `caller` of the same form or "".
 
     Raises:
-        LegError: 403 not_allowed or unusable_host, 400 no_trunk or bad_target.
+        LegError: 403 not_allowed, own_line or unusable_host, 400 no_trunk or bad_target.
     """
     trunk = rules.trunk
     if target.startswith("tel:"):
@@ -55,6 +58,8 @@ def plan_call(target: str, caller: str | None, rules: DialRules) -> DialPlan:
         raise LegError(400, "bad_target")
     if not _may_call(uri.host, rules.allow):
         raise LegError(403, "not_allowed")
+    if uri.host.lower() in (rules.host, "localhost") and (uri.port or _PORT) in rules.ports:
+        raise LegError(403, "own_line")
     if _is_literal(uri.host) and not usable_host(uri.host, rules.host):
         raise LegError(403, "unusable_host")
     return DialPlan(target=target, from_uri=_identity(caller, rules.host))

@@ -55,7 +55,8 @@ class LegHeld:
 
 @dataclass(frozen=True, slots=True)
 class LegSilent:
-    """Nothing was received from the caller for longer than the setting allows."""
+    """Nothing was received from the caller for longer than the setting allows; told again each time
+    that it has been silent for so long again."""
 
 
 @dataclass(frozen=True, slots=True)

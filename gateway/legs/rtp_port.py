@@ -89,7 +89,7 @@ class RtpPort:
         self._talking = False
         self._ticks = 0
         self._heard_at = 0.0
-        self._silent = False
+        self._told_at = 0.0
         self._broken = False
 
     async def open(self, host: str, port: int) -> None:
@@ -266,8 +266,8 @@ class RtpPort:
             self._heard_at = max(self._heard_at, rtp.last_received)
         if not (plan.can_send and plan.can_receive):
             self._heard_at = now  # nobody has to send on hold
-        if now - self._heard_at > self._flow.timeout_s and not self._silent:
-            self._silent = True
+        if now - max(self._heard_at, self._told_at) > self._flow.timeout_s:
+            self._told_at = now
             self._emit(LegSilent())
 
     def _send_rtcp(self, report: bytes, now: float) -> None:

@@ -17,7 +17,7 @@ from structlog.typing import FilteringBoundLogger
 from gateway.alarm import Alarm
 from gateway.legs.leg import LegError
 from gateway.legs.ports import bind_udp
-from gateway.legs.resolve import resolve
+from gateway.legs.resolve import Resolver
 from gateway.legs.sip_incoming import SipIncomingLeg
 from gateway.legs.sip_leg import MediaConfig, SipLeg
 from gateway.legs.sip_outgoing import DialPlan, SipOutgoingLeg
@@ -47,7 +47,7 @@ class SipEndpoint:
         agent: decides about everything.
         media: what the legs' RTP ports share.
         on_call: is given each caller.
-        serves: whether anything is accepted from an address.
+        serves: whether anything is accepted from an address whom no call of ours is with.
         log: for what concerns no call.
     """
 
@@ -67,6 +67,7 @@ class SipEndpoint:
         self._loop = asyncio.get_running_loop()
         self._legs: dict[str, SipLeg] = {}
         self._alarm = Alarm(self._timeout)
+        self._resolver = Resolver(self._loop.time)
         self._host = ""
         self._udp: asyncio.DatagramTransport | None = None
         self._server: asyncio.Server | None = None
@@ -109,11 +110,11 @@ class SipEndpoint:
         """Where to send what is meant for `hop`, whose host may be a name.
 
         Raises:
-            LegError: 502 no_transport, its transport is off here; and as `resolve`.
+            LegError: 502 no_transport, its transport is off here; and as `Resolver.resolve`.
         """
         if (self._udp if hop.transport == "udp" else self._server) is None:
             raise LegError(502, "no_transport")
-        return replace(hop, host=await resolve(hop.host, self._host))
+        return replace(hop, host=await self._resolver.resolve(hop.host, self._host))
 
     def place(self, leg: SipLeg, invite: Callable[[SipAgent, float], str]) -> None:
         """Call somebody; the events of the dialog that `invite` returns go to `leg`."""
@@ -134,6 +135,7 @@ class SipEndpoint:
             async with asyncio.timeout(_LINGER_S):
                 await self._quiet.wait()
         self._alarm.cancel()
+        self._resolver.close()
         if self._server is not None:
             self._server.close()
         for task in self._tasks:
@@ -260,7 +262,7 @@ class SipEndpoint:
         """Whether a connection that a peer opens is taken: no host may shut the others out."""
         of_this_host = sum(host == peer[0] for host, _ in self._connections)
         return (
-            self._serves(Address(*peer, "tcp"))
+            (self._serves(Address(*peer, "tcp")) or self._agent.is_calling(peer[0]))
             and len(self._connections) < _MAX_CONNECTIONS
             and of_this_host < _MAX_CONNECTIONS_OF_ONE_HOST
         )

@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     http_tls_key: Annotated[str, Meaning("its key file", "a file")] = ""
     api_keys: Annotated[
         str,
+        AfterValidator(values.keys),
         Meaning(
             "bearer keys of the HTTP API; empty: programs of this machine need none, which only "
             "goes while GATEWAY_HTTP_HOST is loopback",
@@ -97,8 +98,10 @@ class Settings(BaseSettings):
         str,
         AfterValidator(lambda value: value and values.trunk(value)),
         Meaning(
-            "who carries calls that we make to telephone numbers",
-            "sip:user:password@host:port;transport=udp or tcp, from the host on all optional",
+            "who carries calls that we make to telephone numbers; a password is told only to the "
+            "realm given, which is the host if left out; no user and password for a trunk that "
+            "knows us by our address",
+            "sip:user:password@host:port;transport=tcp;realm=example, all but the host optional",
             secret=True,
         ),
     ] = ""
@@ -171,10 +174,12 @@ class Settings(BaseSettings):
     ] = "ring"
     calls_targets: Annotated[
         str,
+        AfterValidator(values.targets),
         Meaning(
-            "what may be called, also by transfer, like tel:+49 or sip:*@example.com; empty: "
-            "anything, within what SIP reaches",
-            "prefixes of tel: and sip: URIs, comma-separated",
+            "what may be called, also by transfer: tel:+49 is numbers that begin so, "
+            "sip:*@example.com anybody there; empty: any transfer, and calls to whatever "
+            "GATEWAY_SIP_ALLOW reaches; needed when GATEWAY_SIP_TRUNK is set",
+            "patterns like tel:+49 and sip:*@example.com, comma-separated",
         ),
     ] = ""
     calls_transfer_timeout_s: Annotated[
@@ -213,7 +218,10 @@ class Settings(BaseSettings):
     ] = ""
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        Meaning("lowest level that is logged", "debug, info, warning, error"),
+        Meaning(
+            "lowest level that is logged; debug shows the keys that callers press",
+            "debug, info, warning, error",
+        ),
     ] = "info"
     drain_s: Annotated[
         float, Field(ge=0, le=86400), Meaning("how long SIGTERM lets calls finish", "0 to 86400")
@@ -300,6 +308,11 @@ class Settings(BaseSettings):
             raise SettingsError(
                 "GATEWAY_SIP_UDP_PORT holds 0; it may hold 1 to 65535, because "
                 "GATEWAY_SIP_TCP_PORT is 0 too and no call could come in"
+            )
+        if self.sip_trunk and not self.calls_targets:
+            raise SettingsError(
+                "GATEWAY_CALLS_TARGETS holds nothing; it may hold patterns like tel:+49, and must "
+                "when GATEWAY_SIP_TRUNK is set: calls to some numbers cost a fortune"
             )
         if self.calls_on_incoming == "webhook" and not self.webhook_url:
             raise SettingsError(

@@ -6,6 +6,9 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, Field
 
+from gateway.calls.targets import check_pattern
+from gateway.realtime.config import check_session
+from gateway.realtime.errors import RealtimeError
 from gateway.sip.trunk import Trunk
 from gateway.webhooks.sign import key_of
 from gateway.webhooks.target import check_webhook_url
@@ -36,13 +39,30 @@ def session_json(value: str) -> str:
         raise Fault("holds too long a number or is nested too deeply") from None
     if not isinstance(session, dict):
         raise Fault("is JSON but no object")
-    if session.get("type") != "realtime":
-        raise Fault("must have type realtime")
+    try:
+        check_session(session)
+    except RealtimeError as error:
+        raise Fault(f"is no session config: see {error.param}") from None
+    return value
+
+
+def keys(value: str) -> str:
+    for key in parts(value):
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise Fault("holds a key with blanks or other than ASCII characters")
+        if key.startswith("ek_"):
+            raise Fault("holds a key that begins with ek_, as client secrets do")
+    return value
+
+
+def targets(value: str) -> str:
+    for pattern in parts(value):
+        check_pattern(pattern)
     return value
 
 
 def networks(value: str) -> str:
-    for network in split(value):
+    for network in parts(value):
         ipaddress.ip_network(network)
     return value
 
@@ -72,7 +92,7 @@ def webhook_url(value: str) -> str:
 
 
 def webhook_secrets(value: str) -> str:
-    for secret in split(value):
+    for secret in parts(value):
         try:
             key_of(secret)
         except ValueError as error:
@@ -81,7 +101,10 @@ def webhook_secrets(value: str) -> str:
 
 
 def trunk(value: str) -> str:
-    Trunk.parse(value)
+    try:
+        Trunk.parse(value)
+    except ValueError as error:
+        raise Fault(f"is no trunk ({error})") from None
     return value
 
 
@@ -99,6 +122,15 @@ Seconds = Annotated[float, Field(gt=0, le=86400)]
 PORT = "0 to 65535"
 SECONDS = "seconds, above 0"
 URL = "a ws:// or wss:// URL"
+
+
+def parts(value: str) -> list[str]:
+    """The parts of a value that, when it is not empty, must have some: who leaves a variable in
+    `${A},${B}` unset means no freedom for all."""
+    found = split(value)
+    if value and not found:
+        raise Fault("holds nothing between its commas")
+    return found
 
 
 def split(value: str) -> list[str]:

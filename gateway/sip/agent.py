@@ -177,20 +177,18 @@ class SipAgent:
         *,
         to: Address,
         from_uri: str,
-        from_name: str = "",
         headers: Sequence[tuple[str, str]] = (),
         credentials: Credentials | None = None,
     ) -> str:
         """Call `target` through `to`; returns the dialog id.
 
-        `body` is the SDP offer; None asks the peer for one, which `ack` then answers. `from_name`
-        is shown beside `from_uri`. With `credentials` a challenge is answered (see `auth`). Raises
-        ValueError (also as UriError) for text that must not go into a message, and for `headers`
-        that the agent writes itself.
+        `body` is the SDP offer; None asks the peer for one, which `ack` then answers. With
+        `credentials` a challenge is answered (see `auth`). Raises ValueError (also as UriError) for
+        text that must not go into a message, and for `headers` that the agent writes itself.
         """
         board = self._board
         uri = as_request_uri(str(target))
-        caller = NameAddr(from_name, from_uri, (("tag", board.token()),))
+        caller = NameAddr("", from_uri, (("tag", board.token()),))
         invite = Request("INVITE", uri, Headers(), body or b"")
         for name, value in (
             ("Max-Forwards", MAX_FORWARDS),
@@ -216,37 +214,24 @@ class SipAgent:
 
     # From the application: either way.
 
-    def hang_up(self, dialog_id: str, now: float, *, reason_header: str | None = None) -> None:
-        """End the call in whatever way its state allows.
-
-        `reason_header` is the value of a Reason header (RFC 3326). Raises ValueError if it cannot
-        be sent.
-        """
-        headers = Headers([("Reason", reason_header)] if reason_header else [])
+    def hang_up(self, dialog_id: str, now: float) -> None:
+        """End the call in whatever way its state allows."""
         if call := self._board.calls.get(dialog_id):
-            call.hang_up(now, headers.items())
+            call.hang_up(now)
 
     def reinvite(self, dialog_id: str, body: bytes, now: float) -> None:
         """Offer a changed session, when it is our turn; `Reanswered` tells the outcome."""
         if call := self._board.calls.get(dialog_id):
             call.reinvite(body, now)
 
-    def refer(
-        self,
-        dialog_id: str,
-        target_uri: str,
-        now: float,
-        *,
-        headers: Sequence[tuple[str, str]] = (),
-    ) -> None:
+    def refer(self, dialog_id: str, target_uri: str, now: float) -> None:
         """Ask the peer of a call that is up to call `target_uri` instead (RFC 3515).
 
-        `ReferAnswered` and `ReferProgress` tell what comes of it. Nothing happens while another
-        REFER waits for its answer. Raises ValueError (also as UriError) for what cannot be sent.
+        `ReferAnswered` and `ReferProgress` tell what comes of it, and nothing more of an earlier
+        REFER, whether it was answered or not. Raises ValueError (also as UriError) for what cannot
+        be sent.
         """
         target = Headers([("Refer-To", str(NameAddr("", target_uri)))])
-        for name, value in additions(headers).items():
-            target.add(name, value)
         if call := self._board.calls.get(dialog_id):
             call.refer(target, now)
 
@@ -268,6 +253,11 @@ class SipAgent:
             raise ValueError("an offer is refused with 300 to 699")
         if call := self._board.calls.get(dialog_id):
             call.refuse_offer(status, now, headers)
+
+    def is_calling(self, host: str) -> bool:
+        """Whether a call of ours, made but not over, is with that IP address."""
+        calls = self._board.calls.values()
+        return any(isinstance(call, UacCall) and call.is_with(host) for call in calls)
 
     # Requests.
 

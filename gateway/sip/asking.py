@@ -27,6 +27,8 @@ class Asking:
     on_response: OnResponse | None
     on_failure: OnFailure | None
     on_repeat: Callable[[Request], None] | None
+    transaction: ClientTransaction | None = None
+    """Of `request`."""
     answered: list[str] = field(default_factory=list)
     """The nonces of the challenges that were answered."""
 
@@ -62,7 +64,7 @@ class Requests:
         on_response: OnResponse | None = None,
         on_failure: OnFailure | None = None,
         on_repeat: Callable[[Request], None] | None = None,
-    ) -> None:
+    ) -> Asking:
         """Send a request of `dialog`, to its next hop unless `to` says where.
 
         `on_repeat` gets the request that takes its place when it is asked again. Raises ValueError
@@ -70,7 +72,14 @@ class Requests:
         """
         request.headers.add("User-Agent", self._board.config.user_agent)
         to = dialog.next_hop() if to is None else to
-        self._ask(Asking(request, dialog, to, on_response, on_failure, on_repeat), now)
+        asking = Asking(request, dialog, to, on_response, on_failure, on_repeat)
+        self._ask(asking, now)
+        return asking
+
+    def withdraw(self, asking: Asking, now: float) -> None:
+        """Ask it no more, and hear no answer."""
+        if asking.transaction is not None:
+            asking.transaction.abandon(now)
 
     def acknowledge(self, invite: Request, dialog: Dialog, answer: bytes | None = None) -> Outgoing:
         """Send the ACK of a 2xx to `invite`, with our SDP `answer`; returns it for the next copy.
@@ -107,6 +116,7 @@ class Requests:
             on_over=over,
         )
         self._open.append(transaction)
+        asking.transaction = transaction
 
     def _heard(self, asking: Asking, response: Response, source: Address, now: float) -> None:
         again = self._again(asking, response)

@@ -3,9 +3,8 @@
 Who asks for a proof is given a hash of the password, mixed with whatever it chose to ask with. In
 the hands of a stranger that is enough to try passwords at leisure, and a stranger is what every
 peer of a call is: it can refuse our BYE or REFER with a challenge of its own making. So a call
-answers challenges only if it is one of ours and was given credentials, for one realm, which is the
-first that challenged its INVITE, and only where that INVITE was sent to. Calls that came in never
-answer any.
+answers challenges only if it is one of ours and was given credentials, only for the realm that
+these are for, and only where its INVITE was sent to. Calls that came in never answer any.
 
 Left out: `auth-int` and `-sess`, which no trunk asks for alone, and user names in other characters
 sets than UTF-8.
@@ -16,7 +15,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from gateway.sip.headers import tag_of
 from gateway.sip.message import FORBIDDEN, Headers, Request, Response
 
 MAX_STALE = 3
@@ -43,16 +41,28 @@ class Credentials:
 
     username: str
     password: str = field(repr=False)
-    realm: str | None = None
-    """The only realm they are for; None trusts the first that challenges the call."""
+    realm: str
+    """The only one they are for."""
+    realm_is_host: bool = False
+    """Whether the realm is the name of a host, the case of which says nothing."""
 
     def __post_init__(self) -> None:
         # Of a text that cannot be encoded, the codec's own error would quote the password.
-        for name, text in (("user name", self.username), ("password", self.password)):
+        for name, text in (
+            ("user name", self.username),
+            ("password", self.password),
+            ("realm", self.realm),
+        ):
             if FORBIDDEN.search(text):
                 raise ValueError(f"control character or line break in the {name} of a trunk")
         if not self.username:
             raise ValueError("a trunk's user name must not be empty")
+
+    def are_for(self, realm: str) -> bool:
+        """Whether whoever asks in the name of `realm` may be told."""
+        if self.realm_is_host:
+            return realm.lower() == self.realm.lower()
+        return realm == self.realm
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +172,13 @@ def _quoted(text: str) -> str:
 class Login:
     """What one call of ours may answer challenges with, and to whom."""
 
-    __slots__ = ("_count", "_credentials", "_host", "_nonce", "_realm", "_token")
+    __slots__ = ("_count", "_credentials", "_host", "_nonce", "_token")
 
     def __init__(self, credentials: Credentials, host: str, token: Callable[[], str]) -> None:
         """`host` is where the call's INVITE goes; `token` makes cnonces."""
         self._credentials = credentials
         self._host = host
         self._token = token
-        self._realm = credentials.realm
         self._nonce: str | None = None
         self._count = 0
 
@@ -188,10 +197,10 @@ class Login:
         if response.status not in _ANSWERS or not self.is_for(host):
             return None
         asks, answers = _ANSWERS[response.status]
-        challenge = self._ours(request, challenges(response.headers, asks))
+        offered = challenges(response.headers, asks)
+        challenge = next((one for one in offered if self._credentials.are_for(one.realm)), None)
         if challenge is None or (answered and not self._is_stale(challenge, answered)):
             return None
-        self._realm = challenge.realm
         if challenge.nonce != self._nonce:
             self._nonce, self._count = challenge.nonce, 0
         self._count = min(self._count + 1, MAX_COUNT)
@@ -204,13 +213,6 @@ class Login:
             cnonce=self._token(),
         )
         return answers, value, challenge.nonce
-
-    def _ours(self, request: Request, offered: list[Challenge]) -> Challenge | None:
-        if self._realm is None:
-            # Nobody has asked for a proof of this call itself, so who asks later is a stranger.
-            begins = request.method == "INVITE" and tag_of(request.headers.get("To") or "") is None
-            return offered[0] if begins and offered else None
-        return next((one for one in offered if one.realm == self._realm), None)
 
     @staticmethod
     def _is_stale(challenge: Challenge, answered: Sequence[str]) -> bool:

@@ -58,18 +58,17 @@ class Call:
         self._wanted: bytes | None = None
         self._collisions = 0
         self._retry: Deadline | None = None
-        # The headers of a BYE that must wait for the ACK.
-        self._bye_due: tuple[tuple[str, str], ...] | None = None
+        self._bye_due = False  # it must wait for the ACK
         self._requests = Requests(board, self._has_a_point, self._settle)
         self._refers = OwnRefers(board, self._requests, self.id, self._refer_answered)
         self._last: Deadline | None = None
 
     # The application.
 
-    def hang_up(self, now: float, headers: Sequence[tuple[str, str]] = ()) -> None:
-        """Say BYE; `headers` go with it."""
+    def hang_up(self, now: float) -> None:
+        """Say BYE."""
         if self.phase is Phase.CONFIRMED:
-            self._say_bye(headers, now)
+            self._say_bye(now)
             self._end("local_bye", None, now)
 
     def reinvite(self, offer: bytes, now: float) -> None:
@@ -78,10 +77,10 @@ class Call:
         self._collisions = 0
         self._offer_when_free(now)
 
-    def refer(self, headers: Headers, now: float) -> None:
-        """Ask the peer to call somebody else; `headers` are Refer-To and what goes with it."""
-        if self.phase is Phase.CONFIRMED and not self._refers.is_waiting:
-            self._refers.send(self.dialog, self._contact(), headers, now)
+    def refer(self, target: Headers, now: float) -> None:
+        """Ask the peer to call somebody else, the `target` of a Refer-To header."""
+        if self.phase is Phase.CONFIRMED:
+            self._refers.send(self.dialog, self._contact(), target, now)
 
     def answer_offer(self, body: bytes, now: float) -> None:
         """Agree to a Reoffer."""
@@ -136,9 +135,9 @@ class Call:
         answer = sdp_of(ack) if unacked.late else None
         if self.phase is Phase.ANSWERED:
             self._confirm(answer)
-        elif self._bye_due is not None:
-            self._say_bye(self._bye_due, now)
-            self._bye_due = None
+        elif self._bye_due:
+            self._bye_due = False
+            self._say_bye(now)
         elif unacked.late and self.phase is Phase.CONFIRMED:
             self._board.events.append(Reanswered(self.id, 200, answer))
         self._offer_when_free(now)
@@ -159,7 +158,7 @@ class Call:
 
     def _heard_bye(self, dialog: Dialog, now: float) -> None:
         self._stop_repeating()
-        self._bye_due = None
+        self._bye_due = False
         if self.phase is Phase.ENDED:  # both said it at once
             self._settle(now)
         else:
@@ -241,8 +240,8 @@ class Call:
     def _not_acknowledged(self, now: float) -> None:
         """64 T1 after a 2xx (section 13.3.1.4)."""
         self._unacked = None
-        self._say_bye(self._bye_due or (), now)
-        self._bye_due = None
+        self._bye_due = False
+        self._say_bye(now)
         self._end("no_ack", None, now)
         # A peer that was silent for so long will hardly answer this BYE; do not wait for it.
         self._drop_after(8 * self._board.config.t1, now)
@@ -304,15 +303,12 @@ class Call:
         """
         if status not in (408, 481):
             return False
-        self._say_bye((), now)
+        self._say_bye(now)
         self._end("timeout" if status == 408 else "refused", status, now)
         return True
 
-    def _say_bye(self, headers: Sequence[tuple[str, str]], now: float) -> None:
-        bye = self.dialog.request("BYE")
-        for name, value in headers:
-            bye.headers.add(name, value)
-        self._requests.send(bye, self.dialog, now)
+    def _say_bye(self, now: float) -> None:
+        self._requests.send(self.dialog.request("BYE"), self.dialog, now)
 
     def _end(self, cause: str, status: int | None, now: float) -> None:
         """Tell that the call is over, once, and let what is under way run out."""
@@ -322,7 +318,7 @@ class Call:
         self._board.events.append(CallEnded(self.id, cause, status))
         if self._asked is not None:
             self._decline(self._asked, 487, now)
-        if self._bye_due is None:
+        if not self._bye_due:
             self._stop_repeating()
         if self._retry is not None:
             self._board.deadlines.cancel(self._retry)
@@ -332,11 +328,7 @@ class Call:
 
     def _settle(self, now: float) -> None:
         """Go, if the call has ended and nothing of it is under way."""
-        if (
-            self.phase is not Phase.ENDED
-            or self._requests.are_under_way
-            or self._bye_due is not None
-        ):
+        if self.phase is not Phase.ENDED or self._requests.are_under_way or self._bye_due:
             return
         self._board.calls.pop(self.id, None)
         if self._last is not None:

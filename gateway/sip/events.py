@@ -69,13 +69,16 @@ class Reanswered:
 
 @dataclass(frozen=True, slots=True)
 class ReferAnswered:
-    """What the peer says to a REFER of ours. Comes once for each, before its `ReferProgress`."""
+    """What the peer says to a REFER of ours.
+
+    Comes once for each, before its `ReferProgress`, unless another REFER took its place before.
+    """
 
     dialog_id: str
     status: int
     """2xx: it tries, and reports as `ReferProgress`; a report that comes before the answer is taken
-    for 202. 408 also stands for silence, 503 for a peer that cannot be reached. After 408 and 481
-    the dialog is over: `CallEnded` follows."""
+    for 202. 408 also stands for silence, 503 for a peer that cannot be reached. After 481 the
+    dialog is over: `CallEnded` follows."""
 
 
 @dataclass(frozen=True, slots=True)

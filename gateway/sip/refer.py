@@ -6,7 +6,8 @@ to it (message/sipfrag, RFC 3420), until one says that it was the last. The repo
 2xx.
 
 Several REFERs in one dialog are told apart by the `id` of the Event header, the CSeq number of the
-REFER. A peer that gives none means the latest, since we send them one after the other.
+REFER. A peer that gives none means the latest. Only that one counts: whoever asks anew, answered or
+not, wants to hear no more of what was asked before.
 """
 
 import re
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from gateway.sip.asking import Requests
+from gateway.sip.asking import Asking, Requests
 from gateway.sip.compose import sequence_number
 from gateway.sip.dialog import MAX_TARGET_CHARS, Dialog
 from gateway.sip.events import ReferProgress
@@ -44,13 +45,18 @@ class OwnRefer:
 
     number: str
     """Of its CSeq."""
+    asking: Asking | None = None
     is_answered: bool = False
     is_over: bool = False
     """The last report has come, or another REFER took its place."""
 
 
 class OwnRefers:
-    """The REFERs of one call. `on_answer(status, now)` is called once for each, before reports."""
+    """The REFERs of one call.
+
+    `on_answer(status, now)` is called once for each, before reports, unless another one took its
+    place before.
+    """
 
     __slots__ = ("_board", "_dialog_id", "_on_answer", "_refers", "_requests")
 
@@ -67,25 +73,17 @@ class OwnRefers:
         self._on_answer = on_answer
         self._refers: list[OwnRefer] = []  # that the peer may report about, the latest last
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether the latest has no answer."""
-        return bool(self._refers) and not self._refers[-1].is_answered
-
-    def send(self, dialog: Dialog, contact: str, headers: Headers, now: float) -> None:
-        """Send the next one; `headers` are Refer-To and whatever goes with it."""
+    def send(self, dialog: Dialog, contact: str, target: Headers, now: float) -> None:
+        """Send the next one, in the place of those before; `target` is its Refer-To header."""
         request = dialog.request("REFER")
         request.headers.add("Contact", contact)
         ours = NameAddr.parse(dialog.local).uri
         if len(ours) <= MAX_TARGET_CHARS:
             request.headers.add("Referred-By", f"<{ours}>")  # RFC 3892
-        for name, value in headers.items():
+        for name, value in target.items():
             request.headers.add(name, value)
-        for earlier in self._refers:
-            earlier.is_over = True
         refer = OwnRefer(str(sequence_number(request)))
-        self._refers = [*self._refers[-MAX_EARLIER:], refer]
-        self._requests.send(
+        refer.asking = self._requests.send(
             request,
             dialog,
             now,
@@ -93,6 +91,12 @@ class OwnRefers:
             on_failure=partial(self._failed, refer),
             on_repeat=partial(self._repeated, refer),
         )
+        for earlier in self._refers:
+            earlier.is_over = True
+            # Said again, or with a proof, it might be done after all.
+            if earlier.asking is not None:
+                self._requests.withdraw(earlier.asking, now)
+        self._refers = [*self._refers[-MAX_EARLIER:], refer]
 
     def notified(self, notify: Request, now: float) -> Refusal | None:
         """Take a NOTIFY of the dialog; None if it is to be answered 200."""

@@ -8,7 +8,6 @@ Giving up is a race. A CANCEL may only follow a provisional response (section 9.
 cancelled may still be answered by a 2xx that crossed: that too is acknowledged and hung up.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.sip.auth import Credentials, Login
@@ -50,7 +49,7 @@ class UacCall(Call):
         self._late_offer = not invite.body
         self._ack_due = False
         self._was_heard = False
-        self._cancel_headers: Sequence[tuple[str, str]] | None = None
+        self._cancel_due = False
 
     def begin(self, now: float) -> None:
         """Send the INVITE. Raises ValueError if it holds what must not be sent."""
@@ -72,19 +71,24 @@ class UacCall(Call):
             self._send_ack(self._forks[self.dialog.remote_tag], answer)
             self._offer_when_free(now)
 
-    def hang_up(self, now: float, headers: Sequence[tuple[str, str]] = ()) -> None:
+    def hang_up(self, now: float) -> None:
         """CANCEL before the answer, BYE after it."""
         if self.phase is Phase.EARLY:
-            self._give_up(headers, now)
+            self._give_up(now)
             self._end("cancelled", None, now)
         elif self.phase is Phase.CONFIRMED:
             self.acknowledge(None, now)
-            super().hang_up(now, headers)
+            super().hang_up(now)
 
     def connection_lost(self, address: Address) -> None:
         super().connection_lost(address)
         for fork in self._forks.values():
             fork.dialog.connection_lost(address)
+
+    def is_with(self, host: str) -> bool:
+        """Whether what we say goes to that IP address, or the INVITE did; not once it is over."""
+        hosts = (self._to.host, self.dialog.next_hop().host)
+        return self.phase is not Phase.ENDED and host in hosts
 
     @property
     def _is_inviting(self) -> bool:
@@ -99,20 +103,17 @@ class UacCall(Call):
             return  # one that is not the call
         if self.phase is Phase.EARLY:
             # Its 2xx was lost or overtaken: nobody may say BYE before that (section 15).
-            self._give_up((), now)
+            self._give_up(now)
         super()._heard_bye(dialog, now)
 
-    def _give_up(self, headers: Sequence[tuple[str, str]], now: float) -> None:
-        self._cancel_headers = headers
+    def _give_up(self, now: float) -> None:
+        self._cancel_due = True
         if self._was_heard:
             self._cancel(now)
 
     def _cancel(self, now: float) -> None:
-        cancel = cancel_of(self._invite)
-        for name, value in self._cancel_headers or ():
-            cancel.headers.add(name, value)
-        self._cancel_headers = None
-        self._requests.send(cancel, self.dialog, now, to=self._to)
+        self._cancel_due = False
+        self._requests.send(cancel_of(self._invite), self.dialog, now, to=self._to)
 
     def _heard(self, response: Response, source: Address, now: float) -> None:
         if response.status < 200:
@@ -134,7 +135,7 @@ class UacCall(Call):
 
     def _progressed(self, response: Response, source: Address, now: float) -> None:
         self._was_heard = True
-        if self._cancel_headers is not None:
+        if self._cancel_due:
             self._cancel(now)
         if response.status > 100 and self.phase is Phase.EARLY:
             dialog = Dialog.of_response(self._invite, response, source)

@@ -82,15 +82,15 @@ class UasCall(Call):
             self._decline(self._asked, status, now, reason, headers)
             self._end("rejected", status, now)
 
-    def hang_up(self, now: float, headers: Sequence[tuple[str, str]] = ()) -> None:
+    def hang_up(self, now: float) -> None:
         """Refuse, or say BYE as soon as that is allowed."""
         if self.phase is Phase.EARLY:
-            self.reject(480, now, headers=headers)
+            self.reject(480, now)
         elif self.phase is Phase.ANSWERED:
-            self._bye_due = tuple(headers)
+            self._bye_due = True
             self._end("local_bye", None, now)
         else:
-            super().hang_up(now, headers)
+            super().hang_up(now)
 
     def _end(self, cause: str, status: int | None, now: float) -> None:
         self._stop_waiting()

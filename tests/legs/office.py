@@ -12,6 +12,7 @@ import structlog
 
 from gateway.legs.leg import LegEvent
 from gateway.legs.ports import PortPool
+from gateway.legs.reach import Network
 from gateway.legs.sip_endpoint import SipEndpoint
 from gateway.legs.sip_incoming import SipIncomingLeg
 from gateway.legs.sip_leg import MediaConfig, SipLeg
@@ -28,11 +29,11 @@ _names = itertools.count(1)
 class Office:
     """An endpoint, the calls that it was handed and those that it makes."""
 
-    def __init__(self) -> None:
+    def __init__(self, allow: tuple[Network, ...] | None = None) -> None:
         numbers = itertools.count(next(_names) << 32)
         first = random.randrange(30000, 60000, 2)
         self.port = free_port()
-        self.config = SipConfig(HOST, self.port, self.port)
+        self.config = SipConfig(HOST, self.port, self.port, allow=allow)
         self.agent = SipAgent(self.config, token=lambda: f"{next(numbers):016x}")
         self.pacer = HandPacer()
         self.ports = PortPool(first, first + 2 * _PAIRS - 1)
@@ -40,10 +41,9 @@ class Office:
         self.media = MediaConfig(HOST, HOST, self.ports, pacer, 30.0)
         self.legs: list[SipLeg] = []
         self.events: list[LegEvent] = []
-        self.served = True
         self._more = asyncio.Event()
         self.endpoint = SipEndpoint(
-            self.agent, self.media, self._take, lambda _: self.served, structlog.get_logger()
+            self.agent, self.media, self._take, self.config.serves, structlog.get_logger()
         )
 
     async def open(self, *, tcp: bool = True) -> None:

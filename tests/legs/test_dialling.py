@@ -23,11 +23,11 @@ def refusal(target: str, rules: DialRules) -> tuple[int, str]:
 
 
 def test_a_number_goes_through_the_trunk_with_its_credentials() -> None:
-    plan = plan_call("tel:+49-30-(12)34.5;phone-context=x", None, DialRules(HOST, TRUNK))
+    plan = plan_call("tel:+49-30-(12)34.5;phone-context=x", None, DialRules(HOST, (), TRUNK))
     assert plan.target == "sip:+493012345@trunk.example"
     assert plan.hop == Address("trunk.example", 5070, "tcp")
     assert plan.from_uri == "sip:line7@trunk.example"
-    assert plan.credentials == Credentials("line7", "s3cret")
+    assert plan.credentials == Credentials("line7", "s3cret", "trunk.example", realm_is_host=True)
 
 
 def test_a_number_needs_a_trunk() -> None:
@@ -36,7 +36,7 @@ def test_a_number_needs_a_trunk() -> None:
 
 def test_a_uri_at_the_trunk_goes_through_it_whatever_port_it_names() -> None:
     plan = plan_call(
-        "sip:+4930@TRUNK.example:9;transport=udp", "tel:+49301", DialRules(HOST, TRUNK)
+        "sip:+4930@TRUNK.example:9;transport=udp", "tel:+49301", DialRules(HOST, (), TRUNK)
     )
     assert plan.target == "sip:+4930@trunk.example"
     assert plan.hop == Address("trunk.example", 5070, "tcp")
@@ -44,7 +44,7 @@ def test_a_uri_at_the_trunk_goes_through_it_whatever_port_it_names() -> None:
 
 
 def test_a_peer_within_the_networks_is_called_without_credentials() -> None:
-    rules = DialRules(HOST, TRUNK, (ip_network("192.0.2.0/24"),))
+    rules = DialRules(HOST, (), TRUNK, (ip_network("192.0.2.0/24"),))
     plan = plan_call("sip:bob@192.0.2.9:5090", None, rules)
     assert (plan.target, plan.hop, plan.credentials) == ("sip:bob@192.0.2.9:5090", None, None)
     assert plan.from_uri == "sip:agent@192.0.2.1"
@@ -62,7 +62,7 @@ def test_a_peer_within_the_networks_is_called_without_credentials() -> None:
     ),
 )
 def test_nobody_else_is_called(target: str) -> None:
-    rules = DialRules(HOST, TRUNK, (ip_network("192.0.2.0/24"),))
+    rules = DialRules(HOST, (), TRUNK, (ip_network("192.0.2.0/24"),))
     assert refusal(target, rules) == (403, "not_allowed")
 
 
@@ -88,9 +88,16 @@ def test_what_cannot_be_called_is_refused_before_a_session_is_opened(
     assert refusal(target, DialRules("127.0.0.1")) == (status, reason)
 
 
+def test_the_line_does_not_call_itself() -> None:
+    rules = DialRules("127.0.0.1", (5060, 5070))
+    assert refusal("sip:agent@127.0.0.1", rules) == (403, "own_line")
+    assert refusal("sip:agent@localhost:5070", rules) == (403, "own_line")
+    assert plan_call("sip:agent@127.0.0.1:5080", None, rules).target == "sip:agent@127.0.0.1:5080"
+
+
 def test_a_trunk_shows_no_password() -> None:
     assert "s3cret" not in repr(TRUNK)
-    assert "s3cret" not in repr(plan_call("tel:+4930", None, DialRules(HOST, TRUNK)))
+    assert "s3cret" not in repr(plan_call("tel:+4930", None, DialRules(HOST, (), TRUNK)))
 
 
 @pytest.mark.parametrize(
@@ -101,6 +108,16 @@ def test_a_trunk_shows_no_password() -> None:
         "sips:trunk.example",
         "sip:trunk.example;transport=tls",
         "sip:t.example?a=b",
+        "sip:t.example;lr",
+        "sip:u:p@t.example;user=phone",
+        "sip:u:p@t.example;transport=udp;Transport=tcp",
+        "sip:u:p@t.example;realm=a;realm=b",
+        "sip:u:p@t.example;realm",
+        "sip:u:p@t.example;realm=",
+        "sip:u:p@t.example;realm=a b",
+        "sip:u:p@t.example;realm=a%0d%0ab",
+        "sip:t.example;realm=a",
+        "sip:u@t.example;realm=a",
     ),
 )
 def test_what_is_no_trunk_is_refused(text: str) -> None:
@@ -114,6 +131,19 @@ def test_a_trunk_needs_no_more_than_a_host() -> None:
 
 def test_what_is_escaped_in_a_trunk_is_meant_as_it_reads() -> None:
     trunk = Trunk.parse("sip:li%40ne:p%3A%40ss@trunk.example")
-    assert trunk.credentials == Credentials("li@ne", "p:@ss")
-    plan = plan_call("tel:+4930", None, DialRules(HOST, trunk))
+    assert trunk.credentials == Credentials("li@ne", "p:@ss", "trunk.example", realm_is_host=True)
+    plan = plan_call("tel:+4930", None, DialRules(HOST, (), trunk))
     assert plan.from_uri == "sip:li%40ne@trunk.example"
+
+
+@pytest.mark.parametrize(
+    ("params", "realm"),
+    (
+        (";realm=sip.example.net", "sip.example.net"),
+        (";Realm=Asterisk;transport=tcp", "Asterisk"),
+        (";transport=tcp;realm=The%20%22Great%3B%22%20PBX", 'The "Great;" PBX'),
+    ),
+)
+def test_a_trunk_may_name_the_realm_that_it_asks_by(params: str, realm: str) -> None:
+    trunk = Trunk.parse(f"sip:u:p@trunk.example{params}")
+    assert trunk.credentials == Credentials("u", "p", realm)

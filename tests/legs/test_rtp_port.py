@@ -114,6 +114,26 @@ class Bench:
         await asyncio.sleep(0.005)
 
 
+class HandClock:
+    """Stands in for the `time` of the port."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
+    clock = HandClock()
+    monkeypatch.setattr(rtp_port, "time", clock)
+    return clock
+
+
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
     bench = Bench()
@@ -208,12 +228,35 @@ async def test_a_key_is_reported_once(bench: Bench) -> None:
     assert [event.digit for event in bench.events if isinstance(event, DtmfIn)] == ["5"]
 
 
-async def test_a_caller_who_sends_nothing_is_reported_once(bench: Bench) -> None:
-    await bench.open(timeout_s=0.01)
+async def test_a_caller_who_sends_nothing_is_reported_again_and_again(
+    bench: Bench, clock: HandClock
+) -> None:
+    await bench.open(timeout_s=10)
     bench.port.apply(bench.plan())
-    await asyncio.sleep(0.02)
-    bench.tick(100)
-    assert bench.events == [LegSilent()]
+    for passes_s, told in [(9, 0), (2, 1), (9, 1), (2, 2), (9, 2), (2, 3), (0, 3)]:
+        clock.now += passes_s
+        bench.tick(100)
+        assert bench.events == [LegSilent()] * told
+    await bench.say(FRAME)
+    for passes_s, told in [(9, 3), (2, 4)]:
+        clock.now += passes_s
+        bench.tick(100)
+        assert bench.events == [LegSilent()] * told
+
+
+async def test_a_caller_on_hold_need_not_send(bench: Bench, clock: HandClock) -> None:
+    await bench.open(timeout_s=10)
+    bench.port.apply(bench.plan())
+    bench.port.apply(bench.plan(direction="sendonly"))
+    for passes_s, told in [(30, 0), (30, 0)]:
+        clock.now += passes_s
+        bench.tick(100)
+        assert bench.events == [LegSilent()] * told
+    bench.port.apply(bench.plan())
+    for passes_s, told in [(9, 0), (2, 1)]:
+        clock.now += passes_s
+        bench.tick(100)
+        assert bench.events == [LegSilent()] * told
 
 
 async def test_reports_go_to_the_rtcp_port_and_say_goodbye(bench: Bench) -> None:
@@ -256,26 +299,6 @@ async def test_garbage_is_counted_by_nobody_and_breaks_nothing(bench: Bench) -> 
 
 
 # -- who is sent what ------------------------------------------------------------------------------
-
-
-class HandClock:
-    """Stands in for the `time` of the port."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def time(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
-    clock = HandClock()
-    monkeypatch.setattr(rtp_port, "time", clock)
-    return clock
 
 
 async def another_peer() -> Peer:

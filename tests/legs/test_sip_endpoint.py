@@ -1,14 +1,16 @@
 """The SIP sockets on loopback: what must not be able to hurt other calls."""
 
 import asyncio
+import contextlib
+import re
 from collections.abc import AsyncIterator
 
 import pytest
 
 from gateway.legs import sip_endpoint
-from gateway.legs.leg import LegEnded
+from gateway.legs.leg import LegAnswered, LegEnded
 from gateway.legs.sip_leg import SipLeg
-from tests.legs.office import Office, Phone
+from tests.legs.office import HOST, Office, Phone, header
 from tests.legs.test_sip_leg import sdp
 
 pytestmark = pytest.mark.loop
@@ -78,12 +80,109 @@ async def test_an_idle_connection_is_closed(
         one.close()
 
 
-async def test_a_host_that_is_not_served_gets_no_connection(office: Office) -> None:
-    office.served = False
-    reader, writer = await connect(office)
+@pytest.fixture
+async def closed_office(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Office]:
+    """One that nobody may call."""
+    monkeypatch.setattr(sip_endpoint, "_LINGER_S", 0.1)
+    office = Office(allow=())
+    await office.open()
+    yield office
+    await office.close()
+
+
+async def test_a_host_that_is_not_served_gets_no_connection(closed_office: Office) -> None:
+    reader, writer = await connect(closed_office)
     assert await ended(reader)
-    assert office.endpoint.connections == 0
+    assert closed_office.endpoint.connections == 0
     writer.close()
+
+
+class TrunkWire:
+    """A trunk on TCP: answers the INVITE, keeps the rest of what it hears."""
+
+    def __init__(self) -> None:
+        self.invite = ""
+        self.acknowledged = asyncio.Event()
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._serve, HOST, 0)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+
+    def close(self) -> None:
+        for one in self.writers:
+            one.close()
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError):  # we were hung up on
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                await reader.readexactly(int(header(head, "Content-Length")))
+                if head.startswith("INVITE"):
+                    self.invite = head
+                    writer.write(self._answer(sdp()))
+                elif head.startswith("ACK"):
+                    self.acknowledged.set()
+
+    def _answer(self, body: bytes) -> bytes:
+        lines = self.invite.rstrip().split("\r\n")[1:]
+        copied = [line for line in lines if re.match("(Via|From|Call-ID|CSeq):", line)]
+        head = [
+            "SIP/2.0 200 OK",
+            *copied,
+            f"To: {header(self.invite, 'To')};tag=trunk",
+            f"Contact: <sip:trunk@{HOST}:{self.port};transport=tcp>",
+            f"Content-Type: application/sdp\r\nContent-Length: {len(body)}\r\n\r\n",
+        ]
+        return "\r\n".join(head).encode() + body
+
+    def bye(self) -> bytes:
+        head = [
+            f"BYE {header(self.invite, 'Contact').strip('<>')} SIP/2.0",
+            f"Via: SIP/2.0/TCP {HOST}:{self.port};branch=z9hG4bKbye",
+            f"Max-Forwards: 70\r\nFrom: {header(self.invite, 'To')};tag=trunk",
+            f"To: {header(self.invite, 'From')}",
+            f"Call-ID: {header(self.invite, 'Call-ID')}",
+            "CSeq: 7 BYE\r\nContent-Length: 0\r\n\r\n",
+        ]
+        return "\r\n".join(head).encode()
+
+
+@pytest.fixture
+async def trunk() -> AsyncIterator[TrunkWire]:
+    trunk = TrunkWire()
+    await trunk.open()
+    yield trunk
+    trunk.close()
+
+
+async def test_whom_we_call_may_connect_to_us_until_the_call_is_over(
+    closed_office: Office, trunk: TrunkWire
+) -> None:
+    office = closed_office
+    await office.leg(f"sip:bob@{HOST}:{trunk.port};transport=tcp").dial()
+    await office.until(LegAnswered())
+    async with asyncio.timeout(3):
+        await trunk.acknowledged.wait()
+    elsewhere = await asyncio.open_connection(HOST, office.port, local_addr=("127.0.0.2", 0))
+    assert await ended(elsewhere[0])
+    reader, writer = await connect(office)
+    try:
+        async with asyncio.timeout(3):
+            writer.write(message("INVITE", "<sip:agent@127.0.0.1>", "sip:a@127.0.0.1", sdp()))
+            assert (await reader.readline()).startswith(b"SIP/2.0 403"), "it may not call"
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(trunk.bye())
+            assert (await reader.readline()).startswith(b"SIP/2.0 200")
+        await office.until(LegEnded("remote_bye"))
+        late = await connect(office)
+        assert await ended(late[0])
+        late[1].close()
+    finally:
+        writer.close()
+        elsewhere[1].close()
 
 
 async def test_one_host_cannot_shut_the_others_out(

@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -148,7 +150,7 @@ async def test_an_invite_may_go_elsewhere_than_its_target_says(
 
 async def test_a_callee_who_asks_who_we_are_is_told(offices: Offices, phone: Phone) -> None:
     caller, _ = offices
-    leg = caller.leg(phone.uri, credentials=Credentials("office", "secret"))
+    leg = caller.leg(phone.uri, credentials=Credentials("office", "secret", "phone"))
     await leg.dial()
     challenge = 'WWW-Authenticate: Digest realm="phone", nonce="n", algorithm=MD5, qop="auth"'
     phone.answer(await phone.until("INVITE"), 401, challenge)
@@ -353,16 +355,19 @@ async def test_dialling_may_be_cancelled_at_any_moment(
         await asyncio.gather(dialling, return_exceptions=True)
         leg = caller.legs.pop()
         await leg.close()
+    answer = threading.Event()
+
+    def getaddrinfo(*_: Any) -> None:
+        answer.wait()
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     waiting = asyncio.create_task(caller.leg("sip:x@pbx.example").dial())
-
-    async def getaddrinfo(*_: Any, **__: Any) -> None:
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+    answer.set()
     assert caller.events == []
 
 

@@ -285,10 +285,9 @@ class TestHangUp:
     def test_before_the_answer(self) -> None:
         desk = Desk()
         dialog_id = desk.incoming()
-        desk.agent.hang_up(dialog_id, desk.now, reason_header="Q.850;cause=41")
+        desk.agent.hang_up(dialog_id, desk.now)
         (refusal,) = desk.drain()
         assert codes([refusal]) == [480]
-        assert refusal.headers.get("Reason") == "Q.850;cause=41"
         assert desk.events() == [CallEnded(dialog_id, "rejected", 480)]
 
     def test_before_the_ack_the_bye_waits_for_it(self) -> None:
@@ -296,13 +295,12 @@ class TestHangUp:
         dialog_id = desk.incoming()
         desk.agent.accept(dialog_id, SDP, desk.now)
         desk.drain()
-        desk.agent.hang_up(dialog_id, desk.now, reason_header="SIP;cause=503")
+        desk.agent.hang_up(dialog_id, desk.now)
         assert desk.drain() == []
         assert desk.events() == [CallEnded(dialog_id, "local_bye", None)]
         assert codes([message for _, message in desk.wait(1)]) == [200]
         (bye,) = desk.send(desk.within("ACK", dialog_id, cseq=1))
         assert codes([bye]) == ["BYE"]
-        assert bye.headers.get("Reason") == "SIP;cause=503"
         desk.wait(33)
         assert desk.is_empty
         assert desk.events() == []
@@ -345,13 +343,6 @@ class TestHangUp:
         assert desk.drain() == []
         assert len(desk.wait(33)) == 10
         assert desk.is_empty
-
-    def test_with_a_reason_that_cannot_be_sent(self) -> None:
-        desk = Desk()
-        dialog_id = desk.confirmed()
-        with pytest.raises(ValueError):
-            desk.agent.hang_up(dialog_id, desk.now, reason_header="a\r\nb: c")
-        assert desk.events() == []
 
     def test_with_a_reoffer_pending(self) -> None:
         desk = Desk()

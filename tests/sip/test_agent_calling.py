@@ -218,13 +218,12 @@ class TestGivingUp:
         desk = Desk()
         dialog_id, invite = desk.calling()
         desk.send(answer_to(invite, 180))
-        desk.agent.hang_up(dialog_id, desk.now, reason_header="SIP;cause=200")
+        desk.agent.hang_up(dialog_id, desk.now)
         cancel = only_request(desk.drain())
         assert (cancel.method, cancel.uri) == ("CANCEL", invite.uri)
         for name in ("Via", "From", "To", "Call-ID"):
             assert cancel.headers.get_all(name) == invite.headers.get_all(name)
         assert cancel.headers.get("CSeq") == "1 CANCEL"
-        assert cancel.headers.get("Reason") == "SIP;cause=200"
         assert desk.events()[1:] == [CallEnded(dialog_id, "cancelled", None)]
         assert desk.send(answer_to(cancel, 200)) == []
         assert codes(desk.send(answer_to(invite, 487))) == ["ACK"]
@@ -540,3 +539,19 @@ def test_whom_we_call_is_let_in_within_the_call_though_it_may_not_call_us() -> N
     assert codes(desk.send(bye)) == [200]
     assert desk.events() == [CallEnded(dialog_id, "remote_bye", None)]
     assert codes(desk.send(bye)) == [200]  # the copy finds its transaction
+
+
+def test_whom_a_call_of_ours_is_with() -> None:
+    desk = Desk()
+    desk.confirmed()
+    assert not desk.agent.is_calling("192.0.2.9"), "that one calls us"
+    dialog_id, invite = desk.calling(to=Address("192.0.2.8", 5060, "udp"))
+    assert desk.agent.is_calling("192.0.2.8")
+    assert not desk.agent.is_calling("192.0.2.9")
+    contact = "<sip:callee@192.0.2.9:5062>"
+    desk.send(answer_to(invite, 200, body=SDP, contact=contact), Address("192.0.2.9", 9, "udp"))
+    assert desk.agent.is_calling("192.0.2.8"), "where the INVITE went"
+    assert desk.agent.is_calling("192.0.2.9"), "where the ACK went"
+    assert not desk.agent.is_calling("192.0.2.7")
+    desk.agent.hang_up(dialog_id, desk.now)
+    assert not desk.agent.is_calling("192.0.2.8")

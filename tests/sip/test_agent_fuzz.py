@@ -88,7 +88,7 @@ def messages_of_calls(desk: Desk) -> list[bytes]:
     desk.agent.accept(answered, SDP, desk.now)
     desk.drain()
     _, invite = desk.calling(body=None)
-    _, asked = desk.calling(credentials=Credentials("me", "secret"))
+    _, asked = desk.calling(credentials=Credentials("me", "secret", "r"))
     desk.agent.refer(up, "sip:carol@192.0.2.5", desk.now)
     (refer,) = desk.drain()
     known = [

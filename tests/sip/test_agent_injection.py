@@ -84,14 +84,11 @@ def as_sent(extra: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 @settings(max_examples=500, deadline=None)
-@given(target=URIS, from_uri=URIS, from_name=TEXT, extra=EXTRA)
-def test_an_invite(
-    target: str, from_uri: str, from_name: str, extra: list[tuple[str, str]]
-) -> None:
+@given(target=URIS, from_uri=URIS, extra=EXTRA)
+def test_an_invite(target: str, from_uri: str, extra: list[tuple[str, str]]) -> None:
     for fields in (
         {"target": target, "from_uri": "sip:me@h"},
         {"target": "sip:a@h", "from_uri": from_uri},
-        {"target": "sip:a@h", "from_uri": "sip:me@h", "from_name": from_name},
         {"target": "sip:a@h", "from_uri": "sip:me@h", "headers": extra},
     ):
         desk = Desk()
@@ -107,41 +104,25 @@ def test_an_invite(
         else:
             assert added(invite.headers, INVITE_HAS) == []
         caller = NameAddr.parse(invite.headers.get("From") or "")
-        assert (caller.uri, caller.params) == (fields["from_uri"], (("tag", dialog_id),))
-        assert caller.display == fields.get("from_name", "")
+        assert caller == NameAddr("", str(fields["from_uri"]), (("tag", dialog_id),))
         assert NameAddr.parse(invite.headers.get("To") or "") == NameAddr("", invite.uri)
         assert invite.body == SDP
 
 
 @settings(max_examples=500, deadline=None)
-@given(target=URIS, extra=EXTRA)
-def test_a_refer(target: str, extra: list[tuple[str, str]]) -> None:
-    for uri, headers in ((target, []), ("tel:+49301", extra)):
-        desk = Desk()
-        dialog_id = desk.confirmed()
-        try:
-            desk.agent.refer(dialog_id, uri, desk.now, headers=headers)
-        except ValueError:
-            assert desk.agent.datagrams_to_send() == []
-            continue
-        request = sent(desk)
-        assert added(request.headers, REFER_HAS) == as_sent(headers)
-        assert request.headers.get("Refer-To") == f"<{uri}>"
-        assert NameAddr.parse(request.headers.get("Refer-To") or "") == NameAddr("", uri)
-
-
-@settings(max_examples=200, deadline=None)
-@given(reason=TEXT)
-def test_the_reason_of_a_bye(reason: str) -> None:
+@given(target=URIS)
+def test_a_refer(target: str) -> None:
     desk = Desk()
     dialog_id = desk.confirmed()
     try:
-        desk.agent.hang_up(dialog_id, desk.now, reason_header=reason)
+        desk.agent.refer(dialog_id, target, desk.now)
     except ValueError:
         assert desk.agent.datagrams_to_send() == []
         return
-    bye = sent(desk)
-    assert bye.headers.get_all("Reason") == ([reason.strip(" ")] if reason else [])
+    request = sent(desk)
+    assert added(request.headers, REFER_HAS) == []
+    assert request.headers.get("Refer-To") == f"<{target}>"
+    assert NameAddr.parse(request.headers.get("Refer-To") or "") == NameAddr("", target)
 
 
 @settings(max_examples=200, deadline=None)
@@ -149,7 +130,7 @@ def test_the_reason_of_a_bye(reason: str) -> None:
 def test_a_proof(username: str, password: str, realm: str) -> None:
     quoted = realm.replace("\\", "\\\\").replace('"', '\\"')
     try:
-        user = Credentials(username, password)
+        user = Credentials(username, password, realm)
         Headers([("X", quoted)])
     except ValueError:
         return
@@ -170,10 +151,7 @@ def test_a_proof(username: str, password: str, realm: str) -> None:
         ({"from_uri": "sip:+4912345@host"}, "<sip:+4912345@host>"),
         ({"from_uri": "tel:+4912345"}, "<tel:+4912345>"),
         ({"from_uri": "sip:a@b;user=phone"}, "<sip:a@b;user=phone>"),
-        (
-            {"from_uri": "sip:a@[::1]:5070", "from_name": 'Bö "b" \\'},
-            '"Bö \\"b\\" \\\\" <sip:a@[::1]:5070>',
-        ),
+        ({"from_uri": "sip:a@[::1]:5070"}, "<sip:a@[::1]:5070>"),
     ],
 )
 def test_who_calls(fields: dict[str, str], caller: str) -> None:
@@ -193,7 +171,6 @@ def test_who_calls(fields: dict[str, str], caller: str) -> None:
             for uri in ("", "me", "sip:", "sip:a@b\n", "sip:a b@c", "sip:a@b:99999")
         ),
         *({"from_uri": uri} for uri in ("<sip:a@b>", "sip:a@b>\r\nX: y", 'sip:"a"@b', "sip:ü@b")),
-        *({"from_name": name} for name in ("a\rb", "a\nb", "a\0", "\ud800", "\x7f")),
         *(
             {"headers": [(name, "x")]}
             for name in ("Via", "f", "To", "i", "CSeq", "m", "l", "Route")

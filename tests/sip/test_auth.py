@@ -10,7 +10,7 @@ from tests.sip.others import proof_fields, response_to
 
 pytestmark = pytest.mark.pure
 
-MUFASA = Credentials("Mufasa", "Circle of Life")
+MUFASA = Credentials("Mufasa", "Circle of Life", "http-auth@example.org")
 HOST = "192.0.2.9"
 
 
@@ -25,7 +25,7 @@ def test_the_example_of_rfc_2617() -> None:
         'Digest realm="testrealm@host.com", qop="auth,auth-int", '
         'nonce="dcd98b7102dd2f0e8b11d0f600bfb0c093", opaque="5ccc069c403ebaf9f0171e9517f40e41"'
     )
-    user = Credentials("Mufasa", "Circle Of Life")
+    user = Credentials("Mufasa", "Circle Of Life", "testrealm@host.com")
     value = proof(challenge, user, method="GET", uri="/dir/index.html", count=1, cnonce="0a4f113b")
     fields = proof_fields(value)
     assert fields.pop("response") == "6629fae49393a05397450978507c4ef1"
@@ -67,7 +67,7 @@ def test_the_example_of_rfc_7616(algorithm: str, response: str) -> None:
 def test_agrees_with_a_server(algorithm: str, qop: str) -> None:
     text = f'Digest realm="a \\"b\\" \\\\ ü", nonce="n,=", algorithm="{algorithm}"{qop}'
     (challenge,) = offered(text)
-    user = Credentials('m"e\\', "sé:cret")
+    user = Credentials('m"e\\', "sé:cret", 'a "b" \\ ü')
     uri = "sip:+49@h;x=1"
     value = proof(challenge, user, method="INVITE", uri=uri, count=10, cnonce="c")
     fields = proof_fields(value)
@@ -109,21 +109,21 @@ def test_what_is_no_challenge(value: str) -> None:
     assert offered(value) == []
 
 
-@pytest.mark.parametrize("field", ["username", "password", "both"])
+@pytest.mark.parametrize("field", ["username", "password", "realm"])
 @pytest.mark.parametrize("text", ["a\r\nb", "a\x00", "\ud800", "\u2028", "\x7f"])
 def test_credentials_that_no_header_can_carry(field: str, text: str) -> None:
-    username = text if field != "password" else "me"
-    password = text if field != "username" else "hunter2"
+    fields = {"username": "me", "password": "hunter2", "realm": "r"} | {field: text}
     with pytest.raises(ValueError, match="trunk") as caught:
-        Credentials(username, password)
+        Credentials(**fields)
     assert text not in str(caught.value)
     assert "hunter2" not in repr(caught.value)
     with pytest.raises(ValueError, match="empty"):
-        Credentials("", "x")
+        Credentials("", "x", "r")
 
 
 def test_a_password_is_never_shown() -> None:
-    assert "hunter2" not in f"{Credentials('me', 'hunter2')!r}{Credentials('me', 'hunter2')}"
+    user = Credentials("me", "hunter2", "r")
+    assert "hunter2" not in f"{user!r}{user}"
 
 
 def invite(to: str = "<sip:a@h>") -> Request:
@@ -135,7 +135,7 @@ def refusal(*values: str, status: int = 401) -> Response:
     return Response(status, "x", Headers([(name, value) for value in values]))
 
 
-def login(realm: str | None = None) -> Login:
+def login(realm: str = "r") -> Login:
     return Login(Credentials("me", "secret", realm), HOST, lambda: "c")
 
 
@@ -151,23 +151,36 @@ class TestLogin:
 
     def test_only_one_realm(self) -> None:
         one = login()
-        both = refusal('Digest realm="r", nonce="1"', 'Digest realm="s", nonce="2"')
-        other = refusal('Digest realm="s", nonce="3"')
-        mixed = refusal('Digest realm="s", nonce="4"', 'Digest realm="r", nonce="5"')
-        answer = one.answer(invite(), both, HOST, [])
-        assert answer is not None and answer[2] == "1"
-        assert one.answer(invite(), other, HOST, []) is None
-        answer = one.answer(invite(), mixed, HOST, [])
-        assert answer is not None and answer[2] == "5"
+        other = refusal('Digest realm="s", nonce="1"')
+        mixed = refusal('Digest realm="s", nonce="2"', 'Digest realm="r", nonce="3"')
+        for asked, nonce in ((other, None), (mixed, "3"), (other, None)):
+            answer = one.answer(invite(), asked, HOST, [])
+            assert (answer and answer[2]) == nonce
 
-    def test_only_the_realm_that_was_configured(self) -> None:
-        assert login("s").answer(invite(), refusal('Digest realm="r", nonce="1"'), HOST, []) is None
-        assert login("r").answer(invite(), refusal('Digest realm="r", nonce="1"'), HOST, [])
+    @pytest.mark.parametrize("realm", ["R", "r ", "", "rr", "*"])
+    def test_not_a_realm_that_looks_alike(self, realm: str) -> None:
+        asked = refusal(f'Digest realm="{realm}", nonce="1"')
+        assert login().answer(invite(), asked, HOST, []) is None
+
+    @pytest.mark.parametrize(
+        ("asked_by", "is_told"),
+        [("Trunk.Example", True), ("trunk.example.org", False), ("", False)],
+    )
+    def test_the_realm_of_a_host_in_any_case(self, asked_by: str, is_told: bool) -> None:
+        user = Credentials("me", "secret", "trunk.EXAMPLE", realm_is_host=True)
+        asked = refusal(f'Digest realm="{asked_by}", nonce="1"')
+        answer = Login(user, HOST, lambda: "c").answer(invite(), asked, HOST, [])
+        assert (answer is not None) is is_told
+        if answer is not None:
+            fields = proof_fields(answer[1])
+            assert fields["realm"] == asked_by
+            assert fields["response"] == response_to(fields, "INVITE", "me", "secret")
 
     @pytest.mark.parametrize("method", ["BYE", "REFER", "INVITE"])
-    def test_not_first_within_a_dialog(self, method: str) -> None:
+    def test_also_first_within_a_dialog(self, method: str) -> None:
         request = Request(method, "sip:a@h", Headers([("To", "<sip:a@h>;tag=t")]))
-        assert login().answer(request, refusal('Digest realm="r", nonce="1"'), HOST, []) is None
+        assert login().answer(request, refusal('Digest realm="r", nonce="1"'), HOST, [])
+        assert login().answer(request, refusal('Digest realm="s", nonce="1"'), HOST, []) is None
 
     @pytest.mark.parametrize("status", [400, 403, 404, 486, 500, 603])
     def test_not_another_refusal(self, status: int) -> None:
@@ -215,7 +228,7 @@ def test_a_proof_is_one_line_that_says_what_it_means(
 ) -> None:
     value = f'Digest realm="{realm}", nonce="{nonce}", opaque="{opaque}", qop="auth"'
     try:
-        user = Credentials(username, password)
+        user = Credentials(username, password, "r")
         headers = Headers([("WWW-Authenticate", value)])
     except ValueError:
         return

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.sip.auth import Credentials
 from gateway.sip.events import Answered, CallEnded, ReferAnswered, ReferProgress
 from gateway.sip.message import Message, Request, Response
 from gateway.sip.refer import reported_status
@@ -27,20 +28,20 @@ def only_response(said: list[Message]) -> Response:
     return message
 
 
-def referring(desk: Desk, target: str = TARGET, **fields: object) -> tuple[str, Request]:
+def referring(desk: Desk, target: str = TARGET) -> tuple[str, Request]:
     """A call that came in, and the REFER in it."""
     dialog_id = desk.confirmed()
-    return dialog_id, refer(desk, dialog_id, target, **fields)
+    return dialog_id, refer(desk, dialog_id, target)
 
 
-def refer(desk: Desk, dialog_id: str, target: str = TARGET, **fields: object) -> Request:
-    desk.agent.refer(dialog_id, target, desk.now, **fields)  # type: ignore[arg-type]
+def refer(desk: Desk, dialog_id: str, target: str = TARGET) -> Request:
+    desk.agent.refer(dialog_id, target, desk.now)
     return only_request(desk.drain())
 
 
 def test_the_refer_and_a_transfer_that_succeeds() -> None:
     desk = Desk()
-    dialog_id, asked = referring(desk, "sip:carol@example.com?Replaces=a", headers=[("X-A", "1")])
+    dialog_id, asked = referring(desk, "sip:carol@example.com?Replaces=a")
     assert desk.addresses == [PEER]
     assert (asked.method, asked.uri) == ("REFER", "sip:bob@192.0.2.9:5062")
     assert asked.headers.get("Refer-To") == "<sip:carol@example.com?Replaces=a>"
@@ -49,7 +50,6 @@ def test_the_refer_and_a_transfer_that_succeeds() -> None:
     assert asked.headers.get("From") == f"<sip:agent@192.0.2.1>;tag={dialog_id}"
     assert asked.headers.get("To") == "<sip:bob@192.0.2.9>;tag=bob"
     assert asked.headers.get("CSeq") == "1 REFER"
-    assert asked.headers.get("X-A") == "1"
     assert desk.send(answer_to(asked, 100, tag=None)) == []
     assert desk.send(answer_to(asked, 202, tag=None)) == []
     assert codes(desk.send(notify(desk, dialog_id, "SIP/2.0 100 Trying", branch="n1"))) == [200]
@@ -76,32 +76,19 @@ def test_targets(target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields",
+    "target",
     [
-        {"target_uri": "carol"},
-        {"target_uri": ""},
-        {"target_uri": "sip:"},
-        {"target_uri": "sip:a b@h"},
-        {"target_uri": "sip:c@h>\r\nX: y"},
-        {"target_uri": "sip:c@h\nX: y"},
-        {"target_uri": "sip:c@h>,<sip:d@h"},
-        {"target_uri": "sip:c@h>;x=<y"},
-        {"target_uri": "sip:ü@h"},
-        {"target_uri": f"sip:{'c' * 8190}@h"},
-        {"headers": [("X", "a\r\nY: b")]},
-        {"headers": [("X: a\r\nY", "b")]},
-        {"headers": [("Refer-To", "<sip:d@h>")]},
-        {"headers": [("r", "<sip:d@h>")]},
-        {"headers": [("CSeq", "9 REFER")]},
-        {"headers": [("l", "9")]},
+        *("carol", "", "sip:", "sip:a b@h", "sip:ü@h"),
+        *("sip:c@h>\r\nX: y", "sip:c@h\nX: y", "sip:c@h>,<sip:d@h", "sip:c@h>;x=<y"),
+        f"sip:{'c' * 8190}@h",
     ],
 )
 @pytest.mark.parametrize("is_up", [True, False])
-def test_what_cannot_be_sent(fields: dict[str, object], is_up: bool) -> None:
+def test_what_cannot_be_sent(target: str, is_up: bool) -> None:
     desk = Desk()
     dialog_id = desk.confirmed() if is_up else "none"
     with pytest.raises(ValueError, match="."):
-        desk.agent.refer(dialog_id, **{"target_uri": TARGET, "now": desk.now} | fields)  # type: ignore[arg-type]
+        desk.agent.refer(dialog_id, target, desk.now)
     assert desk.drain() == []
     if is_up:
         assert refer(desk, dialog_id).headers.get("CSeq") == "1 REFER", "no number was used up"
@@ -229,13 +216,57 @@ class TestReports:
         strange = notify(desk, dialog_id, RINGING, event="refer;id=3", cseq=9, branch="x")
         assert desk.status(strange) == 481
 
-    def test_a_second_refer_waits_for_the_answer_to_the_first(self) -> None:
+    @pytest.mark.parametrize("answer", [202, 603, 481])
+    def test_a_second_refer_takes_the_place_of_one_that_was_not_answered(self, answer: int) -> None:
         desk = Desk()
         dialog_id, first = referring(desk)
-        desk.agent.refer(dialog_id, TARGET, desk.now)
-        assert desk.drain() == []
-        desk.send(answer_to(first, 603, tag=None))
-        assert refer(desk, dialog_id).method == "REFER"
+        second = refer(desk, dialog_id, "sip:dave@example.com")
+        assert [one.headers.get("CSeq") for one in (first, second)] == ["1 REFER", "2 REFER"]
+        late = answer_to(first, answer, tag=None)
+        of_first = notify(desk, dialog_id, REACHED, "terminated", event="refer;id=1", branch="n1")
+        assert (desk.send(late), desk.status(of_first), desk.events()) == ([], 200, [])
+        desk.send(answer_to(second, 202, tag=None))
+        for number, (fragment, state) in enumerate([(RINGING, "active"), (BUSY, "terminated")], 3):
+            report = notify(
+                desk,
+                dialog_id,
+                fragment,
+                state,
+                event="refer;id=2",
+                cseq=number,
+                branch=f"n{number}",
+            )
+            assert desk.status(report) == 200
+        assert desk.events() == [
+            ReferAnswered(dialog_id, 202),
+            ReferProgress(dialog_id, 180, False),
+            ReferProgress(dialog_id, 486, True),
+        ]
+
+    def test_the_first_is_not_said_again(self) -> None:
+        """Neither because it was lost, nor because it was challenged."""
+        desk = Desk()
+        dialog_id, invite = desk.calling(credentials=Credentials("me", "hunter2", "r"))
+        desk.send(answer_to(invite, 200, body=SDP))
+        desk.events()
+        first = refer(desk, dialog_id)
+        refer(desk, dialog_id, "sip:dave@example.com")
+        challenge = ("WWW-Authenticate", 'Digest realm="r", nonce="n"')
+        assert desk.send(answer_to(first, 401, tag=None, headers=(challenge,))) == []
+        said = [one for _, one in desk.wait(40)]
+        targets = {one.headers.get("Refer-To") for one in said}
+        assert (codes(said), targets) == (["REFER"] * 10, {"<sip:dave@example.com>"})
+        assert desk.events() == [ReferAnswered(dialog_id, 408)]
+
+    def test_of_many_only_the_latest_is_under_way(self) -> None:
+        desk = Desk()
+        dialog_id, _ = referring(desk)
+        for _ in range(30):
+            latest = refer(desk, dialog_id)
+            assert desk.agent.unanswered == 1
+        assert desk.status(notify(desk, dialog_id, BUSY, event="refer;id=1")) == 481
+        desk.send(answer_to(latest, 603, tag=None))
+        assert desk.events() == [ReferAnswered(dialog_id, 603)]
 
     @pytest.mark.parametrize(
         ("changes", "status", "header"),
