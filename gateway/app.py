@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 import secrets
 import signal
 import ssl
@@ -10,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from importlib.metadata import version
-from typing import Any
 
 from aiohttp import web
 from structlog.typing import FilteringBoundLogger
@@ -44,6 +42,8 @@ from gateway.upstream.webhook import WebhookConfig, WebhookSender
 _FAST_DRAIN_S = 5.0
 _CONNECTIONS = 256
 """Of one HTTP client, besides those for its calls."""
+_WEBHOOK_AGENT = "OpenAI/1.0 (+https://platform.openai.com/docs/webhooks)"
+"""What receivers of these webhooks know; our own name stands behind it."""
 _PROGRAM = f"voice-agent-gateway/{version('voice-agent-gateway')}"
 
 
@@ -62,9 +62,15 @@ class Gateway:
         self._log = log
         self._stack = AsyncExitStack()
         self._metrics = Metrics()
-        self._registry = Registry(settings.calls_max, self._ended)
+        self._registry = Registry(settings.calls_max, self._metrics.call_ended, self._changed)
         self._ports = PortPool(settings.rtp_port_min, settings.rtp_port_max)
         self._sip = _sip_config(settings)
+        self._rules = DialRules(
+            host=self._sip.host,
+            ports=(settings.sip_udp_port, settings.sip_tcp_port),
+            trunk=Trunk.parse(settings.sip_trunk) if settings.sip_trunk else None,
+            allow=settings.sip_networks,
+        )
         self._agent = SipAgent(self._sip, token=lambda: secrets.token_hex(8))
         self._line: Line
         self._endpoint: SipEndpoint
@@ -164,19 +170,11 @@ class Gateway:
 
     def _take_call(self, leg: SipIncomingLeg) -> None:
         self._line.take(leg, leg.fault)
-        self._agent.available = self._readiness() is None
 
     def _dial(self, target: str, caller: str | None) -> OutgoingLeg:
-        settings = self._settings
-        rules = DialRules(
-            host=self._sip.host,
-            trunk=Trunk.parse(settings.sip_trunk) if settings.sip_trunk else None,
-            allow=settings.sip_networks,
-        )
-        return self._endpoint.dial(plan_call(target, caller, rules))
+        return self._endpoint.dial(plan_call(target, caller, self._rules))
 
-    def _ended(self, record: dict[str, Any]) -> None:
-        self._metrics.call_ended(record)
+    def _changed(self) -> None:
         self._agent.available = self._readiness() is None
 
     def _readiness(self) -> str | None:
@@ -206,7 +204,7 @@ class Gateway:
         config = WebhookConfig(
             url=settings.webhook_url,
             secrets=tuple(split(settings.webhook_secret)),
-            user_agent=_PROGRAM,
+            user_agent=f"{_WEBHOOK_AGENT} {_PROGRAM}",
         )
         return await self._stack.enter_async_context(WebhookSender(config))
 
@@ -295,7 +293,7 @@ def _naming(what: str, settings: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
+        reason = error.strerror or str(error)
         raise StartError(f"{what} cannot be served: {reason}; see {settings}") from None
 
 

@@ -1,19 +1,63 @@
-"""Coroutine tests run on the loop that their subject runs on.
+"""What holds for the whole suite: the loop that coroutines run on, and what clients make of events.
 
-The service uses uvloop, which differs from asyncio's own loop in what it raises, in when its timers
-fire and in what becomes of a cancelled call. The test phone uses asyncio's own.
+Coroutine tests run on the loop that their subject runs on. The service uses uvloop, which differs
+from asyncio's own loop in what it raises, in when its timers fire and in what becomes of a
+cancelled call. The test phone uses asyncio's own.
+
+Every event that a running gateway sent in this run, whichever tests it were, is shown to the
+official clients at its end. A fault is an error of the last test, so that the run fails.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 import uvloop
 
+from tests.peers.record import EVENTS
+
 Loop = asyncio.AbstractEventLoop
+
+_VERDICT = pytest.StashKey[list[str]]()
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], Loop]]:
     if "phone" in item.path.parts:
         return {"asyncio": asyncio.new_event_loop}
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clients_understand_every_event(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Looks when the gateways that the run shared are down, and nobody says anything any more."""
+    yield
+    verdict = request.config.stash.setdefault(_VERDICT, [])
+    if not EVENTS:
+        verdict.append("no sideband was read in this run: nothing was shown to any client")
+        return
+    from tests.sdk import schemas  # only now: the clients take seconds to import
+
+    found = schemas.faults(EVENTS)
+    clients = ["openai", "openai-agents"]
+    if schemas.has_node():
+        found += schemas.javascript_faults(EVENTS)
+        clients.append("@openai/agents-realtime")
+    else:
+        verdict.append("not shown to @openai/agents-realtime: the npm packages are not installed")
+    shown = Counter(str(one.get("type")) for one in EVENTS if not schemas.is_extension(one))
+    verdict += [
+        f"{shown.total()} events of {len(shown)} types were shown to {', '.join(clients)}: "
+        f"{len(found)} faults; {len(EVENTS) - shown.total()} more were the gateway's own, unshown",
+        ", ".join(f"{kind} {count}" for kind, count in sorted(shown.items())),
+    ]
+    assert not found, "\n".join(found[:20])
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if verdict := config.stash.get(_VERDICT, []):
+        terminalreporter.section("server events")
+        for line in verdict:
+            terminalreporter.line(line)

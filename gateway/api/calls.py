@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from aiohttp import hdrs, web
 
 from gateway.api.body import media_type, read_object
-from gateway.api.errors import call_not_found
-from gateway.calls.commands import Accept, Command, HangUp, Refer, Reject
+from gateway.calls.commands import Accept, Command, HangUp, Refer, Reject, no_call
 from gateway.realtime.config import check_session
 from gateway.realtime.errors import RealtimeError, invalid
 from gateway.realtime.session import Session
@@ -21,7 +21,7 @@ _DEFAULT_LIMIT, _MOST_LISTED = 20, 100
 _WEBRTC: Final = ("application/sdp", "multipart/form-data")
 
 
-class Line(Protocol):
+class PhoneLine(Protocol):
     """The calls, as this module uses them. Errors are RealtimeErrors with their status."""
 
     async def command(self, call_id: str, command: Command) -> None:
@@ -30,14 +30,14 @@ class Line(Protocol):
     async def dial(self, to: str, caller: str | None, session: Session | None) -> dict[str, Any]:
         """Call somebody; returns the summary of the new call."""
 
-    def summaries(self) -> list[dict[str, Any]]:
-        """Calls now and lately, newest first."""
+    def call_ids(self) -> list[str]:
+        """Of the calls now and lately, newest first."""
 
     def summary(self, call_id: str) -> dict[str, Any]:
         """Of one call; 404 when it is not known (any more)."""
 
 
-def routes(line: Line) -> list[web.RouteDef]:
+def routes(line: PhoneLine) -> list[web.RouteDef]:
     """The routes of this module. An unknown call is told before anything about the body."""
 
     def command(
@@ -52,7 +52,7 @@ def routes(line: Line) -> list[web.RouteDef]:
         return run
 
     async def listing(request: web.Request) -> web.Response:
-        return web.json_response(_page(line.summaries(), request))
+        return web.json_response(_page(line, request))
 
     async def retrieve(request: web.Request) -> web.Response:
         return web.json_response(line.summary(_call_id(request)))
@@ -100,22 +100,25 @@ async def _dial(request: web.Request) -> Dial:
     return check_dial(await read_object(request))
 
 
-def _page(summaries: list[dict[str, Any]], request: web.Request) -> dict[str, Any]:
+def _page(line: PhoneLine, request: web.Request) -> dict[str, Any]:
     """One page of a list, as the official service pages its lists: by `limit` and `after`."""
     limit = request.query.get("limit", str(_DEFAULT_LIMIT))
     if not _LIMIT.fullmatch(limit) or not 1 <= int(limit) <= _MOST_LISTED:
         raise invalid("limit", limit, f"an integer from 1 to {_MOST_LISTED}")
+    call_ids = line.call_ids()
     after = request.query.get("after")
     if after:
-        places = [place for place, summary in enumerate(summaries) if summary["id"] == after]
-        if not places:
+        if after not in call_ids:
             raise invalid("after", after, "the id of a call that is still remembered")
-        summaries = summaries[places[0] + 1 :]
-    page = summaries[: int(limit)]
+        call_ids = call_ids[call_ids.index(after) + 1 :]
+    page: list[dict[str, Any]] = []
+    for call_id in call_ids[: int(limit)]:
+        with suppress(RealtimeError):  # it was forgotten just now
+            page.append(line.summary(call_id))
     return {
         "object": "list",
         "data": page,
-        "has_more": len(summaries) > len(page),
+        "has_more": len(call_ids) > int(limit),
         "first_id": page[0]["id"] if page else None,
         "last_id": page[-1]["id"] if page else None,
     }
@@ -124,5 +127,5 @@ def _page(summaries: list[dict[str, Any]], request: web.Request) -> dict[str, An
 def _call_id(request: web.Request) -> str:
     call_id = request.match_info["call_id"]
     if not _CALL_ID.fullmatch(call_id):
-        raise call_not_found()
+        raise no_call()
     return call_id

@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 from collections import Counter
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from aiohttp import web
 
@@ -11,18 +11,18 @@ from gateway.api.errors import error_response, internal, malformed, of_http
 from gateway.api.headers import bare_headers
 from gateway.api.limits import LIMITS, Limits
 
+_LAST_ANSWERS_S: Final = 5.0
+"""For requests that are being answered when the service stops."""
+
 
 class Runner(web.AppRunner):
     """Serves an application within its limits. Sites are added as to any runner."""
 
     def __init__(self, app: web.Application) -> None:
-        super().__init__(app, access_log=None, handle_signals=False)
+        super().__init__(
+            app, access_log=None, handle_signals=False, shutdown_timeout=_LAST_ANSWERS_S
+        )
         self._open: Counter[str] = Counter()
-
-    @property
-    def connections(self) -> int:
-        """How many are open."""
-        return self._open.total()
 
     @property
     def server(self) -> Any:

@@ -6,7 +6,6 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.typedefs import LooseHeaders
 
-from gateway.calls.commands import no_call
 from gateway.realtime.errors import RealtimeError
 
 _SHOULD_RETRY: Final = "x-should-retry"
@@ -65,8 +64,6 @@ def internal() -> RealtimeError:
         status=500,
     )
 
-
-call_not_found: Final = no_call
 
 _CLOSING: Final = frozenset({408, 413})
 """After these the rest of the body is still on its way: the connection is of no more use."""

@@ -15,6 +15,12 @@ _JSON: Final = "application/json"
 _CALLS: Final = "/v1/realtime/calls"
 _CALL: Final = _CALLS + "/{call_id}"
 _SECRET_BODY: Final = "All of it may be left out."
+_EXTENSIONS: Final = (
+    "With `call_id`, a list of what is shown beyond the official events. `audio`: the audio that "
+    "goes to the phone. `events`: the gateway's own event types, which are `gateway.call.ringing` "
+    "(with `sip_status`) and `gateway.call.answered` of a call that we make, and "
+    "`gateway.transfer.ended` (with `result` and `sip_status`)."
+)
 
 _Operation = dict[str, Any]
 
@@ -30,7 +36,7 @@ _ERRORS: Final = {
     429: "No room now.",
     500: "A defect of the gateway.",
     502: "The Realtime backend cannot be reached, or refuses.",
-    503: "No call can be had at the moment.",
+    503: "There is no call or session to be had, or it ended at once; `code` says why.",
 }
 _GUARDED: Final = (400, 401, 403, 500)
 _BODIED: Final = (408, 413, 415)
@@ -140,12 +146,12 @@ def _websocket() -> dict[str, Any]:
     text = {"type": "string"}
     parameters = [
         _parameter("call_id", "query", text, "Control this call; `model` then means nothing."),
-        _parameter("extensions", "query", text, "With `call_id`: a list of `audio`, `events`."),
+        _parameter("extensions", "query", text, _EXTENSIONS),
         _parameter("model", "query", text, "A session with this model, of no call."),
         _parameter("intent", "query", text, "`transcription`: a session that only listens."),
     ]
     upgraded = {101: {"description": "Realtime events follow, as text messages."}}
-    told = (404, 426, 429, 502)
+    told = (404, 426, 429, 502, 503)
     return {
         "/v1/realtime": {
             "get": _operation(

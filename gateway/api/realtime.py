@@ -4,6 +4,7 @@ With `call_id` it is a sideband of that call. Otherwise it is a session with the
 clients that are no phone. What a client may not have is told as an HTTP error before the upgrade.
 """
 
+import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,7 @@ import structlog
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from gateway.api.auth import CALLER
-from gateway.api.errors import call_not_found, error_response
+from gateway.api.errors import error_response
 from gateway.api.sideband import (
     Controllable,
     Extensions,
@@ -23,6 +24,7 @@ from gateway.api.sideband import (
     SidebandConfig,
     new_event_id,
 )
+from gateway.calls.commands import no_call
 from gateway.realtime.errors import RealtimeError, error_event, invalid
 from gateway.realtime.events import encode_event
 from gateway.upstream.errors import BackendError
@@ -92,14 +94,21 @@ class RealtimeSockets:
         self._config = config or RealtimeConfig()
         self._relaying = 0  # those included that still connect
         self._relays: set[Relay] = set()
+        self._connecting: set[asyncio.Timeout] = set()
+        self._stopping = False
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get(PATH, self._serve, allow_head=False)]
 
     def stop(self) -> None:
-        """End the relays with 1001. A sideband ends with its call."""
+        """End the relays with 1001, those that still connect with 503; from here on there are no
+        more. A sideband ends with its call."""
+        self._stopping = True
         for relay in self._relays:
             relay.stop()
+        now = asyncio.get_running_loop().time()
+        while self._connecting:
+            self._connecting.pop().reschedule(now)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(
@@ -114,6 +123,8 @@ class RealtimeSockets:
             return _upgrade_required()
         if "call_id" in request.query:
             return await self._sideband(request, socket)
+        if self._stopping:
+            raise _draining()
         if self._relaying >= self._config.max_relays:
             return _busy("Too many sessions are open.", None)
         self._relaying += 1
@@ -126,14 +137,19 @@ class RealtimeSockets:
         self, request: web.Request, socket: web.WebSocketResponse
     ) -> web.StreamResponse:
         if request[CALLER].kind == "secret":
-            raise call_not_found()
+            raise no_call()
         if _is_beta(request):
             return await _end_with(_no_beta(), _BETA_CLOSE, request, socket)
         call_id = request.query["call_id"]
         wanted = Extensions.parse(request.query.get("extensions", ""))
-        call = await self._line.joined(call_id, self._config.join_wait_s)
+        await self._line.joined(call_id, self._config.join_wait_s)
         if not await _upgraded(request, socket):
             return web.Response()
+        try:  # again, because meanwhile it may have ended, or others have come
+            call = await self._line.joined(call_id, 0)
+        except RealtimeError as error:
+            await _close_with(error, WSCloseCode.POLICY_VIOLATION, socket)
+            return socket
         sideband = Sideband(socket, request.transport, call, wanted, self._config.sideband)
         log = _log.bind(call_id=call_id)
         log.info("sideband.attached")
@@ -147,9 +163,9 @@ class RealtimeSockets:
     ) -> web.StreamResponse:
         asked = _relay_request(request)
         try:
-            relay = await Relay.open(self._backend, asked)
+            relay = await self._connect(asked)
         except BackendError as error:
-            _log.warning("relay.failed", reason=str(error))
+            _log.warning("relay.failed", reason=error.logged())
             if error.refused and asked.session is not None:
                 # A browser, which holds the secret, is shown nothing of an HTTP error.
                 return await _end_with(error.told(), WSCloseCode.POLICY_VIOLATION, request, socket)
@@ -166,6 +182,18 @@ class RealtimeSockets:
         finally:
             self._relays.discard(relay)
             await relay.close()
+
+    async def _connect(self, asked: RelayRequest) -> Relay:
+        """Open the backend's side, unless the service stops meanwhile."""
+        try:
+            async with asyncio.timeout(None) as until_stopped:
+                self._connecting.add(until_stopped)
+                try:
+                    return await Relay.open(self._backend, asked)
+                finally:
+                    self._connecting.discard(until_stopped)
+        except TimeoutError:
+            raise _draining() from None
 
 
 async def _upgraded(request: web.Request, socket: web.WebSocketResponse) -> bool:
@@ -194,11 +222,15 @@ async def _end_with(
     """Accept the upgrade only to tell why nothing comes of it."""
     if not await _upgraded(request, socket):
         return web.Response()
+    await _close_with(error, code, socket)
+    return socket
+
+
+async def _close_with(error: RealtimeError, code: int, socket: web.WebSocketResponse) -> None:
     event = error_event(error, event_id=new_event_id(), client_event_id=None)
     with suppress(ConnectionError):
         await socket.send_frame(encode_event(event), WSMsgType.TEXT)
         await socket.close(code=code)
-    return socket
 
 
 def _offered(request: web.Request) -> list[str]:
@@ -258,6 +290,12 @@ def _busy(message: str, retry_after: str | None) -> web.Response:
     error = RealtimeError(message, code="rate_limit_exceeded", kind="rate_limit_error", status=429)
     headers: dict[str, str] = {hdrs.RETRY_AFTER: retry_after} if retry_after else {}
     return error_response(error, headers=headers)
+
+
+def _draining() -> RealtimeError:
+    return RealtimeError(
+        "The service stops.", code="draining", kind="server_error", status=503, retry=False
+    )
 
 
 def _upgrade_required() -> web.Response:

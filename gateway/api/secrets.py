@@ -38,10 +38,6 @@ class SecretStore:
         self._sessions: dict[bytes, Session] = {}
         self._expiry: list[tuple[float, bytes]] = []  # a heap, soonest first
 
-    def __len__(self) -> int:
-        self._forget_expired()
-        return len(self._sessions)
-
     def create(self, session: Session, ttl_s: int) -> tuple[str, int]:
         """A new secret that opens sessions of this config for `ttl_s` seconds.
 

@@ -19,7 +19,7 @@ def application(
     *,
     keys: Keys,
     store: SecretStore,
-    line: calls.Line,
+    line: calls.PhoneLine,
     readiness: service.Readiness,
     metrics: Callable[[], bytes],
     dial: str,

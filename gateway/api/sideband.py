@@ -8,6 +8,7 @@ that lets it pile up loses its socket.
 import asyncio
 import contextlib
 import json
+import re
 import secrets
 from collections import deque
 from dataclasses import dataclass
@@ -20,11 +21,23 @@ from gateway.calls.control import Control
 from gateway.realtime.errors import RealtimeError, error_event, invalid
 from gateway.realtime.events import Event, EventError, encode_event, parse_event
 from gateway.realtime.session import Session, without_fixed
+from gateway.realtime.validation import check_json
 from gateway.upstream.realtime import MAX_MESSAGE_BYTES
 
 EXTENSIONS: Final = ("audio", "events")
-_DEEPEST: Final = 100
-"""Levels of nesting. What is deeper is no event, and ends in a RecursionError somewhere."""
+_LARGE_BYTES: Final = 1 << 20
+"""Beyond this only audio is taken: whatever else is so large takes long to read and to check, and
+every call waits meanwhile."""
+_BASE64: Final = (
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_="
+    b"\\"  # some write `\/`
+)
+_ENVELOPE_BYTES: Final = 1000  # of a large event, besides its base64
+_ENDS_BYTES: Final = 256  # of a large event, where its other fields are looked for
+_APPEND: Final = "input_audio_buffer.append"
+_IS_APPEND: Final = re.compile(rb'"type"\s*:\s*"input_audio_buffer\.append"')
+_HAS_ID: Final = re.compile(rb'"event_id"\s*:\s*"([\w.:-]+)"', re.ASCII)
+_CONGESTED_POLL_S: Final = 0.02
 
 _log = structlog.get_logger()
 
@@ -72,6 +85,10 @@ class Controllable(Protocol):
     def session(self) -> Session:
         """The session as the server last confirmed it."""
 
+    @property
+    def congested(self) -> bool:
+        """Whether what was sent before should go out before there is more."""
+
     def attach(self, control: Control) -> None: ...
 
     def detach(self, control: Control) -> None: ...
@@ -85,7 +102,7 @@ class Sideband:
     Args:
         socket: prepared; nothing may have been received from it yet.
         transport: of that socket.
-        call: which; nothing may have been awaited since it was found.
+        call: which; from finding it to `run` nothing may be awaited.
         wanted: what it is sent.
     """
 
@@ -182,25 +199,49 @@ class Sideband:
                 if len(message.data) > MAX_MESSAGE_BYTES:
                     self._code, self.ended = WSCloseCode.MESSAGE_TOO_BIG, "sent too much at once"
                     return
+                if not await self._has_room():
+                    return
                 self._take(message.data)
             elif message.type is WSMsgType.BINARY:
                 self._refuse("Events are text messages, not binary ones.", None)
             else:
                 return
 
-    def _take(self, data: bytes | str) -> None:
+    async def _has_room(self) -> bool:
+        """Wait until the server has taken most of what it was sent; False when the client left.
+
+        What a client sends meanwhile stays with it, so that nothing piles up here.
+        """
+        while self._call.congested:
+            if self._transport is None or self._transport.is_closing():
+                return False
+            await asyncio.sleep(_CONGESTED_POLL_S)
+        return True
+
+    def _take(self, data: bytes) -> None:
+        large = len(data) > _LARGE_BYTES
+        if large and not _is_audio(data):
+            found = _HAS_ID.search(_ends(data))
+            event_id = found[1].decode() if found else None
+            self._refuse(f"The event is larger than {_LARGE_BYTES >> 20} MiB.", event_id)
+            return
         try:
             event = parse_event(data)
         except EventError as error:
             self._refuse(f"The message is not an event: {error}.", _event_id(data))
             return
-        if _is_deeper(event, _DEEPEST):
-            self._refuse(f"The event is nested deeper than {_DEEPEST} levels.", _event_id(data))
+        try:
+            check_json(event, "")
+        except RealtimeError as error:
+            self._refuse(error.message, _id_in(event), error.param)
+            return
+        if large and event["type"] != _APPEND:  # which it only looked like
+            self._refuse(f"The event is larger than {_LARGE_BYTES >> 20} MiB.", _id_in(event))
             return
         self._call.control(without_fixed(event))
 
-    def _refuse(self, message: str, client_event_id: str | None) -> None:
-        error = RealtimeError(message, code="invalid_event")
+    def _refuse(self, message: str, client_event_id: str | None, param: str | None = None) -> None:
+        error = RealtimeError(message, code="invalid_event", param=param)
         event = error_event(error, event_id=new_event_id(), client_event_id=client_event_id)
         self.send(encode_event(event))
 
@@ -214,23 +255,27 @@ def new_event_id() -> str:
     return f"event_{secrets.token_hex(10)}"
 
 
-def _event_id(data: bytes | str) -> str | None:
+def _ends(data: bytes) -> bytes:
+    """Where the fields of a large event stand that are not large."""
+    return data[:_ENDS_BYTES] + data[-_ENDS_BYTES:]
+
+
+def _is_audio(data: bytes) -> bool:
+    """Whether an event is an append of base64, and next to nothing else: quick, and so that reading
+    it is quick."""
+    around = data.translate(None, _BASE64)
+    return len(around) <= _ENVELOPE_BYTES and _IS_APPEND.search(_ends(data)) is not None
+
+
+def _event_id(data: bytes) -> str | None:
     """The `event_id` in what is no event, if it can be read."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
         return None
-    event_id = value.get("event_id") if isinstance(value, dict) else None
+    return _id_in(value)
+
+
+def _id_in(event: object) -> str | None:
+    event_id = event.get("event_id") if isinstance(event, dict) else None
     return event_id if isinstance(event_id, str) else None
-
-
-def _is_deeper(value: object, levels: int) -> bool:
-    row = [value]
-    for _ in range(levels):
-        row = [
-            child
-            for parent in row
-            if isinstance(parent, dict | list)
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-        ]
-    return bool(row)

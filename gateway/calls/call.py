@@ -6,15 +6,15 @@ session goes straight into the playout; the machine only says whose audio is sti
 """
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
 from gateway.alarm import Alarm
 from gateway.audio.playout import ItemPart
+from gateway.calls.announce import SendsWebhooks, announce
 from gateway.calls.commands import Command
 from gateway.calls.control import Control, Controls
 from gateway.calls.effects import (
@@ -35,7 +35,7 @@ from gateway.calls.effects import (
     ToBackend,
     ToControl,
 )
-from gateway.calls.machine import CallMachine, State
+from gateway.calls.machine import CallMachine
 from gateway.calls.media import CallMedia
 from gateway.calls.opening import NoSessionError, OpensSessions, open_session
 from gateway.calls.record import CallRecord
@@ -47,22 +47,11 @@ from gateway.legs.leg import (
     LegEvent,
     MediaPort,
     OutgoingLeg,
-    ReferAnswered,
 )
 from gateway.realtime.audio import AudioDelta, DeltaReader, delta_of
 from gateway.realtime.events import Event, EventError, parse_event
 from gateway.realtime.session import Session
 from gateway.upstream.realtime import RealtimeSession
-from gateway.upstream.webhook import Delivered, WebhookError
-from gateway.webhooks.payload import incoming_call
-
-
-class DeliversWebhooks(Protocol):
-    """Who tells the application."""
-
-    async def deliver(
-        self, body: bytes, *, deadline: float | None, wanted: Callable[[], bool]
-    ) -> Delivered: ...
 
 
 class Call:
@@ -84,7 +73,7 @@ class Call:
         machine: CallMachine,
         backend: OpensSessions,
         log: FilteringBoundLogger,
-        webhook: DeliversWebhooks | None = None,
+        webhook: SendsWebhooks | None = None,
     ) -> None:
         self.call_id = call_id
         self.leg = leg
@@ -137,6 +126,11 @@ class Call:
             pass
         return bool(self.session) and not self._finished.is_set()
 
+    @property
+    def congested(self) -> bool:
+        """Whether the session is behind with what it was sent; clients should wait with more."""
+        return self._realtime is not None and self._realtime.congested
+
     def attach(self, control: Control) -> None:
         """Show every event from here on to `control`."""
         self.controls.attach(control)
@@ -147,6 +141,11 @@ class Call:
     def control(self, event: Event) -> None:
         """Take an event from a client that controls the call."""
         self._feed(lambda now: self._machine.client_event(event, now))
+
+    @property
+    def is_calling(self) -> bool:
+        """Whether whoever is called has not answered yet."""
+        return self._machine.is_calling
 
     def hang_up(self, reason: str) -> None:
         """End the call from our side."""
@@ -170,8 +169,10 @@ class Call:
         finally:
             dropped = 0 if self._realtime is None else self._realtime.dropped_appends
             record = self.record.ended(dropped)
-            await self._free()
-            self._log.info("call.ended", **record)
+            try:
+                await self._free()
+            finally:
+                self._log.info("call.ended", **record)
         return record
 
     # Inputs of the machine.
@@ -205,32 +206,12 @@ class Call:
         finally:
             self._finished.set()
 
-    async def _tell_application(self, webhook: DeliversWebhooks) -> None:
-        leg = self.leg
-        body = incoming_call(
-            event_id=f"evt_{secrets.token_hex(16)}",
-            created_at=int(time.time()),
-            call_id=self.call_id,
-            headers=leg.headers,
-            media_security=leg.media_security,
-        )
-        try:
-            delivered = await webhook.deliver(
-                body,
-                deadline=self._machine.next_timeout(),
-                wanted=lambda: self._machine.state is State.RINGING,
-            )
-        except WebhookError as error:
-            self._log.warning("webhook.failed", reason=str(error), attempts=error.attempts)
-        else:
-            self._log.info("webhook.delivered", attempts=delivered.attempts)
-
     async def _open_session(self, config: Session) -> None:
         started = self._loop.time()
         try:
             opened = await open_session(self._backend, config, self.leg.format)
         except NoSessionError as error:
-            self._log.warning("session.failed", reason=str(error))
+            self._log.warning("session.failed", reason=error.logged, message=str(error))
             now = self._loop.time()
             self._perform(self._machine.session_failed(error.reason, error.told, now))
             return
@@ -300,7 +281,7 @@ class Call:
                     self._tickets.settle(ticket, error)
                 case PostWebhook():
                     if self._webhook is not None:
-                        self._start(self._tell_application(self._webhook))
+                        announce(self._webhook, self.call_id, self.leg, self._machine, self._log)
                 case OpenSession(session):
                     self._start(self._open_session(session))
                 case Finish():
@@ -354,8 +335,8 @@ class Call:
     def _refer(self, target_uri: str) -> None:
         try:
             self.leg.refer(target_uri)
-        except LegError as error:
-            self._leg_event(ReferAnswered(error.status))
+        except LegError:
+            self._perform(self._machine.refer_failed(self._loop.time()))
 
     def _clear(self, cause: str) -> None:
         began = time.perf_counter()

@@ -52,10 +52,32 @@ def transfer_result(status: int) -> TransferResult:
     return _RESULTS.get(status, "unreachable")
 
 
+_NOBODY_THERE: Final = {
+    "no_trunk": "A telephone number needs a trunk: see GATEWAY_SIP_TRUNK.",
+    "not_allowed": "That host is not among those that SIP is exchanged with: see "
+    "GATEWAY_SIP_ALLOW.",
+    "own_line": "That is this line itself.",
+    "unknown_host": "The host, of the target or of the trunk, has no address.",
+    "unusable_host": "The host has an address at which nobody can be called from here.",
+    "bad_target": "The target, or the caller, is not one that can be sent.",
+}
+
+
 def no_call() -> RealtimeError:
     """No such call, or one that is over."""
     return RealtimeError(
         "No session found for the provided call_id", code="call_id_not_found", param="", status=404
+    )
+
+
+def not_made(reason: str) -> RealtimeError:
+    """A call of ours ended before it was on its way."""
+    return RealtimeError(
+        f"The call was not made: {reason}.",
+        code=reason,
+        kind="server_error",
+        status=503,
+        retry=False,
     )
 
 
@@ -72,7 +94,8 @@ def no_leg(status: int, reason: str) -> RealtimeError:
     if status == 487:
         return no_call()
     if status in (400, 403, 404):
-        return RealtimeError(f"Nobody can be called there: {reason}.", code=reason, param="to")
+        text = _NOBODY_THERE.get(reason, "Nobody can be called there.")
+        return RealtimeError(text, code=reason, param="to")
     return RealtimeError(
         f"The call cannot be taken: {reason}.",
         code=reason,

@@ -185,7 +185,8 @@ class Conversation:
 
     def _refused(self, event: Event) -> None:
         """The server could not do something; if it was to answer, it is asked again later."""
-        fields = {name: text_of(event, "error", name) for name in ("type", "code", "message")}
+        named = ("type", "code", "param", "message")
+        fields = {name: text_of(event, "error", name) for name in named}
         self._effects.append(Note("session.error", fields, "warning"))
         request = text_of(event, "error", "event_id") or self._asked
         if not request or request != self._last_asked:

@@ -7,16 +7,17 @@ from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
-from gateway.calls.call import Call, DeliversWebhooks
+from gateway.calls.announce import SendsWebhooks
+from gateway.calls.call import Call
 from gateway.calls.commands import Command, Refer, no_call, no_leg
 from gateway.calls.machine import CallMachine
 from gateway.calls.opening import OpensSessions
 from gateway.calls.policy import CallPolicy, Refusal
 from gateway.calls.registry import Registry
+from gateway.calls.targets import target_allowed
 from gateway.legs.leg import IncomingLeg, LegError, OutgoingLeg
 from gateway.realtime.errors import RealtimeError
 from gateway.realtime.session import Session
-from gateway.realtime.targets import target_allowed
 
 _ID_BYTES = 16
 _EVENT_ID_BYTES = 10
@@ -54,7 +55,7 @@ class Line:
         registry: Registry,
         backend: OpensSessions,
         dials: Dials,
-        webhook: DeliversWebhooks | None,
+        webhook: SendsWebhooks | None,
         log: FilteringBoundLogger,
     ) -> None:
         self._config = config
@@ -142,9 +143,9 @@ class Line:
             )
         return call
 
-    def summaries(self) -> list[dict[str, Any]]:
+    def call_ids(self) -> list[str]:
         """Of the calls in progress and of those that ended lately, each the newest first."""
-        return [record.summary() for record in self._registry.records()]
+        return self._registry.known()
 
     def summary(self, call_id: str) -> dict[str, Any]:
         """What is known of a call. Raises RealtimeError when that is nothing."""

@@ -23,7 +23,6 @@ effects in order, then re-arm the timer from `next_timeout()`.
 """
 
 from collections.abc import Callable
-from enum import Enum, auto
 from typing import Any
 
 from gateway.audio.playout import Heard
@@ -35,6 +34,7 @@ from gateway.calls.commands import (
     Reject,
     no_call,
     no_leg,
+    not_made,
     wrong_state,
 )
 from gateway.calls.conversation import Conversation
@@ -50,8 +50,10 @@ from gateway.calls.effects import (
     RejectLeg,
     RingLeg,
     Settle,
+    ToControl,
 )
 from gateway.calls.policy import CallPolicy, Refusal
+from gateway.calls.state import ANSWERED, UNDECIDED, State
 from gateway.calls.transfer import Transfer
 from gateway.legs.leg import (
     DtmfIn,
@@ -66,23 +68,9 @@ from gateway.legs.leg import (
     ReferAnswered,
     ReferProgress,
 )
+from gateway.realtime import events
 from gateway.realtime.errors import RealtimeError
 from gateway.realtime.events import Event
-
-
-class State(Enum):
-    INCOMING = auto()
-    RINGING = auto()
-    CONNECTING = auto()
-    ANSWERING = auto()
-    DIALLING = auto()
-    ACTIVE = auto()
-    TRANSFERRING = auto()
-    ENDED = auto()
-
-
-_UNDECIDED = (State.INCOMING, State.RINGING, State.CONNECTING)
-_ANSWERED = (State.ACTIVE, State.TRANSFERRING)
 
 
 class CallMachine:
@@ -110,6 +98,8 @@ class CallMachine:
         self.rings = False
         """The telephone on the other side was heard to ring."""
         self.transfer: Transfer | None = None
+        self.commanded = False
+        """The application has asked something of the call."""
         self.conversation = Conversation(
             new_event_id=new_event_id, digits_to_model=policy.digits_to_model
         )
@@ -133,21 +123,22 @@ class CallMachine:
         if self.outbound:
             self._tickets += [] if ticket is None else [ticket]
             return self._connect(self._session)
-        ringing: list[Effect] = [RingLeg(), Note("call.ringing", {})]
+        ringing: list[Effect] = [RingLeg(), Note("call.ringing", {}), PostWebhook()]
         if self._decided_by_us:
             return [*ringing, *self._connect(self._session)]
         self.state = State.RINGING
-        return [*ringing, PostWebhook()]
+        return ringing
 
     def command(self, command: Command, ticket: int, now: float) -> list[Effect]:
         """The application wants something; `Settle(ticket)` follows, now or later."""
+        self.commanded = True
         if self.state is State.ENDED:
             return [Settle(ticket, None if self.had_its_effect(command) else no_call())]
         match command:
             case Accept(session):
                 return self._accept(session, ticket)
             case Reject(status):
-                if self.outbound or self.state not in _UNDECIDED:
+                if self.outbound or self.state not in UNDECIDED:
                     error = wrong_state("The call is already answered: it can only be hung up.")
                     return [Settle(ticket, error)]
                 return [*self._refuse(status, "rejected"), Settle(ticket)]
@@ -168,6 +159,18 @@ class CallMachine:
                 return self.reason == "transferred" and asked == target_uri
             case Accept():
                 return False
+
+    @property
+    def is_calling(self) -> bool:
+        """Whether whoever is called has not answered yet."""
+        return self.outbound and self.state not in (*ANSWERED, State.ENDED)
+
+    @property
+    def awaits_word(self) -> bool:
+        """Whether there is still a point in telling the application of the call."""
+        return self.state is State.RINGING or (
+            self._decided_by_us and self.state is not State.ENDED
+        )
 
     # The Realtime session.
 
@@ -195,7 +198,7 @@ class CallMachine:
 
     def session_lost(self, reason: str, now: float) -> list[Effect]:
         """The Realtime session of a call is gone."""
-        if self.state not in (State.ANSWERING, State.DIALLING, *_ANSWERED):
+        if self.state not in (State.ANSWERING, State.DIALLING, *ANSWERED):
             return []
         return [Note("session.lost", {"reason": reason}, "warning"), *self._hang_up("session_lost")]
 
@@ -229,13 +232,14 @@ class CallMachine:
         match event:
             case LegEnded(reason, status):
                 return self._left(reason, status)
+            case LegSilent() if self.state is State.TRANSFERRING:
+                return []  # on hold perhaps; if it is still silent afterwards we hear so again
             case LegSilent():
                 return self._hang_up("media_timeout")
             case LegBroken():
                 return self._hang_up("internal_error")
             case LegRinging(status):
-                first, self.rings = not self.rings, True
-                return [Note("call.ringing", {"sip_status": status})] if first else []
+                return self._rings(status)
             case LegAnswered():
                 return self._answered(now)
             case Played(mark):
@@ -250,6 +254,10 @@ class CallMachine:
             case ReferProgress(news, over):
                 return self._transfer_news(lambda transfer: transfer.progressed(news, over, now))
 
+    def refer_failed(self, now: float) -> list[Effect]:
+        """`ReferLeg` could not be done."""
+        return self._transfer_news(lambda transfer: transfer.unsendable())
+
     def cleared(self, heard: list[Heard], cause: str, now: float) -> list[Effect]:
         """The outcome of `ClearPlayout`."""
         return [] if self.state is State.ENDED else self.conversation.cleared(heard, cause)
@@ -260,7 +268,7 @@ class CallMachine:
         """End the call from our side, whatever its state."""
         if self.state is State.ENDED:
             return []
-        if self.state in _UNDECIDED:
+        if self.state in UNDECIDED:
             return self._turn_away(480, reason)
         return self._hang_up(reason)
 
@@ -296,7 +304,7 @@ class CallMachine:
         if self.outbound or self._decided_by_us or session != self._session:
             error = wrong_state("The call is already accepted.", "call_already_accepted")
             return [Settle(ticket, error)]
-        if self.state in _ANSWERED or not self._tickets:
+        if self.state in ANSWERED or not self._tickets:
             return [Settle(ticket)]
         self._tickets.append(ticket)
         return []
@@ -307,13 +315,22 @@ class CallMachine:
         self.state = State.ACTIVE
         self._deadline = now + self._policy.max_duration_s
         greets = self._policy.greet and self._decided_by_us
-        greeting = self.conversation.greet() if greets else []
-        return [*self._settle(), Note("call.answered", {}), *greeting]
+        told = self.conversation.greet() if greets else []
+        if self.outbound:
+            told = [ToControl(events.call_answered(self._new_event_id()), extension=True)]
+        return [*self._settle(), Note("call.answered", {}), *told]
+
+    def _rings(self, status: int) -> list[Effect]:
+        if self.rings:
+            return []
+        self.rings = True
+        event = events.call_ringing(status, self._new_event_id())
+        return [Note("call.ringing", {"sip_status": status}), ToControl(event, extension=True)]
 
     def _left(self, reason: str, status: int | None) -> list[Effect]:
         if self.state is not State.TRANSFERRING or self.transfer is None:
             return self._end(reason, status)
-        told = self.transfer.peer_left()
+        told = self.transfer.peer_left(reason)
         if self.transfer.result == "transferred":
             reason, status = "transferred", None
         return [*told, *self._end(reason, status)]
@@ -365,7 +382,8 @@ class CallMachine:
         self.sip_status = status
         self._deadline = None
         transfer = [] if self.transfer is None else self.transfer.abandon(no_call())
-        return [*self._settle(no_call()), *transfer, Finish()]
+        gone = not_made(reason) if self.outbound else no_call()
+        return [*self._settle(gone), *transfer, Finish()]
 
     def _settle(self, error: RealtimeError | None = None) -> list[Effect]:
         """Tell everybody who waits for the call to be answered, or made."""

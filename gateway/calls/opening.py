@@ -26,13 +26,15 @@ class Opened(NamedTuple):
 class NoSessionError(Exception):
     """There is no session to be had.
 
-    `reason` stands in the call's record, the text in the log, `told` is for the application: its
-    own mistake as a 400, the server's absence as a 502.
+    `reason` stands in the call's record and `logged` in the log; `told` is for the application: its
+    own mistake as a 400, the server's absence as a 502. The text may quote what the application
+    said.
     """
 
-    def __init__(self, reason: str, detail: str, told: RealtimeError) -> None:
-        super().__init__(detail)
+    def __init__(self, reason: str, text: str, logged: str, told: RealtimeError) -> None:
+        super().__init__(text)
         self.reason = reason
+        self.logged = logged
         self.told = told
 
 
@@ -46,7 +48,8 @@ async def open_session(backend: OpensSessions, config: Session, leg_format: Audi
     try:
         session = await backend.open(wanted)
     except BackendError as error:
-        raise NoSessionError("backend_unavailable", str(error), error.told()) from None
+        text, logged = str(error), error.logged()
+        raise NoSessionError("backend_unavailable", text, logged, error.told()) from None
     try:
         # The server's word, and where it says nothing what was asked for.
         asked_input, asked_output = formats_of(wanted, leg_format)
@@ -55,5 +58,5 @@ async def open_session(backend: OpensSessions, config: Session, leg_format: Audi
     except ValueError as error:
         await session.close()
         told = RealtimeError(str(error), code="unsupported_format", param="session.audio")
-        raise NoSessionError("backend_format", str(error), told) from None
+        raise NoSessionError("backend_format", str(error), str(error), told) from None
     return Opened(session, input_format, output_format)

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any, Final
 
-from gateway.calls.machine import CallMachine, State
+from gateway.calls.machine import CallMachine
 from gateway.calls.media import CallMedia
+from gateway.calls.state import State
 from gateway.legs.leg import Leg, MediaStats
 
 _STATES: Final = {

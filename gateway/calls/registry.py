@@ -20,11 +20,18 @@ class Registry:
     Args:
         limit: this many calls at once; a further one is refused.
         on_ended: is given each call's record.
+        on_change: is told whenever a call has begun or ended.
     """
 
-    def __init__(self, limit: int, on_ended: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        limit: int,
+        on_ended: Callable[[dict[str, Any]], None],
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
         self._limit = limit
         self._on_ended = on_ended
+        self._on_change = on_change
         self._calls: dict[str, Call] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ended: OrderedDict[str, CallRecord] = OrderedDict()
@@ -45,10 +52,9 @@ class Registry:
         call = self._calls.get(call_id)
         return self._ended.get(call_id) if call is None else call.record
 
-    def records(self) -> list[CallRecord]:
-        """Of all calls that are known, the newest first; ended ones after those in progress."""
-        live = [call.record for call in self._calls.values()]
-        return [*reversed(live), *reversed(self._ended.values())]
+    def known(self) -> list[str]:
+        """The ids of all calls that are known, the newest first, ended ones after the others."""
+        return [*reversed(self._calls), *reversed(self._ended)]
 
     def refusal(self) -> Refusal | None:
         """Why the next call cannot be taken, or None."""
@@ -64,10 +70,16 @@ class Registry:
         self._tasks[call.call_id] = asyncio.create_task(
             self._live(call), name=f"call {call.call_id}"
         )
+        self._on_change()
 
     async def drain(self, timeout_s: float) -> None:
-        """Take no more calls; let those in progress end, and hang up what is left at the end."""
+        """Take no more calls; let those in progress end, and hang up what is left at the end.
+
+        Whoever is being called and has not answered is not waited for.
+        """
         self.draining = True
+        for call in [call for call in self if call.is_calling]:
+            call.hang_up("drain")
         await self._wait(timeout_s)
         for call in list(self._calls.values()):
             call.hang_up("drain")
@@ -86,4 +98,5 @@ class Registry:
             self._ended[call.call_id] = call.record
             if len(self._ended) > _REMEMBERED:
                 self._ended.popitem(last=False)
+            self._on_change()
         self._on_ended(record)

@@ -70,9 +70,19 @@ class Transfer:
         # Else it goes on, unless they stop telling before anything was decided.
         return [*accepted, *self._end("timeout", None)] if over else accepted
 
-    def peer_left(self) -> list[Effect]:
-        """The other side hung up: having agreed to try, it has gone where it was sent."""
+    def peer_left(self, reason: str) -> list[Effect]:
+        """The call is over by the other side, for this reason as in `LegEnded`.
+
+        One that hangs up, having agreed to try, has gone where it was sent.
+        """
+        if reason != "remote_bye":
+            return self._end("timeout", None)
         return self._end("transferred" if self._accepted else "refused", None)
+
+    def unsendable(self) -> list[Effect]:
+        """The target cannot be put into a REFER."""
+        error = RealtimeError("That target cannot be sent.", code="bad_target", param="target_uri")
+        return [*self._settle(error), *self._end("refused", None)]
 
     def abandon(self, error: RealtimeError) -> list[Effect]:
         """The call is over; what has not been told by now never will be."""

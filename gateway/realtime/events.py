@@ -100,6 +100,16 @@ def dtmf_received(digit: str, received_at: int) -> Event:
     }
 
 
+def call_ringing(sip_status: int, event_id: str) -> Event:
+    """Whoever we call is being called: an event of the gateway's own, never sent unasked."""
+    return {"type": "gateway.call.ringing", "event_id": event_id, "sip_status": sip_status}
+
+
+def call_answered(event_id: str) -> Event:
+    """Whoever we called has answered: an event of the gateway's own, never sent unasked."""
+    return {"type": "gateway.call.answered", "event_id": event_id}
+
+
 def transfer_ended(result: str, sip_status: int | None, event_id: str) -> Event:
     """How a transfer turned out: an event of the gateway's own, never sent unasked."""
     return {

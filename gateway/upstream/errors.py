@@ -7,7 +7,8 @@ class BackendError(Exception):
     """The Realtime server could not be reached, refused, or broke the protocol.
 
     Args:
-        message: fit for a log; it holds no secret, but may name a host.
+        message: it holds no secret, but may name a host, and when `refused` it may quote what a
+            client said. A log takes `logged()`.
         status: of the HTTP answer, where the handshake was answered with anything but a WebSocket.
         retry_after: the Retry-After of that answer, as it came.
         refused: what was asked for cannot be: the server answered our config with an `error`, and
@@ -30,6 +31,12 @@ class BackendError(Exception):
         self.code = code
         self.param = param
         self.refused = refused
+
+    def logged(self) -> str:
+        """The text for a log, without the words of a client."""
+        if not self.refused:
+            return str(self)
+        return " ".join(filter(None, ("refused:", self.code or "no code", self.param)))
 
     def told(self) -> RealtimeError:
         """What a client hears: its own mistake as a 400, the server's absence as a 502. It names

@@ -8,6 +8,8 @@ past a far larger bound the connection is given up.
 
 A peer that has vanished leaves an open connection behind. So the server is pinged every few
 seconds, and one that stays silent, or takes no audio for long, is given up like one that closed.
+Both hold only while nothing of what waits for it gets less: a large event on a thin line keeps
+audio and pings behind it for many seconds, and its server is alive.
 """
 
 import asyncio
@@ -39,6 +41,8 @@ _FRAME_HEADER_BYTES = 8
 _KERNEL_BUFFER_BYTES = 256 << 10
 """Room for all audio that may wait, whatever the format. Once the kernel is full, a TLS transport
 passes 64 KiB on to the transport underneath, and nobody can see those."""
+_CONGESTED_BYTES = 1 << 20
+"""Far more than the audio that may wait: what a client's own large event leaves behind."""
 _BACKLOG_BYTES = 20 << 20
 """Of control events; the largest, a client's own append, may be 15 MiB."""
 _NEVER_PAUSED_BYTES = 1 << 30
@@ -51,7 +55,7 @@ _PING_EVERY_S = 5.0
 _SILENT_PINGS = 2
 """So many pings may see nothing come back; then the server counts as gone."""
 _BLOCKED_S = 5.0
-"""How long all audio may be dropped."""
+"""How long all audio may be dropped while the server takes nothing else either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +87,24 @@ class RealtimeSession:
         self.close_reason = ""
         self._audio_backlog_bytes = _audio_backlog_bytes({}, {})
         self._blocked_since: float | None = None
+        self._blocked_taken = 0  # `_taken` when audio was last dropped
         self._silent_pings = 0
+        self._ping_waited = False  # whether the last ping had much before it
+        self._pinged_taken = 0  # `_taken` then
+        self._sent_bytes = 0  # all but audio
         self._loop = asyncio.get_running_loop()
         self._next_ping = self._loop.call_later(_PING_EVERY_S, self._ping)
 
+    @property
+    def congested(self) -> bool:
+        """Whether the server is so far behind that events that can wait should."""
+        return self._socket.backlog() > _CONGESTED_BYTES
+
     def append_audio(self, audio: bytes) -> None:
         """Send a frame of the caller's audio, in the session's input format. Never waits."""
-        if self._socket.backlog() > self._audio_backlog_bytes:
-            self._drop()
+        backlog = self._socket.backlog()
+        if backlog > self._audio_backlog_bytes:
+            self._drop(backlog)
         else:
             self._blocked_since = None
             self._socket.write(append_event(audio))
@@ -149,21 +163,37 @@ class RealtimeSession:
         if self._socket.backlog() > _BACKLOG_BYTES:
             self._give_up("the server does not read")
         else:
+            self._sent_bytes += len(message)
             self._socket.write(message, kind)
 
-    def _drop(self) -> None:
+    def _taken(self, backlog: int) -> int:
+        """A number of bytes that grows while the server takes anything of a large backlog.
+
+        While so much waits, no audio is sent, so that audio need not be counted.
+        """
+        return self._sent_bytes - backlog
+
+    def _drop(self, backlog: int) -> None:
         self.dropped_appends += 1
         now = self._loop.time()
-        if self._blocked_since is None:
+        taken = self._taken(backlog)
+        if self._blocked_since is None or taken > self._blocked_taken:
             self._blocked_since = now
         elif now - self._blocked_since >= _BLOCKED_S:
             self._give_up(f"the server took no audio for {_BLOCKED_S:g} s")
+        self._blocked_taken = taken
 
     def _ping(self) -> None:
-        if self._silent_pings == _SILENT_PINGS:
+        backlog = self._socket.backlog()
+        taken = self._taken(backlog)
+        lives = self._ping_waited and taken > self._pinged_taken
+        self._ping_waited = backlog > self._audio_backlog_bytes
+        self._pinged_taken = taken
+        if self._silent_pings < _SILENT_PINGS:
+            self._silent_pings += 1
+        elif not lives:
             self._give_up(f"the server was silent for {_SILENT_PINGS * _PING_EVERY_S:g} s")
             return
-        self._silent_pings += 1
         self._next_ping = self._loop.call_later(_PING_EVERY_S, self._ping)
         self._write(b"", WSMsgType.PING)
 

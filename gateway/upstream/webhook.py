@@ -20,12 +20,14 @@ from types import TracebackType
 from typing import Self
 
 import aiohttp
+import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import AddrInfoType
 
 from gateway.webhooks.sign import key_of, signature
 from gateway.webhooks.target import address_fault, check_webhook_url
 
+_STOPPED = "the gateway stops"
 _MAX_ANSWER_BYTES = 64 << 10
 _ID_BYTES = 16
 _DNS_TTL_S = 10
@@ -34,15 +36,21 @@ _KERNEL_BUFFER_BYTES = 256 << 10
 """Room for a whole request. What waits in the transport would keep a closed connection open for as
 long as the receiver does not read."""
 
+_log = structlog.get_logger()
+
 
 class WebhookError(Exception):
     """The message was given up; `str()` is a reason fit for a log, without secrets or the URL."""
 
-    def __init__(self, reason: str, attempts: int, status: int | None) -> None:
+    def __init__(
+        self, reason: str, attempts: int, status: int | None, *, unwanted: bool = False
+    ) -> None:
         super().__init__(reason)
         self.attempts = attempts
         self.status = status
         """Of the last attempt; None when it got no answer."""
+        self.unwanted = unwanted
+        """It would have been tried again, but nobody wants that any more: no cause for alarm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,8 @@ class WebhookConfig:
     backoff_s: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     """Pauses after the first attempts, give or take a quarter; the last one repeats. Not empty."""
     user_agent: str = "voice-agent-gateway"
+    most_waiting: int = 1000
+    """Messages on their way at once, each with a connection of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,10 @@ class Delivered:
 
     attempts: int
     status: int
+
+
+Told = Callable[[Delivered | WebhookError], None]
+"""Learns what became of a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +99,19 @@ class _Answer:
         return self.status is not None and 400 <= self.status < 500
 
 
+@dataclass(slots=True)
+class _Message:
+    """One message and how far it got."""
+
+    body: bytes
+    deadline: float | None
+    wanted: Callable[[], bool]
+    message_id: str = field(default_factory=lambda: f"wh_{secrets.token_hex(_ID_BYTES)}")
+    attempts: int = 0
+
+
 class WebhookSender:
-    """Sends messages to one URL. Use as an async context, and leave it after the last delivery.
+    """Sends messages to one URL. Use as an async context; leaving it breaks off what is under way.
 
     Args:
         config: where and how.
@@ -115,6 +140,8 @@ class WebhookSender:
         self._wall_clock = wall_clock
         self._chance = chance
         self._client: aiohttp.ClientSession | None = None
+        self._under_way: set[asyncio.Task[Delivered]] = set()
+        self._stopping = False
 
     async def __aenter__(self) -> Self:
         self._client = aiohttp.ClientSession(
@@ -138,8 +165,48 @@ class WebhookSender:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._client is not None:
-            await self._client.close()
+        if self._client is None:
+            return
+        self._stopping = True
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await self._client.close()
+
+    def send(
+        self,
+        body: bytes,
+        *,
+        deadline: float | None,
+        wanted: Callable[[], bool],
+        done: Told,
+    ) -> None:
+        """As `deliver`, but it returns at once: the delivery is the sender's own, and goes on when
+        whoever asked for it has ended.
+
+        Args:
+            done: called once in any case, later than this returns: with `Delivered`, or with the
+                `WebhookError` that says why not, the end of the context included.
+        """
+        loop = asyncio.get_running_loop()
+        if self._client is None:
+            raise RuntimeError("WebhookSender is used outside of its context")
+        if self._stopping:
+            loop.call_soon(done, WebhookError(_STOPPED, 0, None))
+            return
+        if len(self._under_way) >= self._config.most_waiting:
+            reason = "too many messages are on their way"
+            loop.call_soon(done, WebhookError(reason, 0, None))
+            return
+        message = _Message(body, deadline, wanted)
+
+        def ended(task: asyncio.Task[Delivered]) -> None:
+            self._under_way.discard(task)
+            done(_outcome(task, message))
+
+        task = loop.create_task(self._carry(message))
+        self._under_way.add(task)
+        task.add_done_callback(ended)
 
     async def deliver(
         self,
@@ -156,36 +223,40 @@ class WebhookSender:
         Args:
             body: the JSON text.
             deadline: loop time. No attempt starts after it or lasts longer; None is no limit.
-            wanted: asked before each attempt; False ends it. One that runs is never cut short by
-                this, because the receiver may be acting on it.
+            wanted: asked before each attempt but the first; False ends it. One that runs is never
+                cut short by this, because the receiver may be acting on it.
 
         Raises:
             WebhookError: the receiver answered 4xx, the next attempt would start too late, or the
                 message is not wanted any more.
         """
+        return await self._carry(_Message(body, deadline, wanted))
+
+    async def _carry(self, message: _Message) -> Delivered:
         loop = asyncio.get_running_loop()
-        message_id = f"wh_{secrets.token_hex(_ID_BYTES)}"
         backoff = self._config.backoff_s
-        attempts = 0
-        answer = _Answer(None, "nothing was sent: too late or not wanted")
+        answer = _Answer(None, "nothing was sent: too late")
+        unwanted = False
         for pause_s in chain((0.0,), backoff, repeat(backoff[-1])):
             pause_s *= 0.75 + self._chance() / 2
-            if deadline is not None and loop.time() + pause_s >= deadline:
+            if message.deadline is not None and loop.time() + pause_s >= message.deadline:
                 break
             await asyncio.sleep(pause_s)
-            if not wanted():
+            if message.attempts and not message.wanted():
+                unwanted = True
                 break
-            attempts += 1
-            answer = await self._attempt(message_id, body, deadline)
+            message.attempts += 1
+            answer = await self._attempt(message)
             if answer.taken:
-                return Delivered(attempts, answer.status or 0)
+                return Delivered(message.attempts, answer.status or 0)
             if answer.final:
                 break
-        raise WebhookError(answer.reason, attempts, answer.status)
+        raise WebhookError(answer.reason, message.attempts, answer.status, unwanted=unwanted)
 
-    async def _attempt(self, message_id: str, body: bytes, deadline: float | None) -> _Answer:
+    async def _attempt(self, message: _Message) -> _Answer:
         if self._client is None or self._client.closed:
             raise RuntimeError("WebhookSender is used outside of its context")
+        deadline = message.deadline
         end = asyncio.get_running_loop().time() + self._config.attempt_timeout_s
         status: int | None = None
         reason = ""
@@ -194,8 +265,8 @@ class WebhookSender:
                 asyncio.timeout_at(end if deadline is None else min(end, deadline)),
                 self._client.post(
                     self._config.url,
-                    data=body,
-                    headers=self._headers(message_id, body),
+                    data=message.body,
+                    headers=self._headers(message.message_id, message.body),
                     allow_redirects=False,
                 ) as response,
             ):
@@ -216,6 +287,19 @@ class WebhookSender:
         if self._keys:
             headers["webhook-signature"] = signature(self._keys, message_id, timestamp, body)
         return headers
+
+
+def _outcome(task: asyncio.Task[Delivered], message: _Message) -> Delivered | WebhookError:
+    """What came of a delivery, however it ended."""
+    if task.cancelled():
+        return WebhookError(_STOPPED, message.attempts, None)
+    error = task.exception()
+    if error is None:
+        return task.result()
+    if isinstance(error, WebhookError):
+        return error
+    _log.error("webhook.defect", exc_info=error)
+    return WebhookError("a defect of the gateway", message.attempts, None)
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:

@@ -63,6 +63,8 @@ class FakeLine:
         self.commands: list[tuple[str, Command]] = []
         self.dialled: list[tuple[str, str | None, Session | None]] = []
         self.failure: Exception | None = None
+        self.forgotten: list[str] = []
+        """Ids that are known no more when they are asked about."""
 
     async def command(self, call_id: str, command: Command) -> None:
         if self.failure is not None:
@@ -77,8 +79,8 @@ class FakeLine:
         self.dialled.append((to, caller, session))
         return summary("rtc_new", "connecting")
 
-    def summaries(self) -> list[dict[str, Any]]:
-        return self.calls
+    def call_ids(self) -> list[str]:
+        return [*self.forgotten, *(call["id"] for call in self.calls)]
 
     def summary(self, call_id: str) -> dict[str, Any]:
         for call in self.calls:

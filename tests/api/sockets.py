@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,8 +11,9 @@ from aiohttp import WSMsgType, web
 from aiohttp.typedefs import Handler
 
 from gateway.api.auth import CALLER, Caller
-from gateway.api.errors import call_not_found, error_response
+from gateway.api.errors import error_response
 from gateway.api.realtime import RealtimeConfig, RealtimeSockets
+from gateway.calls.commands import no_call
 from gateway.calls.control import Controls
 from gateway.realtime.errors import RealtimeError
 from gateway.upstream.realtime import Backend, BackendConfig
@@ -29,7 +30,12 @@ class FakeCall:
         self.controls = Controls()
         self.attached = 0
         self.received: list[Event] = []
+        self.behind: Callable[[], bool] = lambda: False
         self.news = asyncio.Event()
+
+    @property
+    def congested(self) -> bool:
+        return self.behind()
 
     def attach(self, control: Any) -> None:
         self.controls.attach(control)
@@ -62,6 +68,9 @@ class FakeLine:
 
     def __init__(self) -> None:
         self.call = FakeCall()
+        self.asked = 0
+        self.ends_when_asked = 0
+        """At which question for the call it has ended; 0 is never."""
         self.ready = asyncio.Event()
         self.ready.set()
 
@@ -70,9 +79,10 @@ class FakeLine:
             async with asyncio.timeout(wait_s):
                 await self.ready.wait()
         except TimeoutError:
-            raise call_not_found() from None
-        if call_id != "rtc_1":
-            raise call_not_found()
+            raise no_call() from None
+        self.asked += 1
+        if call_id != "rtc_1" or self.asked == self.ends_when_asked:
+            raise no_call()
         return self.call
 
 

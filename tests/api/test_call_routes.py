@@ -158,6 +158,29 @@ async def test_a_list_is_read_page_by_page(site: Site) -> None:
     assert (empty["data"], empty["first_id"], empty["last_id"]) == ([], None, None)
 
 
+async def test_a_list_costs_what_its_page_costs(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.line.calls = [summary(f"rtc_{number}") for number in range(1000)]
+    looked_at: list[str] = []
+    one = site.line.summary
+
+    def counted(call_id: str) -> dict[str, Any]:
+        looked_at.append(call_id)
+        return one(call_id)
+
+    monkeypatch.setattr(site.line, "summary", counted)
+    page = (await site.ask("GET", CALLS, params={"limit": "3", "after": "rtc_500"})).json
+    assert looked_at == [call["id"] for call in page["data"]] == ["rtc_501", "rtc_502", "rtc_503"]
+
+
+async def test_a_call_that_was_forgotten_just_now_is_left_out(site: Site) -> None:
+    site.line.forgotten = ["rtc_gone"]
+    page = (await site.ask("GET", CALLS)).json
+    assert [call["id"] for call in page["data"]] == [CALL_ID, ENDED_ID]
+    assert page["first_id"] == CALL_ID
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("limit", value) for value in ("0", "101", "-1", "1.0", "x", "", "٣", "1" * 5000)]

@@ -78,7 +78,7 @@ async def test_a_wrong_order_makes_no_secret(site: Site, order: Any, param: str)
     answer = await site.ask("POST", SECRETS, json=order)
     assert answer.status == 400
     assert answer.error["param"] == param
-    assert len(site.store) == 0
+    assert len(site.store._sessions) == 0
 
 
 async def test_a_beta_session(site: Site) -> None:
@@ -124,7 +124,7 @@ async def test_a_beta_transcription_session(site: Site) -> None:
 @pytest.mark.parametrize("path", [SESSIONS, TRANSCRIPTIONS])
 async def test_beta_bodies_may_be_missing_and_may_be_wrong(site: Site, path: str) -> None:
     assert (await site.ask("POST", path)).json["client_secret"]["value"].startswith("ek_")
-    assert len(site.store) == 1
+    assert len(site.store._sessions) == 1
     expiry = "expires_after" if path == SESSIONS else "expires_at"
     for wrong, param in (
         ({"type": "realtime"}, "type"),
@@ -134,7 +134,7 @@ async def test_beta_bodies_may_be_missing_and_may_be_wrong(site: Site, path: str
         answer = await site.ask("POST", path, json=wrong)
         assert answer.status == 400
         assert answer.error["param"] == param
-    assert len(site.store) == 1
+    assert len(site.store._sessions) == 1
 
 
 async def test_a_full_store_is_a_429_that_is_not_repeated() -> None:

@@ -147,6 +147,13 @@ async def test_the_largest_body_passes(site: Site) -> None:
     assert answer.status == 200
 
 
+async def test_a_config_of_200_kib_passes_and_one_of_300_does_not() -> None:
+    async with serving() as site:
+        for kib, status in [(200, 200), (300, 413)]:
+            session = {"type": "realtime", "instructions": "x" * (kib << 10)}
+            assert (await site.ask("POST", ACCEPT, json=session)).status == status
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 async def test_a_bomb_does_not_go_off(site: Site, encoding: str) -> None:
     squeeze = gzip.compress if encoding == "gzip" else zlib.compress
@@ -218,7 +225,7 @@ async def test_nothing_is_left_of_connections(site: Site, request_: bytes) -> No
     assert site.runner is not None
     await asyncio.gather(*[until_closed(await connect(site, request_)) for _ in range(10)])
     async with asyncio.timeout(PATIENCE_S):
-        while site.runner.connections:  # noqa: ASYNC110
+        while site.runner._open:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 

@@ -7,9 +7,14 @@ import pytest
 from openapi_spec_validator import validate
 
 from gateway.api.openapi import description
+from gateway.calls.commands import no_leg, not_made
+from gateway.realtime.errors import RealtimeError
+from gateway.realtime.events import call_answered, call_ringing, transfer_ended
 from tests.api.site import CALL_ID, KEY, Site, serving
 
 pytestmark = pytest.mark.loop
+
+CALLS = "/v1/realtime/calls"
 
 
 @pytest.fixture
@@ -67,6 +72,29 @@ async def test_what_asks_for_a_key_is_described_so(site: Site) -> None:
         answer = await site.ask(method, path.replace("{call_id}", CALL_ID), key=None)
         assert (answer.status == 401) == (operation.get("security") != []), path
         assert ("401" in operation["responses"]) == (answer.status == 401), path
+
+
+NO_ROOM = RealtimeError("No call can be made now: at_capacity.", code="at_capacity", status=429)
+
+
+@pytest.mark.parametrize("error", [NO_ROOM, not_made("drain"), no_leg(503, "no_media_port")])
+async def test_why_there_is_no_call_of_ours_is_described(site: Site, error: RealtimeError) -> None:
+    site.line.failure = error
+    answer = await site.ask("POST", CALLS, json={"to": "tel:+15551234567"})
+    assert answer.status == error.status
+    _check(answer, document_responses(operations(description("1"))["POST", CALLS]), ("POST", CALLS))
+
+
+def test_the_gateways_own_events_are_named() -> None:
+    parameters = operations(description("1"))["GET", "/v1/realtime"]["parameters"]
+    (text,) = [one["description"] for one in parameters if one["name"] == "extensions"]
+    for built in (
+        call_ringing(180, "event_1"),
+        call_answered("event_2"),
+        transfer_ended("busy", 486, "event_3"),
+    ):
+        assert f"`{built['type']}`" in text
+        assert all(f"`{name}`" in text for name in built.keys() - {"type", "event_id"})
 
 
 JSON, SDP, TEXT = "application/json", "application/sdp", "text/plain"

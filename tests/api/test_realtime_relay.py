@@ -19,6 +19,7 @@ from gateway.backend.config import BackendConfig as AgentConfig
 from gateway.backend.server import serve as serve_agent
 from tests.api.sockets import Api, FakeLine, closed_with, event_of, serving, types_of
 from tests.peers.fake_realtime import FakeRealtime
+from tests.upstream.receiver import RawReceiver
 
 pytestmark = pytest.mark.loop
 
@@ -190,6 +191,35 @@ async def test_stopping_ends_the_sessions_with_1001(api: Api, server: FakeRealti
         connection = await server.connection()
         await asyncio.wait_for(connection.closed.wait(), 5)
         assert connection.close_code == 1001
+
+
+async def test_stopping_ends_those_that_still_connect_and_takes_no_more() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Never completes a handshake."""
+
+    async with (
+        RawReceiver(silent) as backend,
+        serving(backend.url("ws"), connect_timeout_s=5.0) as api,
+    ):
+        waiting = asyncio.create_task(api.refused(""))
+        await backend.until(lambda: backend.connections == 1)
+        api.sockets.stop()
+        api.sockets.stop()
+        for status, error in (await waiting, await api.refused("")):
+            assert (status, error["code"], error["type"]) == (503, "draining", "server_error")
+            assert error["headers"]["x-should-retry"] == "false"
+
+
+async def test_the_log_has_the_code_of_a_refusal_and_not_its_words(
+    api: Api, server: FakeRealtime
+) -> None:
+    server.update = "error"
+    api.caller = Caller("secret", {"type": "realtime"})
+    with capture_logs() as lines:
+        async with api.connect("") as client:
+            await event_of(client)
+    (line,) = [line for line in lines if line["event"] == "relay.failed"]
+    assert line["reason"] == "refused: invalid_value"
 
 
 async def test_a_client_that_leaves_while_the_backend_is_dialled_is_no_error(

@@ -27,7 +27,7 @@ def test_a_secret_is_found_until_it_expires_by_the_steady_clock() -> None:
     assert secrets.find(value) == SESSION
     clock.now += 0.1
     assert secrets.find(value) is None
-    assert len(secrets) == 0
+    assert not secrets._sessions
 
 
 def test_a_short_secret_goes_before_an_older_long_one() -> None:

@@ -1,12 +1,14 @@
 """What every request meets: ids, the envelope, CORS, and what aiohttp would say by itself."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
 import pytest
-from aiohttp import WSMsgType, WSServerHandshakeError
+from aiohttp import ClientError, WSMsgType, WSServerHandshakeError
 from structlog.testing import capture_logs
 
+from gateway.api import connection
 from gateway.realtime.errors import RealtimeError
 from tests.api.site import CALL_ID, KEY, Site, serving
 
@@ -266,3 +268,24 @@ async def test_the_pages_of_the_service(site: Site) -> None:
     assert (await site.ask("HEAD", "/healthz")).status == 200
     assert b"sip:agent@127.0.0.1" in (await site.ask("GET", "/")).body
     assert (await site.ask("GET", "/metrics")).body == b"# nothing\n"
+
+
+async def test_an_answer_that_does_not_come_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "_LAST_ANSWERS_S", 0.05)
+    asked = asyncio.Event()
+
+    async def hang(*_: object) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    async with serving() as site:
+        monkeypatch.setattr(site.line, "command", hang)
+        asking = asyncio.create_task(site.ask("POST", HANG_UP))
+        await asked.wait()
+        assert site.runner is not None
+        async with asyncio.timeout(20):
+            await site.runner.cleanup()
+        with pytest.raises(ClientError):
+            await asking

@@ -13,7 +13,9 @@ from structlog.testing import capture_logs
 from gateway.api.auth import Caller
 from gateway.api.realtime import RealtimeConfig
 from gateway.api.sideband import SidebandConfig
+from gateway.upstream.realtime import Backend, BackendConfig
 from tests.api.sockets import SESSION, Api, closed_with, event_of, serving, types_of
+from tests.upstream.deaf import ThrottledServer
 
 pytestmark = pytest.mark.loop
 
@@ -183,9 +185,116 @@ async def test_more_than_sixteen_do_not(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "input_audio_buffer.append", "event_id": "mine", "audio": "a+/=" * (2 * MIB)},
+        {"audio": "a+/=" * (2 * MIB), "event_id": "mine", "type": "input_audio_buffer.append"},
+        {"type": "conversation.item.create", "text": "x" * (MIB - 100)},
+    ],
+)
+async def test_large_is_what_is_audio(api: Api, event: Any) -> None:
+    """Wherever the type stands, and with slashes written as some do."""
+    async with api.connect() as socket:
+        await socket.send_str(json.dumps(event).replace("/", "\\/"))
+        await api.call.until(received=1)
+        assert api.call.received == [event]
+
+
+APPEND = '"type": "input_audio_buffer.append"'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"event_id": "mine", "type": "x", "text": "' + "x" * MIB + '"}',
+        '{"event_id": "mine", "text": "' + "x" * MIB + '", "type": "x"}',
+        '{"event_id": "mine", ' + APPEND + ', "a": [' + "[]," * MIB + "0]}",
+        '{"event_id": "mine", ' + APPEND + ', "audio": "' + "\x7f" * MIB + '"}',
+        '{"event_id": "mine", ' + APPEND + ', "audio": "' + "ä" * MIB + '"}',
+        '{"event_id": "mine", "a": {' + APPEND + '}, "audio": "' + "x" * MIB + '", "type": "x"}',
+    ],
+)
+async def test_large_is_nothing_else(api: Api, text: str) -> None:
+    async with api.connect() as socket:
+        await types_of(socket, 1)
+        await socket.send_str(text)
+        error = (await event_of(socket))["error"]
+        assert (error["code"], error["event_id"]) == ("invalid_event", "mine")
+        assert error["message"] == "The event is larger than 1 MiB."
+        await socket.send_json({"type": "good"})
+        await api.call.until(received=1)
+        assert api.call.received == [{"type": "good"}]
+
+
+async def test_while_the_server_is_behind_events_wait_with_their_sender(api: Api) -> None:
+    async with api.connect() as socket, api.connect() as other:
+        await types_of(other, 1)
+        await api.call.until(attached=2)
+        api.call.behind = lambda: True
+        for number in range(3):
+            await socket.send_json({"type": "x", "number": number})
+        api.call.show("shown")
+        assert await types_of(socket, 2) == ["session.created", "shown"]
+        assert await types_of(other, 1) == ["shown"]
+        assert not api.call.received
+        api.call.behind = lambda: False
+        await api.call.until(received=3)
+        assert [event["number"] for event in api.call.received] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("how", ["the call ends", "the client breaks off"])
+async def test_waiting_ends_with_the_call_and_with_the_client(api: Api, how: str) -> None:
+    async with api.connect() as socket:
+        await types_of(socket, 1)
+        await api.call.until(attached=1)
+        api.call.behind = lambda: True
+        await socket.send_json({"type": "x"})
+        if how == "the call ends":
+            api.call.controls.close()
+            assert await closed_with(socket) == 1000
+        else:
+            socket._writer.transport.abort()
+        await api.call.until(attached=0)
+        assert not api.call.received
+
+
+async def test_four_large_appends_at_once_do_not_kill_the_session() -> None:
+    """Together they are more than may wait for a server."""
+    count, audio = 4, "x" * (8 * MIB)
+    with ThrottledServer(bytes_per_s=32 * MIB) as server:
+        async with serving() as api, Backend(BackendConfig(url=server.url)) as backend:
+            session = await backend.open({"type": "realtime"})
+            ended = asyncio.create_task(session.receive())
+
+            def control(event: Any) -> None:
+                session.send(event)
+                type(api.call).control(api.call, event)
+
+            api.call.control = control  # type: ignore[method-assign]
+            api.call.behind = lambda: session.congested
+            async with api.connect() as socket:
+                for _ in range(count):
+                    await socket.send_json({"type": "input_audio_buffer.append", "audio": audio})
+                await api.call.until(received=count)
+            session.send({"type": "x"})
+            async with asyncio.timeout(20):
+                while server.read_bytes < count * 8 * MIB:
+                    assert not ended.done(), session.close_reason
+                    await asyncio.sleep(0.01)
+            await session.close()
+            await ended
+
+
+@pytest.mark.parametrize(
     ("text", "event_id"),
     [
         ("", None),
+        ('{"type":"x","event_id":"mine","a":NaN}', "mine"),
+        ('{"type":"x","event_id":"mine","a":[-Infinity]}', "mine"),
+        ('{"type":"x","event_id":"mine","a":1e999}', "mine"),
+        ('{"type":"x","event_id":"mine","a":"\\ud800"}', "mine"),
+        ('{"type":"x","event_id":"mine","\\udfff":1}', "mine"),
+        ('{"type":"x","event_id":"\\ud800"}', "\ud800"),
         ("hello", None),
         ("[]", None),
         ('"session.update"', None),
@@ -293,6 +402,15 @@ async def test_but_not_for_ever() -> None:
         api.line.ready.clear()
         status, error = await api.refused("?call_id=rtc_1")
         assert (status, error["code"]) == (404, "call_id_not_found")
+
+
+async def test_a_call_that_ends_during_the_upgrade_is_told_so(api: Api) -> None:
+    api.line.ends_when_asked = 2
+    async with api.connect() as socket:
+        event = await event_of(socket)
+        assert (event["type"], event["error"]["code"]) == ("error", "call_id_not_found")
+        assert await closed_with(socket) == 1008
+    assert api.call.attached == 0
 
 
 async def test_a_client_that_leaves_while_it_is_held_is_no_error(

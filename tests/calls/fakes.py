@@ -9,7 +9,7 @@ from gateway.audio.formats import PCMU, AudioFormat
 from gateway.audio.playout import Playout
 from gateway.legs.leg import LegError, LegEvent, MediaStats, Played
 from gateway.upstream.errors import BackendError
-from gateway.upstream.webhook import Delivered
+from gateway.upstream.webhook import Delivered, WebhookError
 
 SILENCE = b"\xff" * 160
 
@@ -119,6 +119,7 @@ class FakeSession:
         self.audio = b""
         self.close_reason = ""
         self.dropped_appends = 0
+        self.congested = False
         self.closed = False
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
 
@@ -178,15 +179,19 @@ class FakeWebhook:
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
-        self.wanted: Callable[[], bool] | None = None
-        self.outcome: asyncio.Future[Delivered] = asyncio.get_running_loop().create_future()
+        self.wanted: Callable[[], bool] = lambda: False
+        self.done: Callable[[Delivered | WebhookError], None] = lambda _: None
 
-    async def deliver(
-        self, body: bytes, *, deadline: float | None, wanted: Callable[[], bool]
-    ) -> Delivered:
+    def send(
+        self,
+        body: bytes,
+        *,
+        deadline: float | None,
+        wanted: Callable[[], bool],
+        done: Callable[[Delivered | WebhookError], None],
+    ) -> None:
         self.bodies.append(json.loads(body))
-        self.wanted = wanted
-        return await self.outcome
+        self.wanted, self.done = wanted, done
 
 
 class FakeBackend:

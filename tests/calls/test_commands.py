@@ -90,8 +90,7 @@ async def desk(
     place = Desk(policy, backend or FakeBackend(), **config)
     yield place
     await asyncio.wait_for(place.registry.drain(0), 1)
-    incoming = {record["id"] for record in place.line.summaries()}
-    assert len(place.records) == len(incoming)  # exactly one record a call
+    assert len(place.records) == len(place.line.call_ids())  # exactly one record a call
 
 
 async def test_the_application_is_told_who_calls_and_its_accept_answers() -> None:
@@ -116,7 +115,6 @@ async def test_the_application_is_told_who_calls_and_its_accept_answers() -> Non
 async def test_a_webhook_is_wanted_until_somebody_has_decided() -> None:
     async with desk() as place:
         call_id, _ = await place.call()
-        assert place.webhook.wanted is not None
         assert place.webhook.wanted()
         await place.line.command(call_id, Accept(SESSION))
         assert not place.webhook.wanted()
@@ -126,11 +124,8 @@ async def test_a_webhook_is_wanted_until_somebody_has_decided() -> None:
 async def test_the_outcome_of_the_webhook_decides_nothing(delivered: bool) -> None:
     async with desk() as place:
         call_id, _ = await place.call()
-        if delivered:
-            place.webhook.outcome.set_result(Delivered(2, 204))
-        else:
-            place.webhook.outcome.set_exception(WebhookError("answered 404", 1, 404))
-        await settle()
+        failed = WebhookError("answered 404", 1, 404)
+        place.webhook.done(Delivered(2, 204) if delivered else failed)
         assert place.state(call_id) == "ringing"
         await place.line.command(call_id, Accept(SESSION))
 
@@ -235,7 +230,8 @@ async def test_a_target_that_the_leg_cannot_send_is_a_400() -> None:
         call_id, _ = await place.call(leg)
         await place.line.command(call_id, Accept(SESSION))
         leg.emit(LegAnswered())
-        assert (await place.error(call_id, Refer(TARGET))).status == 400
+        error = await place.error(call_id, Refer(TARGET))
+        assert (error.status, error.code) == (400, "bad_target")
         assert place.state(call_id) == "active"
 
 
@@ -259,10 +255,17 @@ async def test_a_call_of_ours_is_made_followed_and_answered() -> None:
         assert (summary["direction"], summary["state"]) == ("outbound", "connecting")
         assert place.dialled == [("sip:bob@127.0.0.1:5090", "tel:+49301")]
         assert place.webhook.bodies == []
+        asked, unasked = FakeControl(extensions=True), FakeControl()
+        call = await place.line.joined(call_id, 1)
+        call.attach(asked)
+        call.attach(unasked)
         place.callee.emit(LegRinging(180))
         assert place.state(call_id) == "ringing"
+        place.callee.emit(LegRinging(183))
         place.callee.emit(LegAnswered())
         assert place.state(call_id) == "active"
+        assert asked.types() == ["gateway.call.ringing", "gateway.call.answered"]
+        assert unasked.types() == []
         assert place.callee.port.sink is not None
         place.callee.emit(LegEnded("remote_bye"))
         await settle()
@@ -286,6 +289,29 @@ async def test_a_call_that_cannot_be_made_is_an_error_and_a_record() -> None:
         assert (caught.value.status, caught.value.param) == (400, "to")
         await settle()
         assert [record["reason"] for record in place.records] == ["unknown_host"]
+
+
+async def test_a_call_that_ends_before_it_is_made_is_no_404() -> None:
+    async with desk(backend=FakeBackend(hang=True)) as place:
+        dialling = asyncio.ensure_future(place.line.dial("sip:bob@127.0.0.1", None, None))
+        await settle()
+        (call_id,) = place.line.call_ids()
+        await place.line.command(call_id, HangUp())
+        with pytest.raises(RealtimeError) as caught:
+            await dialling
+        error = caught.value
+        assert (error.status, error.code, error.retry) == (503, "hangup", False)
+
+
+async def test_an_accepting_line_tells_its_application_all_the_same() -> None:
+    async with desk(policy=CallPolicy()) as place:
+        call_id, leg = await place.call()
+        assert leg.done == ["ring", "answer"]
+        assert place.webhook.wanted()
+        assert (await place.error(call_id, Accept(SESSION))).code == "call_already_accepted"
+        leg.emit(LegAnswered())
+        await place.line.command(call_id, HangUp())
+        assert not place.webhook.wanted()
 
 
 async def test_a_full_line_makes_no_calls() -> None:
@@ -382,6 +408,6 @@ async def test_ended_calls_are_shown_after_those_in_progress_the_newest_first() 
             await place.line.command(call_id, HangUp())
             await settle()
             ids.append(call_id)
-        assert [summary["id"] for summary in place.line.summaries()] == ids[::-1]
+        assert place.line.call_ids() == ids[::-1]
         with pytest.raises(RealtimeError):
             place.line.summary("rtc_unknown")

@@ -22,8 +22,9 @@ from gateway.calls.effects import (
     ToBackend,
     ToControl,
 )
-from gateway.calls.machine import CallMachine, State
+from gateway.calls.machine import CallMachine
 from gateway.calls.policy import CallPolicy, Refusal
+from gateway.calls.state import State
 from gateway.legs.leg import (
     DtmfIn,
     LegAnswered,
@@ -110,7 +111,7 @@ def notes(effects: list[Effect]) -> list[str]:
 def test_a_call_is_answered_only_when_its_session_is_open() -> None:
     call = machine()
     effects = call.start(0.0)
-    assert kinds(effects) == [RingLeg, OpenSession]
+    assert kinds(effects) == [RingLeg, PostWebhook, OpenSession]
     assert OpenSession(POLICY.session) in effects
     assert kinds(call.session_opened({}, 1.0)) == [AnswerLeg]
     effects = call.leg_event(LegAnswered(), 2.0)
@@ -331,7 +332,7 @@ def test_a_call_of_ours_dials_when_its_session_is_open() -> None:
     assert notes(call.leg_event(LegRinging(183), 3.0)) == []
     effects = call.leg_event(LegAnswered(), 4.0)
     assert notes(effects) == ["call.answered"]
-    assert kinds(effects) == []  # who was called speaks first
+    assert kinds(effects) == [ToControl]  # who was called speaks first
     assert call.next_timeout() == 4.0 + POLICY.max_duration_s
 
 
@@ -460,6 +461,51 @@ def test_a_peer_that_hangs_up_instead_of_answering_was_not_transferred() -> None
     assert result(effects) == ("refused", None)
     assert settled(effects) == {7: "call_id_not_found"}
     assert call.reason == "remote_bye"
+
+
+def test_a_peer_that_is_lost_during_a_transfer_has_not_been_transferred() -> None:
+    call = in_state(State.TRANSFERRING)
+    call.leg_event(ReferAnswered(202), 3.0)
+    effects = call.leg_event(LegEnded("bad_answer"), 4.0)
+    assert result(effects) == ("timeout", None)
+    assert call.reason == "bad_answer"
+
+
+def test_a_caller_on_hold_during_a_transfer_may_be_silent() -> None:
+    call = in_state(State.TRANSFERRING)
+    call.leg_event(ReferAnswered(202), 3.0)
+    assert call.leg_event(LegSilent(), 33.0) == []
+    call.leg_event(ReferProgress(486, True), 40.0)
+    assert kinds(call.leg_event(LegSilent(), 63.0)) == [EndLeg, Finish]
+
+
+@pytest.mark.parametrize("end", ("hang_up", "timeout", "command"))
+def test_a_call_of_ours_that_ends_while_it_connects_says_why(end: str) -> None:
+    call = machine(POLICY, outbound=True)
+    call.start(0.0, 0)
+    if end == "hang_up":
+        effects, reason = call.hang_up("drain", 1.0), "drain"
+    elif end == "timeout":
+        effects, reason = call.timeout(POLICY.ring_timeout_s), "ring_timeout"
+    else:
+        effects, reason = call.command(HangUp(), 1, 1.0), "hangup"
+    assert settled(effects)[0] == reason
+    assert call.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    (
+        (Accept(SESSION), "call_already_accepted"),
+        (Reject(486), "invalid_call_state"),
+        (Refer(TARGET), "invalid_call_state"),
+        (HangUp(), None),
+    ),
+)
+def test_what_may_be_asked_of_a_call_that_we_make(command: Command, code: str | None) -> None:
+    call = in_state(State.DIALLING)
+    assert settled(call.command(command, 1, 2.0))[1] == code
+    assert (call.state is State.ENDED) == (code is None)
 
 
 def test_one_transfer_at_a_time() -> None:

@@ -36,6 +36,11 @@ def read_wav(path: Path) -> Signal:
     return resampled(data[::channels].astype(np.float64) / 32768, rate_hz)
 
 
+def read_samples(data: bytes) -> Signal:
+    """Samples of 16 bits, the last one perhaps cut off."""
+    return np.frombuffer(data[: len(data) // 2 * 2], np.int16).astype(np.float64) / 32768
+
+
 def read_sound(path: Path) -> Signal:
     """A file of any kind, at 8 kHz."""
     with av.open(str(path)) as container:

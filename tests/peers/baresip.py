@@ -1,6 +1,8 @@
 """baresip as a peer: a real softphone with a file for a microphone and a file for a loudspeaker."""
 
+import json
 import shutil
+import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Self
 
 import pytest
 
-from tests.peers.audio import RATE_HZ, Signal, read_wav
+from tests.peers.audio import RATE_HZ, Signal, read_samples, read_wav, voiced
 from tests.peers.gateway import HOST, eventually, free_port, free_range
 
 _MODULES = (
@@ -17,6 +19,8 @@ _MODULES = (
     *Path("/usr/lib").glob("*/baresip/modules"),
     Path("/usr/local/lib/baresip/modules"),
 )
+_WAV_HEAD = 44
+"""Bytes before the samples, in what its sndfile module writes."""
 
 
 def need_baresip() -> Path:
@@ -66,6 +70,7 @@ class Baresip:
         self._recordings = directory / "recordings"
         self._recordings.mkdir(parents=True)
         self._port = port or free_port()
+        self._desk_port = free_port()
         first = free_range(100)
         settings = (
             "poll_method epoll",
@@ -83,6 +88,8 @@ class Baresip:
             *(f"module {name}.so" for name in ("g711", "aufile", "sndfile")),
             *(f"module_tmp {name}.so" for name in ("uuid", "account")),
             "module_app menu.so",
+            "module_app ctrl_tcp.so",
+            f"ctrl_tcp_listen {HOST}:{self._desk_port}",
             f"snd_path {self._recordings}",
         )
         (directory / "config").write_text("".join(f"{line}\n" for line in settings))
@@ -132,6 +139,25 @@ class Baresip:
         """How much it has recorded of what it heard, in all its calls."""
         return sum(path.stat().st_size for path in self._heard()) / 2 / RATE_HZ
 
+    @property
+    def sound_s(self) -> float:
+        """How much of that is not silent. The length in a file's head comes when the call ends."""
+        return sum(
+            end - start
+            for path in self._heard()
+            for start, end in voiced(read_samples(path.read_bytes()[_WAV_HEAD:]))
+        )
+
+    # What the person does.
+
+    def press(self, keys: str) -> None:
+        """Keys, one after the other, in the call that goes on (RFC 4733)."""
+        for key in keys:
+            self._command("sndcode", key)
+
+    def hang_up(self) -> None:
+        self._command("hangup")
+
     def stop(self) -> Recording:
         """End it in good order, and its calls with it."""
         self._process.terminate()
@@ -144,6 +170,24 @@ class Baresip:
     @property
     def _output(self) -> Path:
         return self._directory / "output"
+
+    def _command(self, command: str, parameters: str = "") -> None:
+        """Have a command of its menu carried out. JSON in netstrings goes both ways, and news of
+        calls may come before the answer."""
+        message = json.dumps({"command": command, "params": parameters}).encode()
+        with (
+            socket.create_connection((HOST, self._desk_port), 5) as desk,
+            desk.makefile("rb") as stream,
+        ):
+            desk.sendall(b"%d:%b," % (len(message), message))
+            told: dict[str, object] = {}
+            while not told.get("response"):
+                size = b""
+                while (byte := stream.read(1)) != b":":
+                    assert byte, f"{command}: no answer\n{self.output[-3000:]}"
+                    size += byte
+                told = json.loads(stream.read(int(size) + 1)[:-1])
+        assert told["ok"], f"{command} {parameters}: {told}\n{self.output[-3000:]}"
 
     def _heard(self) -> list[Path]:
         return sorted(self._recordings.glob("*-dec.wav"))

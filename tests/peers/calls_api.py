@@ -12,6 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.peers.gateway import HOST, GatewayProcess, eventually
+from tests.peers.record import record
 
 CALLS = "/v1/realtime/calls"
 
@@ -129,7 +130,7 @@ class PlainSideband:
         """The next event of this type."""
         deadline = time.monotonic() + timeout_s
         while True:
-            event = json.loads(self._socket.recv(max(deadline - time.monotonic(), 0)))
+            event = record(self._socket.recv(max(deadline - time.monotonic(), 0)))
             self.events.append(event)
             if event["type"] == kind:
                 return dict(event)
@@ -139,9 +140,7 @@ class PlainSideband:
         deadline = time.monotonic() + timeout_s
         try:
             while True:
-                self.events.append(
-                    json.loads(self._socket.recv(max(deadline - time.monotonic(), 0)))
-                )
+                self.events.append(record(self._socket.recv(max(deadline - time.monotonic(), 0))))
         except ConnectionClosed as closed:
             self.close_code = closed.rcvd.code if closed.rcvd else 1006
         return [event["type"] for event in self.events]

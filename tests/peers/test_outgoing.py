@@ -56,7 +56,7 @@ class Office:
     """What it held when it had called one."""
     directory: Path
     transport: str
-    """Of its trunk."""
+    """Of its trunk; "" without one."""
     trunk_port: int
 
     @property
@@ -127,11 +127,15 @@ def assert_went_well(callee: Sipp) -> None:
 def office(
     directory: Path, realtime_url: str, transport: str, greets_port: int, **env: str
 ) -> Iterator[Office]:
-    """A gateway with a trunk; one callee is called at `greets_port` before anything is counted."""
+    """A gateway; one callee is called at `greets_port` before anything is counted."""
     need_sipp()
     trunk_port = free_port()
-    credentials = f"{USER}:{PASSWORD.replace(' ', '%20').replace(':', '%3A')}"
-    env["GATEWAY_SIP_TRUNK"] = f"sip:{credentials}@localhost:{trunk_port};transport={transport}"
+    if transport:
+        credentials = f"{USER}:{PASSWORD.replace(' ', '%20').replace(':', '%3A')}"
+        env["GATEWAY_SIP_TRUNK"] = (
+            f"sip:{credentials}@localhost:{trunk_port};transport={transport};realm={REALM}"
+        )
+        env["GATEWAY_CALLS_TARGETS"] = f"tel:+1555,sip:*@{HOST}:{greets_port}"
     with GatewayProcess(realtime_url, env) as gateway:
         line = Office(gateway, gateway.footprint(), directory, transport, trunk_port)
         with line.callee("answering", port=greets_port, THEN="hangs_up") as callee:
@@ -142,40 +146,40 @@ def office(
 
 @pytest.fixture(scope="module")
 def open_office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    """The model is the embedded agent, the trunk takes UDP."""
-    directory = tmp_path_factory.mktemp("open")
-    with office(directory, "", "udp", free_port()) as line:
+    """The model is the embedded agent; anybody within reach may be called, for want of a trunk."""
+    with office(tmp_path_factory.mktemp("open"), "", "", free_port()) as line:
         yield line
 
 
 @pytest.fixture(scope="module")
 def quiet_port() -> int:
-    """Where the strict office may call."""
+    """Where the offices with a trunk may call."""
     return free_port()
+
+
+@pytest.fixture(scope="module")
+def trunk_office(tmp_path_factory: pytest.TempPathFactory, quiet_port: int) -> Iterator[Office]:
+    """The model is the embedded agent, few may be called, the trunk takes UDP."""
+    with office(tmp_path_factory.mktemp("trunk"), "", "udp", quiet_port) as line:
+        yield line
 
 
 @pytest.fixture(scope="module")
 def strict_office(tmp_path_factory: pytest.TempPathFactory, quiet_port: int) -> Iterator[Office]:
     """Few may be called and they may not ring for long; the trunk takes TCP."""
     directory = tmp_path_factory.mktemp("strict")
+    ring = {"GATEWAY_CALLS_RING_TIMEOUT_S": str(RING_TIMEOUT_S)}
     with (
         RealtimeThread(model) as realtime,
-        office(
-            directory,
-            realtime.url,
-            "tcp",
-            quiet_port,
-            GATEWAY_CALLS_RING_TIMEOUT_S=str(RING_TIMEOUT_S),
-            GATEWAY_CALLS_TARGETS=f"tel:+1555,sip:*@{HOST}:{quiet_port}",
-        ) as line,
+        office(directory, realtime.url, "tcp", quiet_port, **ring) as line,
     ):
         yield line
 
 
 @pytest.fixture(scope="module")
-def offices(open_office: Office, strict_office: Office) -> dict[str, Office]:
+def offices(trunk_office: Office, strict_office: Office) -> dict[str, Office]:
     """By the transport of their trunks."""
-    return {line.transport: line for line in (open_office, strict_office)}
+    return {line.transport: line for line in (trunk_office, strict_office)}
 
 
 def test_200_calls_at_20_a_second(open_office: Office) -> None:
@@ -308,8 +312,8 @@ def test_the_trunk_is_told_who_calls(
         assert proof["response"] == right_response(proof, method.replace("ACK", "INVITE"))
 
 
-def test_a_challenged_refer_is_repeated(open_office: Office) -> None:
-    line, api = open_office, open_office.api
+def test_a_challenged_refer_is_repeated(trunk_office: Office) -> None:
+    line, api = trunk_office, trunk_office.api
     with line.trunk(401, THEN="is_referred") as trunk:
         call_id = api.call(NUMBER)
         api.until(call_id, "active")
@@ -332,12 +336,28 @@ def test_a_wrong_password_is_tried_once(
     assert (record["reason"], record["sip_status"]) == ("refused", refusal)
 
 
-def test_a_stranger_is_told_nothing(open_office: Office) -> None:
+def test_a_stranger_is_told_nothing(trunk_office: Office, quiet_port: int) -> None:
     """Also with the realm of our trunk: a proof would let it try passwords."""
-    line = open_office
+    line = trunk_office
     challenge = f'WWW-Authenticate: Digest realm="{REALM}", nonce="a", qop="auth"'
-    with line.callee("refusing", STATUS="401", ALSO=challenge) as callee:
+    with line.callee("refusing", port=quiet_port, STATUS="401", ALSO=challenge) as callee:
         record = line.ended(line.api.call(uri(callee)))
+        assert_went_well(callee)  # one INVITE, one ACK
+    assert (record["reason"], record["sip_status"]) == ("refused", 401)
+
+
+@pytest.mark.parametrize("realm", ["localhost", REALM.upper(), "evil.example"])
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_a_callee_behind_the_trunk_is_told_nothing(
+    offices: dict[str, Office], transport: str, realm: str
+) -> None:
+    """Its challenge comes through the trunk, but by a realm that is not the trunk's."""
+    line = offices[transport]
+    challenge = f'WWW-Authenticate: Digest realm="{realm}", nonce="a", qop="auth"'
+    with line.callee(
+        "refusing", transport=transport, port=line.trunk_port, STATUS="401", ALSO=challenge
+    ) as callee:
+        record = line.ended(line.api.call(NUMBER))
         assert_went_well(callee)  # one INVITE, one ACK
     assert (record["reason"], record["sip_status"]) == ("refused", 401)
 
@@ -441,7 +461,7 @@ def test_a_number_needs_a_trunk(line: Line) -> None:
     assert (answer.error["code"], answer.error["param"]) == ("no_trunk", "to")
 
 
-@pytest.mark.parametrize("name", ["open_office", "strict_office"])
+@pytest.mark.parametrize("name", ["open_office", "trunk_office", "strict_office"])
 def test_nothing_is_left_of_any_call(name: str, request: pytest.FixtureRequest) -> None:
     line: Office = request.getfixturevalue(name)
     line.gateway.wait_for_footprint(line.baseline, 5, "sip_transactions", "sip_dialogs")

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.sdk.record import EVENTS
+from tests.peers.record import EVENTS
 from tests.sdk.schemas import NODE, NODE_FOLDER
 from tests.sdk.site import KEY, SECRET, Site
 

@@ -37,9 +37,14 @@ NODE_FOLDER = Path(__file__).parent / "node"
 NODE = str(Path(sys.executable).with_name("node"))
 
 
+def has_node() -> bool:
+    """Whether the npm packages are installed."""
+    return (NODE_FOLDER / "node_modules" / "@openai" / "agents-realtime").is_dir()
+
+
 def need_node() -> None:
     """Skip the test where the npm packages are not installed."""
-    if not (NODE_FOLDER / "node_modules" / "@openai" / "agents-realtime").is_dir():
+    if not has_node():
         pytest.skip("the npm packages are not installed: run make test where npm can be reached")
 
 

@@ -1,15 +1,20 @@
-"""A sideband in the hands of `openai` for Python, read on a thread."""
+"""A sideband in the hands of `openai` for Python: read on a thread, or on the test's own loop."""
 
+import asyncio
 import threading
 import time
 from types import TracebackType
 from typing import Any, Self
 
 from openai import OpenAI
-from openai.resources.realtime.realtime import RealtimeConnection, RealtimeConnectionManager
+from openai.resources.realtime.realtime import (
+    AsyncRealtimeConnection,
+    RealtimeConnection,
+    RealtimeConnectionManager,
+)
 from websockets.exceptions import ConnectionClosed
 
-from tests.sdk.record import Event, record
+from tests.peers.record import Event, record
 
 
 class Sideband:
@@ -96,3 +101,29 @@ class Sideband:
                 self.events.append(record(data))
                 self._objects.append(self.connection.parse_event(data))
                 self._news.notify_all()
+
+
+class AsyncSideband:
+    """What comes on a connection of the asynchronous client."""
+
+    def __init__(self, connection: AsyncRealtimeConnection) -> None:
+        self.kinds: list[str] = []
+        self._connection = connection
+
+    async def next(self, kind: str) -> Any:
+        """The next event of this type."""
+        async with asyncio.timeout(10):
+            while True:
+                data = await self._connection.recv_bytes()
+                self.kinds.append(record(data)["type"])
+                if self.kinds[-1] == kind:
+                    return self._connection.parse_event(data)
+
+    async def closed(self) -> int:
+        """The code with which the gateway closes it; wait for that."""
+        try:
+            async with asyncio.timeout(10):
+                while True:
+                    self.kinds.append(record(await self._connection.recv_bytes())["type"])
+        except ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else 1006

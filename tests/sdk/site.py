@@ -46,18 +46,22 @@ class Site:
 
 
 @contextmanager
-def running(*, embedded: bool = False, tls: tuple[str, str] | None = None) -> Iterator[Site]:
+def running(
+    *, embedded: bool = False, tls: tuple[str, str] | None = None, **more: str
+) -> Iterator[Site]:
     """A gateway that asks a webhook about every call.
 
     Args:
         embedded: the model is the embedded agent.
         tls: certificate and key, as files; https then.
+        more: further `GATEWAY_` variables.
     """
     with WebhookReceiver() as hooks:
         env = {
             "GATEWAY_API_KEYS": f"{KEY},{OTHER_KEY}",
             "GATEWAY_WEBHOOK_URL": hooks.url,
             "GATEWAY_WEBHOOK_SECRET": f"{SECRET},{OLD_SECRET}",
+            **more,
         }
         if tls is not None:
             env |= {"GATEWAY_HTTP_TLS_CERT": tls[0], "GATEWAY_HTTP_TLS_KEY": tls[1]}

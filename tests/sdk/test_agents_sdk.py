@@ -3,8 +3,10 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from agents import function_tool
 from agents.realtime import (
@@ -21,8 +23,12 @@ from agents.realtime import (
 from agents.realtime.model_inputs import RealtimeModelRawClientMessage, RealtimeModelSendRawMessage
 from openai import AsyncOpenAI, BadRequestError, NotFoundError
 
-from tests.sdk.record import EVENTS, record
+from tests.peers.audio import silence, spoken, voiced
+from tests.peers.baresip import need_baresip
+from tests.peers.record import EVENTS, record
+from tests.sdk.sideband import AsyncSideband
 from tests.sdk.site import KEY, SECRET, Site, running
+from tests.sdk.telephones import baresip
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
@@ -102,7 +108,8 @@ def _raw(event: RealtimeSessionEvent) -> dict[str, Any]:
     return {}
 
 
-async def test_agents_session_runs_a_call(site: Site) -> None:
+async def test_agents_session_runs_a_call(site: Site, tmp_path: Path) -> None:
+    need_baresip()
     asked: list[str] = []
 
     @function_tool
@@ -113,13 +120,12 @@ async def test_agents_session_runs_a_call(site: Site) -> None:
 
     agent = RealtimeAgent(name="Agent", instructions="Tell the weather.", tools=[get_weather])
     async with client_of(site) as client:
-        with site.phone() as phone:
+        with baresip(site, tmp_path / "caller") as phone:
             call_id = await incoming(site, client)
             initial = await OpenAIRealtimeSIPModel.build_initial_session_payload(agent)
             await client.realtime.calls.accept(
                 call_id, **initial.model_dump(exclude_none=True, by_alias=True)
             )
-            await asyncio.to_thread(phone.wait_for_status, 200)
             config: RealtimeModelConfig = {
                 "call_id": call_id,
                 "api_key": KEY,
@@ -149,9 +155,38 @@ async def test_agents_session_runs_a_call(site: Site) -> None:
                 pressed = await listening.raw("input_audio_buffer.dtmf_event_received")
                 assert pressed["event"] == "7"
                 phone.hang_up()
-                await asyncio.to_thread(site.ended, call_id)
+                ended = await asyncio.to_thread(site.ended, call_id)
+                assert ended["reason"] == "remote_bye"
                 await listening.ended()
                 assert not listening.errors()
+            assert voiced(phone.stop().heard)
+
+
+async def test_a_caller_speaks_with_the_embedded_agent(agent_site: Site, tmp_path: Path) -> None:
+    """The caller speaks, is answered, and interrupts the answer."""
+    need_baresip()
+    site = agent_site
+    turn = np.concatenate([spoken("I have a question about my order.", tmp_path), silence(1.2)])
+    async with client_of(site) as client:
+        with baresip(site, tmp_path / "caller", np.tile(turn, 12)) as phone:
+            call_id = await incoming(site, client)
+            await client.realtime.calls.accept(call_id, type="realtime")
+            async with client.realtime.connect(call_id=call_id) as connection:
+                sideband = AsyncSideband(connection)
+                await sideband.next("session.created")
+                began = await sideband.next("input_audio_buffer.speech_started")
+                ended = await sideband.next("input_audio_buffer.speech_stopped")
+                committed = await sideband.next("input_audio_buffer.committed")
+                assert began.item_id == ended.item_id == committed.item_id
+                assert ended.audio_end_ms > began.audio_start_ms
+                await sideband.next("output_audio_buffer.started")
+                await sideband.next("input_audio_buffer.speech_started")
+                await sideband.next("output_audio_buffer.cleared")
+                await sideband.next("conversation.item.truncated")
+                phone.hang_up()
+                assert await sideband.closed() == 1000
+            await asyncio.to_thread(site.ended, call_id)
+            assert voiced(phone.stop().heard)
 
 
 async def test_async_openai_with_the_embedded_agent(agent_site: Site) -> None:
@@ -197,6 +232,16 @@ async def test_async_openai_with_the_embedded_agent(agent_site: Site) -> None:
                     await until("conversation.item.truncated")
                 phone.press("3")
                 assert (await until("input_audio_buffer.dtmf_event_received")).event == "3"
+                text = {"type": "input_text", "text": "Never mind."}
+                await connection.conversation.item.create(
+                    item={"type": "message", "role": "user", "id": "mine", "content": [text]}
+                )
+                await connection.conversation.item.retrieve(item_id="mine")
+                assert (await until("conversation.item.retrieved")).item.id == "mine"
+                await connection.conversation.item.delete(item_id="mine")
+                assert (await until("conversation.item.deleted")).item_id == "mine"
+                await connection.input_audio_buffer.clear()
+                await until("input_audio_buffer.cleared")
                 await client.realtime.calls.hangup(call_id)
                 async for event in connection:  # ends by itself when the gateway closes with 1000
                     record(event.to_json(indent=None))

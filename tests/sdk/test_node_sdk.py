@@ -5,16 +5,21 @@ Both open WebSockets as wss only.
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.peers.audio import voiced
+from tests.peers.baresip import need_baresip
 from tests.peers.gateway import eventually
+from tests.peers.sipp import need_sipp
 from tests.sdk import authority
 from tests.sdk.application import CommandError, NodeApplication
 from tests.sdk.phone import CallingPhone
 from tests.sdk.schemas import need_node
 from tests.sdk.site import Site, running
+from tests.sdk.telephones import REFERRED, baresip, sipp
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
@@ -113,6 +118,47 @@ def test_openai_transfers(site: Site, openai: NodeApplication, outcome: int, res
     site.ended(call_id)
 
 
+def test_openai_runs_the_call_of_a_sipp(
+    site: Site, openai: NodeApplication, tmp_path: Path
+) -> None:
+    """The caller is referred to somebody busy, is back, and is hung up."""
+    need_sipp()
+    fill = {**REFERRED, "OUTCOME": "486", "REFER_TO": r"tel:\+15557654321"}
+    with sipp(site, "referred", tmp_path, "-rtp_echo", **fill):
+        call_id = incoming(site, openai)
+        openai.do("accept", call_id=call_id, session={"type": "realtime"})
+        openai.do("attach", call_id=call_id)
+        openai.event("session.created")
+        openai.do("refer", call_id=call_id, target_uri="tel:+15557654321")
+        line = site.gateway.wait_for("transfer.result", call_id=call_id)
+        assert (line["result"], line["sip_status"]) == ("busy", 486)
+        openai.do("send", event={"type": "response.create"})
+        openai.event("output_audio_buffer.stopped")
+        openai.do("hangup", call_id=call_id)
+        assert openai.next("closed") == 1000
+    assert site.ended(call_id)["reason"] == "hangup"
+
+
+def test_openai_runs_the_call_of_a_baresip(
+    site: Site, openai: NodeApplication, tmp_path: Path
+) -> None:
+    need_baresip()
+    with baresip(site, tmp_path / "caller") as phone:
+        call_id = incoming(site, openai)
+        openai.do("accept", call_id=call_id, session={"type": "realtime"})
+        openai.do("attach", call_id=call_id)
+        openai.event("session.created")
+        phone.press("7")
+        assert openai.event("input_audio_buffer.dtmf_event_received")["event"] == "7"
+        openai.do("send", event={"type": "response.create"})
+        openai.event("output_audio_buffer.stopped")
+        assert eventually(lambda: phone.sound_s > 0.2, 5)
+        openai.do("hangup", call_id=call_id)
+        assert openai.next("closed") == 1000
+        assert eventually(lambda: "session closed" in phone.output, 5), phone.output
+    assert site.ended(call_id)["reason"] == "hangup"
+
+
 def test_openai_rejects(site: Site, openai: NodeApplication) -> None:
     for body, status in (({}, 603), ({"status_code": 486}, 486)):
         with site.phone() as phone:
@@ -146,14 +192,14 @@ def test_openai_opens_a_session_with_a_client_secret(site: Site, openai: NodeApp
         openai.do("open", model="a-model", key="ek_unknown")
 
 
-def test_agents_session_runs_a_call(site: Site, files: authority.Files) -> None:
+def test_agents_session_runs_a_call(site: Site, files: authority.Files, tmp_path: Path) -> None:
+    need_baresip()
     with (
         NodeApplication("agents_loop.mjs", site, files.authority) as agents,
-        site.phone() as phone,
+        baresip(site, tmp_path / "caller") as phone,
     ):
         call_id = incoming(site, agents)
         agents.do("accept", call_id=call_id)
-        phone.wait_for_status(200)
         agents.do("connect", call_id=call_id)
         created = agents.event("session.created", anywhere=True)
         assert "Tell the weather." in created["session"]["instructions"]
@@ -181,4 +227,5 @@ def test_agents_session_runs_a_call(site: Site, files: authority.Files) -> None:
         assert not agents.said("session_error")
         roles = [item.get("role") for item in agents.said("history")[-1]]
         assert {"user", "assistant"} <= set(roles)
+        assert voiced(phone.stop().heard)
     assert site.ended(call_id)["reason"] == "remote_bye"

@@ -1,10 +1,11 @@
-"""A Realtime server that opens a session and then neither reads nor says anything.
+"""Realtime servers that open a session and then say nothing, and do not read, or read slowly.
 
-It has a thread of its own, and a receive buffer that is as small as the kernel makes it, so that
-what a client could write is what waited on the client's side.
+Each has a thread of its own. The receive buffer of the deaf one is as small as the kernel makes it,
+so that what a client could write is what waited on the client's side.
 """
 
 import base64
+import contextlib
 import hashlib
 import socket
 import ssl
@@ -20,12 +21,14 @@ _ACCEPT_SALT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 class DeafServer:
     """Serves one connection; leaving its context breaks it."""
 
+    _receive_buffer_bytes = 4096
+
     def __init__(self, tls: bool = False) -> None:
         self._tls = tls
         self._released = threading.Event()
         self._thread = threading.Thread(target=self._serve)
         self._listener = socket.socket()
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer_bytes)
         self._listener.bind(("127.0.0.1", 0))
         self.url = f"{'wss' if tls else 'ws'}://127.0.0.1:{self._listener.getsockname()[1]}/"
 
@@ -57,9 +60,31 @@ class DeafServer:
                 + bytes([0x81, len(updated)])
                 + updated
             )
-            self._released.wait(30)
+            self._go_on(connection)
+
+    def _go_on(self, connection: socket.socket) -> None:
+        self._released.wait(30)
 
     def _secured(self, plain: socket.socket) -> socket.socket:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(CERTIFICATE)
         return tls.wrap_socket(plain, server_side=True)
+
+
+class ThrottledServer(DeafServer):
+    """Reads as a thin line would let it."""
+
+    _receive_buffer_bytes = 64 << 10
+    _step_s = 0.005
+
+    def __init__(self, bytes_per_s: int) -> None:
+        super().__init__()
+        self._step_bytes = int(bytes_per_s * self._step_s)
+        self.read_bytes = 0
+
+    def _go_on(self, connection: socket.socket) -> None:
+        connection.settimeout(0.1)
+        with contextlib.suppress(ConnectionError):
+            while not self._released.wait(self._step_s):
+                with contextlib.suppress(TimeoutError):
+                    self.read_bytes += len(connection.recv(self._step_bytes))

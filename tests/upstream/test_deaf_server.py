@@ -15,7 +15,7 @@ import uvloop
 from gateway.audio.formats import PCM24K, PCMU, AudioFormat
 from gateway.upstream import realtime
 from gateway.upstream.realtime import Backend, BackendConfig, RealtimeSession
-from tests.upstream.deaf import CERTIFICATE, DeafServer
+from tests.upstream.deaf import CERTIFICATE, DeafServer, ThrottledServer
 
 pytestmark = pytest.mark.loop
 
@@ -85,6 +85,67 @@ async def test_a_server_that_takes_no_audio_is_given_up(monkeypatch: pytest.Monk
         async with Backend(BackendConfig(url=server.url)) as backend:
             session = await backend.open(session_in(PCMU))
             ended = asyncio.create_task(end_of(session))
+            while not ended.done():
+                session.append_audio(bytes(160))
+                await asyncio.sleep(0)
+            assert await ended == "the server took no audio for 0.2 s"
+
+
+async def test_a_server_behind_a_large_event_is_not_taken_for_deaf(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """For longer than a deaf one is borne, audio is dropped and no ping is answered."""
+    monkeypatch.setattr(realtime, "_BLOCKED_S", 0.2)
+    monkeypatch.setattr(realtime, "_PING_EVERY_S", 0.2)
+    with ThrottledServer(bytes_per_s=4 << 20) as server:
+        async with Backend(BackendConfig(url=server.url)) as backend:
+            session = await backend.open(session_in(PCMU))
+            ended = asyncio.create_task(end_of(session))
+            session.send({"type": "x", "text": "x" * (4 << 20)})
+            assert session.congested
+            behind = True
+            while behind:
+                session.append_audio(bytes(160))
+                await asyncio.sleep(0.01)
+                assert not ended.done(), session.close_reason
+                dropped = session.dropped_appends
+                behind = session._socket.backlog() > session._audio_backlog_bytes
+            assert not session.congested
+            assert dropped > 20
+            session.append_audio(bytes(160))
+            assert session.dropped_appends == dropped
+            # From here on it is only silent, and for that it is given up.
+            assert await asyncio.wait_for(ended, 10) == "the server was silent for 0.4 s"
+
+
+async def test_more_events_while_it_reads_do_not_hide_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for it grows all the time, and it reads all the time."""
+    monkeypatch.setattr(realtime, "_BLOCKED_S", 0.2)
+    monkeypatch.setattr(realtime, "_PING_EVERY_S", 0.2)
+    with ThrottledServer(bytes_per_s=4 << 20) as server:
+        async with Backend(BackendConfig(url=server.url)) as backend:
+            session = await backend.open(session_in(PCMU))
+            ended = asyncio.create_task(end_of(session))
+            session.send({"type": "x", "text": "x" * (2 << 20)})
+            for _ in range(100):
+                session.send({"type": "x", "text": "x" * (80 << 10)})
+                session.append_audio(bytes(160))
+                await asyncio.sleep(0.01)
+                assert not ended.done(), session.close_reason
+            assert session.congested
+            await session.close()
+            await ended
+
+
+async def test_a_server_that_goes_deaf_in_a_large_event_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(realtime, "_BLOCKED_S", 0.2)
+    with DeafServer() as server:
+        async with Backend(BackendConfig(url=server.url)) as backend:
+            session = await backend.open(session_in(PCMU))
+            ended = asyncio.create_task(end_of(session))
+            session.send({"type": "x", "text": "x" * (4 << 20)})
             while not ended.done():
                 session.append_audio(bytes(160))
                 await asyncio.sleep(0)

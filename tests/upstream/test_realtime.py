@@ -206,3 +206,21 @@ async def test_leaving_during_the_handshake_is_no_error_of_the_fake_server(
     connection = await server.connection()
     await asyncio.wait_for(connection.closed.wait(), 2)
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [
+        (BackendError("handshake answered 503", status=503), "handshake answered 503"),
+        (
+            BackendError(
+                "Invalid value: 'my card is 4111'", code="invalid_value", param="v", refused=True
+            ),
+            "refused: invalid_value v",
+        ),
+        (BackendError("my card is 4111", refused=True), "refused: no code"),
+    ],
+)
+def test_a_log_is_told_no_words_of_a_client(error: BackendError, logged: str) -> None:
+    assert error.logged() == logged
+    assert error.told().message

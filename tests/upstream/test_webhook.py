@@ -13,6 +13,7 @@ import psutil
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
+from structlog.testing import capture_logs
 
 from gateway.upstream import webhook
 from gateway.upstream.webhook import Delivered, WebhookConfig, WebhookError, WebhookSender
@@ -201,11 +202,19 @@ async def test_what_is_not_wanted_any_more_is_not_tried_again() -> None:
         return web.Response(status=500)
 
     async with Receiver(decide) as receiver, WebhookSender(config(receiver.url)) as sender:
-        for attempts, status in [(1, 500), (0, None)]:
-            with pytest.raises(WebhookError) as caught:
-                await sender.deliver(BODY, deadline=after(30), wanted=lambda: not decided)
-            assert (caught.value.attempts, caught.value.status) == (attempts, status)
+        with pytest.raises(WebhookError) as caught:
+            await sender.deliver(BODY, deadline=after(30), wanted=lambda: not decided)
+        error = caught.value
+        assert (error.attempts, error.status, error.unwanted) == (1, 500, True)
         assert len(receiver.seen) == 1
+
+
+async def test_the_first_attempt_is_made_whether_it_is_wanted_or_not() -> None:
+    """It was wanted when it was asked for, and a receiver that misses it misses the call."""
+    async with Receiver(404) as receiver, WebhookSender(config(receiver.url)) as sender:
+        with pytest.raises(WebhookError) as caught:
+            await sender.deliver(BODY, deadline=after(30), wanted=lambda: False)
+        assert (caught.value.attempts, caught.value.unwanted) == (1, False)
 
 
 async def test_one_that_runs_is_not_cut_short_by_a_decision() -> None:
@@ -356,6 +365,125 @@ async def test_a_receiver_that_never_reads_keeps_no_connection_open() -> None:
             await until_ours(False)
             with pytest.raises(asyncio.CancelledError):
                 await sending
+
+
+# Deliveries that the sender owns.
+
+
+class Outcome:
+    """What `done` was told; more than one word is a fault."""
+
+    def __init__(self) -> None:
+        self._told: asyncio.Future[Delivered | WebhookError] = asyncio.Future()
+
+    def __call__(self, outcome: Delivered | WebhookError) -> None:
+        self._told.set_result(outcome)
+
+    @property
+    def known(self) -> bool:
+        return self._told.done()
+
+    async def get(self) -> Delivered | WebhookError:
+        return await asyncio.wait_for(self._told, 10)
+
+    async def error(self) -> tuple[str, int]:
+        outcome = await self.get()
+        assert isinstance(outcome, WebhookError)
+        return str(outcome), outcome.attempts
+
+
+def send(sender: WebhookSender, *, wanted: bool = True) -> Outcome:
+    outcome = Outcome()
+    sender.send(BODY, deadline=None, wanted=lambda: wanted, done=outcome)
+    assert not outcome.known
+    return outcome
+
+
+async def test_what_is_sent_is_delivered_or_not_and_told() -> None:
+    async with Receiver(500, 200, 410) as receiver, WebhookSender(config(receiver.url)) as sender:
+        assert await send(sender).get() == Delivered(2, 200)
+        assert await send(sender).error() == ("answered 410", 1)
+
+
+async def test_the_end_of_who_asked_does_not_cut_it_off() -> None:
+    """A receiver that rejects the call, and only then answers, gets its answer through."""
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.Response:
+        asked.set()
+        await go.wait()
+        return web.Response()
+
+    async with Receiver(slow) as receiver, WebhookSender(config(receiver.url)) as sender:
+        outcomes: list[Outcome] = []
+
+        async def call() -> None:
+            outcomes.append(send(sender, wanted=False))
+            await asyncio.Event().wait()
+
+        task = asyncio.create_task(call())
+        await asked.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.sleep(0.05)
+        assert not outcomes[0].known
+        go.set()
+        assert await outcomes[0].get() == Delivered(1, 200)
+
+
+async def test_not_wanted_any_more_is_told_as_that() -> None:
+    async with Receiver(500) as receiver, WebhookSender(config(receiver.url)) as sender:
+        outcome = await send(sender, wanted=False).get()
+        assert isinstance(outcome, WebhookError)
+        assert (outcome.unwanted, outcome.attempts) == (True, 1)
+        assert len(receiver.seen) == 1
+
+
+async def test_the_end_of_the_sender_ends_and_tells_all() -> None:
+    before = asyncio.all_tasks()
+    async with RawReceiver(silent) as receiver:
+        async with WebhookSender(config(receiver.url())) as sender:
+            running = [send(sender) for _ in range(3)]
+            await receiver.until(lambda: receiver.connections == 3)
+            running.append(send(sender))  # has not begun
+        assert all(outcome.known for outcome in running)
+        told = [await outcome.error() for outcome in running]
+        assert told == [("the gateway stops", 1)] * 3 + [("the gateway stops", 0)]
+        assert await send(sender).error() == ("the gateway stops", 0)
+        await receiver.until(lambda: receiver.gone == 3)
+    assert asyncio.all_tasks() == before
+
+
+async def test_so_many_at_once_and_no_more() -> None:
+    async with RawReceiver(silent) as receiver:
+        sending = config(receiver.url(), most_waiting=2)
+        async with WebhookSender(sending) as sender:
+            running = [send(sender) for _ in range(2)]
+            assert await send(sender).error() == ("too many messages are on their way", 0)
+            assert not any(outcome.known for outcome in running)
+
+
+async def test_a_place_is_free_again() -> None:
+    async with Receiver(200) as receiver:
+        async with WebhookSender(config(receiver.url, most_waiting=1)) as sender:
+            for _ in range(3):
+                assert await send(sender).get() == Delivered(1, 200)
+
+
+async def test_a_defect_is_logged_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with WebhookSender(config("http://127.0.0.1:9/")) as sender:
+        monkeypatch.setattr(sender, "_headers", broken)
+        with capture_logs() as lines:
+            assert await send(sender).error() == ("a defect of the gateway", 1)
+        assert [line["event"] for line in lines] == ["webhook.defect"]
+
+
+async def test_sending_needs_the_context() -> None:
+    with pytest.raises(RuntimeError):
+        send(WebhookSender(config("http://127.0.0.1/")))
 
 
 # One sender, many calls.

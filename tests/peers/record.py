@@ -1,7 +1,7 @@
 """What gateways have said on sidebands so far, in this run.
 
-A test that reads a sideband of a running gateway hands on each message that it receives, as it
-came; `test_zz_events` shows all of them to all clients.
+Whoever reads a sideband of a running gateway hands on each message that it receives, as it came. At
+the end of the run `tests/conftest.py` shows all of them to all clients.
 """
 
 import json
