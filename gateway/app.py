@@ -160,6 +160,7 @@ class Gateway:
         self._agent.available = False
         await self._registry.drain(drain_s)
         self._sockets.stop()
+        await self._sockets.finished()
         await self._stack.aclose()
         self._log.info("gateway.stopped")
 

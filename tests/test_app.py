@@ -198,8 +198,9 @@ async def test_a_taken_port_is_one_clear_line(
         taken.bind(("127.0.0.1", int(variables["SIP_UDP_PORT"])))
         with pytest.raises(StartError) as caught:
             await Gateway(Settings.load(), logs.get_log()).start()
+    port = variables["SIP_UDP_PORT"]
     assert str(caught.value) == (
-        "SIP cannot be served: Address already in use; "
+        f"SIP cannot be served: Address already in use: UDP 127.0.0.1 port {port}; "
         "see GATEWAY_SIP_HOST, GATEWAY_SIP_UDP_PORT, GATEWAY_SIP_TCP_PORT"
     )
 

@@ -8,11 +8,11 @@ from typing import Any, Final, Protocol
 from aiohttp import hdrs, web
 
 from gateway.api.body import media_type, read_object
+from gateway.api.orders import Dial, check_dial, check_refer, check_reject
 from gateway.calls.commands import Accept, Command, HangUp, Refer, Reject, no_call
 from gateway.realtime.config import check_session
 from gateway.realtime.errors import RealtimeError, invalid
 from gateway.realtime.session import Session
-from gateway.realtime.targets import Dial, check_dial, check_refer, check_reject
 
 _CALLS: Final = "/v1/realtime/calls"
 _CALL_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")

@@ -5,12 +5,14 @@ import ipaddress
 from collections import Counter
 from typing import Any, Final, cast
 
+import structlog
 from aiohttp import web
 
 from gateway.api.errors import error_response, internal, malformed, of_http
 from gateway.api.headers import bare_headers
 from gateway.api.limits import LIMITS, Limits
 
+_log = structlog.get_logger()
 _LAST_ANSWERS_S: Final = 5.0
 """For requests that are being answered when the service stops."""
 
@@ -71,6 +73,11 @@ class _Connection(web.RequestHandler):
                 del self._open[self._address]
             self._address = None
         super().connection_lost(exc)
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """What goes wrong in a route is logged by the middlewares. What comes here besides is a
+        body that nobody wanted and that is broken; anybody can send one, and none fills the log."""
+        _log.debug("api.broken_request")
 
     def handle_error(
         self,

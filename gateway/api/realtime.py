@@ -96,6 +96,7 @@ class RealtimeSockets:
         self._relays: set[Relay] = set()
         self._connecting: set[asyncio.Timeout] = set()
         self._stopping = False
+        self._handlers: set[asyncio.Task[object]] = set()
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get(PATH, self._serve, allow_head=False)]
@@ -110,7 +111,20 @@ class RealtimeSockets:
         while self._connecting:
             self._connecting.pop().reschedule(now)
 
+    async def finished(self) -> None:
+        """Wait, but not for long, until every WebSocket has had its last words.
+
+        It has to be waited for before the server stops listening to its clients: a close frame that
+        nobody reads any more is waited for in vain.
+        """
+        if self._handlers:
+            await asyncio.wait(self._handlers, timeout=self._config.sideband.last_words_s)
+
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        handler = asyncio.current_task()
+        if handler is not None:
+            self._handlers.add(handler)
+            handler.add_done_callback(self._handlers.discard)
         socket = web.WebSocketResponse(
             protocols=_chosen(request),
             compress=False,

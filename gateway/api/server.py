@@ -68,6 +68,7 @@ def _errors(log: FilteringBoundLogger) -> Middleware:
             return await handler(request)
         except RealtimeError as error:
             failure, response = error, error_response(error)
+            _note_refusal(log, request, error)
         except web.HTTPException as error:
             failure, response = error, of_http(error, request)
         except Exception as error:
@@ -84,6 +85,21 @@ def _errors(log: FilteringBoundLogger) -> Middleware:
         return response
 
     return errors
+
+
+def _note_refusal(log: FilteringBoundLogger, request: web.Request, error: RealtimeError) -> None:
+    """For the operator whose developers only see what their client makes of it. A stranger without
+    a key must not be able to fill the log."""
+    tell = log.info if CALLER in request else log.debug
+    tell(
+        "api.refused",
+        request_id=request_id(request),
+        method=request.method,
+        route=getattr(request.match_info.route.resource, "canonical", None),
+        status=error.status,
+        code=error.code,
+        param=error.param,
+    )
 
 
 def _doors(keys: Keys) -> Middleware:

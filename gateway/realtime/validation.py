@@ -31,6 +31,7 @@ STRING, NUMBER, OBJECT, ARRAY = "<string>", "<number>", "<object>", "<array>"
 """Tags of the arms of a union `by_kind`."""
 
 _MAX_DEPTH: Final = 100
+_MAX_SEARCH: Final = 10_000  # members that are looked at for a fault, while calls are served
 _MAX_KEY: Final = 64  # characters of a client's own key that a path shows
 _MAX_INT_BITS: Final = 1023  # what a double can hold, and so any JSON reader
 
@@ -123,14 +124,18 @@ def check_json(value: object, path: str) -> None:
     Python's JSON reader lets all of it in: NaN, numbers beyond a double, halves of surrogate pairs.
 
     Raises:
-        RealtimeError: names the place.
+        RealtimeError: names the place, unless it is too far in to be looked for.
     """
     if _is_sound(value):
         return
+    seen = 0
     level: list[tuple[_Place, object]] = [((), value)]
     for _ in range(_MAX_DEPTH):
         below: list[tuple[_Place, object]] = []
         for place, one in level:
+            seen += 1
+            if seen > _MAX_SEARCH:
+                raise RealtimeError(f"Invalid {path or 'request body'}.", code="invalid_value")
             fault = _not_json(one)
             if fault is not None:
                 where = _joined(path, place)

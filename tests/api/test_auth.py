@@ -135,7 +135,8 @@ async def test_secrets_are_in_no_log_and_in_no_repr(site: Site) -> None:
         secret = made.json["value"]
         await site.ask("POST", f"{CALLS}/{CALL_ID}/hangup")
         await site.ask("POST", f"{CALLS}/{CALL_ID}/hangup", key=secret)
-    assert [line["event"] for line in logs] == ["api.failed"]
+    assert [line["event"] for line in logs] == ["api.failed", "api.refused"]
+    assert (logs[1]["status"], logs[1]["log_level"]) == (403, "debug")
     assert KEY not in repr(logs)
     assert secret not in repr(logs)
     shown = repr([Caller("secret", {"instructions": "hush"}), Keys([KEY], site.store), site.store])

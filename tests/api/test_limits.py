@@ -155,7 +155,9 @@ async def test_a_config_of_200_kib_passes_and_one_of_300_does_not() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-async def test_a_bomb_does_not_go_off(site: Site, encoding: str) -> None:
+async def test_a_bomb_does_not_go_off(
+    site: Site, encoding: str, caplog: pytest.LogCaptureFixture
+) -> None:
     squeeze = gzip.compress if encoding == "gzip" else zlib.compress
     bomb = squeeze(b" " * 30_000_000)
     assert len(bomb) < SMALL.body_bytes
@@ -167,6 +169,9 @@ async def test_a_bomb_does_not_go_off(site: Site, encoding: str) -> None:
     broken = await site.ask("POST", ACCEPT, data=small[:-4] + b"oops", headers=headers)
     assert broken.status == 400
     assert broken.error["type"] == "invalid_request_error"
+    unwanted = await site.ask("POST", ACCEPT, key=None, data=b"no gzip", headers=headers)
+    assert unwanted.status == 401
+    assert caplog.records == []  # of a body that nobody reads, nobody complains
 
 
 def deep(levels: int) -> str:

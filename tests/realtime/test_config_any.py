@@ -8,11 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.api.orders import check_dial, check_refer, check_reject
+from gateway.calls.targets import check_target
 from gateway.realtime.beta import expiry_seconds, session_from_beta, transcription_from_beta
 from gateway.realtime.config import check_session, effective_session
 from gateway.realtime.config_models import RealtimeSession, TranscriptionSession
 from gateway.realtime.errors import RealtimeError
-from gateway.realtime.targets import check_dial, check_refer, check_reject, check_target
 from gateway.realtime.validation import Model
 from tests.realtime.test_config import BOTH, GOOD
 
