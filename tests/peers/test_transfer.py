@@ -28,7 +28,7 @@ from tests.peers.line import RealtimeThread
 from tests.peers.media import Phone
 from tests.peers.sipp import Sipp, need_sipp
 from tests.peers.wire import Caller, UdpWire, offer
-from tests.realtime.test_targets import HOSTILE
+from tests.calls.test_targets import HOSTILE
 from tests.sdk.model import model
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
