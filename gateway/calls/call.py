@@ -124,7 +124,7 @@ class Call:
                 await self._session_known.wait()
         except TimeoutError:
             pass
-        return bool(self.session) and not self._finished.is_set()
+        return self._realtime is not None and not self._finished.is_set()
 
     @property
     def congested(self) -> bool:

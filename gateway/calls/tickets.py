@@ -19,10 +19,6 @@ class Tickets:
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._closed = False
 
-    def __len__(self) -> int:
-        """How many are waiting."""
-        return len(self._waiting)
-
     async def wait(self, begin: Callable[[int], None]) -> None:
         """Give out a ticket, hand it to `begin`, and wait until it is settled.
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 import pytest
 
+from tests.calls.test_targets import HOSTILE
 from tests.peers.audio import silence, spoken, voiced, write_wav
 from tests.peers.baresip import Baresip, need_baresip
 from tests.peers.calls_api import Answer, CallsApi
@@ -28,7 +29,6 @@ from tests.peers.line import RealtimeThread
 from tests.peers.media import Phone
 from tests.peers.sipp import Sipp, need_sipp
 from tests.peers.wire import Caller, UdpWire, offer
-from tests.calls.test_targets import HOSTILE
 from tests.sdk.model import model
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
