@@ -135,7 +135,7 @@ class GatewayProcess:
 
     realtime_url: str = ""
     env: dict[str, str] = field(default_factory=dict)
-    media_ports: int = 400
+    media_ports: int = 300
 
     def __post_init__(self) -> None:
         self.sip_port = free_port()
