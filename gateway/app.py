@@ -206,6 +206,7 @@ class Gateway:
             url=settings.webhook_url,
             secrets=tuple(split(settings.webhook_secret)),
             user_agent=f"{_WEBHOOK_AGENT} {_PROGRAM}",
+            most_waiting=2 * settings.calls_max,
         )
         return await self._stack.enter_async_context(WebhookSender(config))
 

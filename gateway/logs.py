@@ -71,10 +71,14 @@ class _Libraries(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         tell = get_log().error if record.levelno >= logging.ERROR else get_log().warning
+        try:
+            text = record.getMessage()
+        except Exception:
+            text = str(record.msg)  # its own arguments do not fit it
         tell(
             "library.complained",
             library=record.name,
-            text=record.getMessage(),
+            text=text,
             exc_info=record.exc_info or None,
         )
 

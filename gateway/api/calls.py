@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from aiohttp import hdrs, web
@@ -111,10 +110,7 @@ def _page(line: PhoneLine, request: web.Request) -> dict[str, Any]:
         if after not in call_ids:
             raise invalid("after", after, "the id of a call that is still remembered")
         call_ids = call_ids[call_ids.index(after) + 1 :]
-    page: list[dict[str, Any]] = []
-    for call_id in call_ids[: int(limit)]:
-        with suppress(RealtimeError):  # it was forgotten just now
-            page.append(line.summary(call_id))
+    page = [line.summary(call_id) for call_id in call_ids[: int(limit)]]
     return {
         "object": "list",
         "data": page,

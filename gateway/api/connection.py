@@ -2,11 +2,13 @@
 
 import asyncio
 import ipaddress
+import sys
 from collections import Counter
 from typing import Any, Final, cast
 
 import structlog
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from gateway.api.errors import error_response, internal, malformed, of_http
 from gateway.api.headers import bare_headers
@@ -75,9 +77,14 @@ class _Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """What goes wrong in a route is logged by the middlewares. What comes here besides is a
-        body that nobody wanted and that is broken; anybody can send one, and none fills the log."""
-        _log.debug("api.broken_request")
+        """What comes here went wrong outside of the middlewares. A body that nobody wanted and that
+        is broken is no defect of ours; anybody can send one, and none fills the log."""
+        error = kw.get("exc_info")
+        error = error if isinstance(error, BaseException) else sys.exception()
+        if isinstance(error, web.RequestPayloadError | HttpProcessingError):
+            _log.debug("api.broken_request", reason=type(error).__name__)
+        else:
+            _log.error("api.failed", exc_info=error)
 
     def handle_error(
         self,

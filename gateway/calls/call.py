@@ -105,6 +105,8 @@ class Call:
         Raises:
             RealtimeError: why it cannot.
         """
+        if self._machine.had_its_effect(command):
+            return  # it ended the call, which is being freed
         await self._tickets.wait(
             lambda ticket: self._feed(lambda now: self._machine.command(command, ticket, now))
         )

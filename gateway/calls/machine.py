@@ -95,7 +95,7 @@ class CallMachine:
         self.reason = ""
         """Why the call ended; "" until then."""
         self.sip_status: int | None = None
-        self.rings = False
+        self.is_ringing = False
         """The telephone on the other side was heard to ring."""
         self.transfer: Transfer | None = None
         self.commanded = False
@@ -114,8 +114,8 @@ class CallMachine:
 
     def start(self, now: float, ticket: int | None = None) -> list[Effect]:
         """The call has come in; or, outbound, is to be made, and `ticket` waits for that."""
-        if self.state is not State.INCOMING:
-            return []  # it was ended before it began to live
+        if self.state is not State.INCOMING:  # it was ended before it began to live
+            return [] if ticket is None else [Settle(ticket, not_made(self.reason))]
         if self._refusal is not None:
             refusal = self._refusal
             return self._refuse(refusal.status, refusal.reason, refusal.retry_after_s)
@@ -321,9 +321,9 @@ class CallMachine:
         return [*self._settle(), Note("call.answered", {}), *told]
 
     def _rings(self, status: int) -> list[Effect]:
-        if self.rings:
+        if self.is_ringing:
             return []
-        self.rings = True
+        self.is_ringing = True
         event = events.call_ringing(status, self._new_event_id())
         return [Note("call.ringing", {"sip_status": status}), ToControl(event, extension=True)]
 

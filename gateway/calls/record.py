@@ -86,7 +86,7 @@ class CallRecord:
         """What the API shows of the call."""
         machine, transfer = self.machine, self.machine.transfer
         state = _STATES[machine.state]
-        if machine.state is State.DIALLING and machine.rings:
+        if machine.state is State.DIALLING and machine.is_ringing:
             state = "ringing"
         return {
             "id": self._call_id,

@@ -201,7 +201,7 @@ def _check_host(host: str) -> None:
 
 def check_pattern(pattern: str) -> None:
     """Raise ValueError for what `target_allowed` could match nothing with."""
-    if not _PATTERN.fullmatch(pattern):
+    if not _PATTERN.fullmatch(pattern) or "%" in pattern:
         raise ValueError("not a pattern of targets")
 
 

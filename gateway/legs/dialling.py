@@ -38,7 +38,7 @@ class DialRules:
 
 
 def plan_call(target: str, caller: str | None, rules: DialRules) -> DialPlan:
-    """The way to `target` (a checked `tel:` or `sip:` URI), as `caller` of the same form or "".
+    """The way to `target` (a checked `tel:` or `sip:` URI), as `caller` of the same form or None.
 
     Raises:
         LegError: 403 not_allowed, own_line or unusable_host, 400 no_trunk or bad_target.

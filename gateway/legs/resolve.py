@@ -93,7 +93,11 @@ class Resolver:
                 with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
                     loop.call_soon_threadsafe(self._found, name, waiting, found)
 
-        threading.Thread(target=look_up, name="resolve", daemon=True).start()
+        try:
+            threading.Thread(target=look_up, name="resolve", daemon=True).start()
+        except RuntimeError:  # the process may have no more threads
+            waiting.set_result(None)
+            return waiting
         self._under_way[name] = waiting
         return waiting
 

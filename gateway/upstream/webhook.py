@@ -42,15 +42,11 @@ _log = structlog.get_logger()
 class WebhookError(Exception):
     """The message was given up; `str()` is a reason fit for a log, without secrets or the URL."""
 
-    def __init__(
-        self, reason: str, attempts: int, status: int | None, *, unwanted: bool = False
-    ) -> None:
+    def __init__(self, reason: str, attempts: int, status: int | None) -> None:
         super().__init__(reason)
         self.attempts = attempts
         self.status = status
         """Of the last attempt; None when it got no answer."""
-        self.unwanted = unwanted
-        """It would have been tried again, but nobody wants that any more: no cause for alarm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +177,17 @@ class WebhookSender:
         wanted: Callable[[], bool],
         done: Told,
     ) -> None:
-        """As `deliver`, but it returns at once: the delivery is the sender's own, and goes on when
-        whoever asked for it has ended.
+        """Send one message until it is taken.
+
+        It is tried again after a time-out, a failed connection and every status but 2xx and 4xx,
+        with the same `webhook-id`. This returns at once: the delivery is the sender's own, and goes
+        on when whoever asked for it has ended.
 
         Args:
+            body: the JSON text.
+            deadline: loop time. No attempt starts after it or lasts longer; None is no limit.
+            wanted: asked before each attempt but the first; False ends it. One that runs is never
+                cut short by this, because the receiver may be acting on it.
             done: called once in any case, later than this returns: with `Delivered`, or with the
                 `WebhookError` that says why not, the end of the context included.
         """
@@ -208,42 +211,16 @@ class WebhookSender:
         self._under_way.add(task)
         task.add_done_callback(ended)
 
-    async def deliver(
-        self,
-        body: bytes,
-        *,
-        deadline: float | None,
-        wanted: Callable[[], bool] = lambda: True,
-    ) -> Delivered:
-        """Send one message until it is taken.
-
-        It is tried again after a time-out, a failed connection and every status but 2xx and 4xx,
-        with the same `webhook-id`. Cancelling it closes its connection.
-
-        Args:
-            body: the JSON text.
-            deadline: loop time. No attempt starts after it or lasts longer; None is no limit.
-            wanted: asked before each attempt but the first; False ends it. One that runs is never
-                cut short by this, because the receiver may be acting on it.
-
-        Raises:
-            WebhookError: the receiver answered 4xx, the next attempt would start too late, or the
-                message is not wanted any more.
-        """
-        return await self._carry(_Message(body, deadline, wanted))
-
     async def _carry(self, message: _Message) -> Delivered:
         loop = asyncio.get_running_loop()
         backoff = self._config.backoff_s
         answer = _Answer(None, "nothing was sent: too late")
-        unwanted = False
         for pause_s in chain((0.0,), backoff, repeat(backoff[-1])):
             pause_s *= 0.75 + self._chance() / 2
             if message.deadline is not None and loop.time() + pause_s >= message.deadline:
                 break
             await asyncio.sleep(pause_s)
             if message.attempts and not message.wanted():
-                unwanted = True
                 break
             message.attempts += 1
             answer = await self._attempt(message)
@@ -251,7 +228,7 @@ class WebhookSender:
                 return Delivered(message.attempts, answer.status or 0)
             if answer.final:
                 break
-        raise WebhookError(answer.reason, message.attempts, answer.status, unwanted=unwanted)
+        raise WebhookError(answer.reason, message.attempts, answer.status)
 
     async def _attempt(self, message: _Message) -> _Answer:
         if self._client is None or self._client.closed:

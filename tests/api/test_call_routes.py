@@ -174,13 +174,6 @@ async def test_a_list_costs_what_its_page_costs(
     assert looked_at == [call["id"] for call in page["data"]] == ["rtc_501", "rtc_502", "rtc_503"]
 
 
-async def test_a_call_that_was_forgotten_just_now_is_left_out(site: Site) -> None:
-    site.line.forgotten = ["rtc_gone"]
-    page = (await site.ask("GET", CALLS)).json
-    assert [call["id"] for call in page["data"]] == [CALL_ID, ENDED_ID]
-    assert page["first_id"] == CALL_ID
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [("limit", value) for value in ("0", "101", "-1", "1.0", "x", "", "٣", "1" * 5000)]

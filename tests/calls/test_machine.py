@@ -328,7 +328,7 @@ def test_a_call_of_ours_dials_when_its_session_is_open() -> None:
     assert call.session_opened({}, 1.0) == [DialLeg()]
     assert settled(call.leg_opened(1.1)) == {0: None}
     assert notes(call.leg_event(LegRinging(180), 2.0)) == ["call.ringing"]
-    assert call.rings
+    assert call.is_ringing
     assert notes(call.leg_event(LegRinging(183), 3.0)) == []
     effects = call.leg_event(LegAnswered(), 4.0)
     assert notes(effects) == ["call.answered"]
