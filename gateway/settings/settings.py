@@ -141,7 +141,7 @@ class Settings(BaseSettings):
         str,
         AfterValidator(lambda value: value and values.webhook_url(value)),
         Meaning(
-            "where each call that comes in is told (realtime.call.incoming)",
+            "where each call that is let ring is told (realtime.call.incoming), whoever decides",
             "an http:// or https:// URL",
             url=True,
         ),
