@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from importlib.metadata import version
+from pathlib import Path
 
 from aiohttp import web
 from structlog.typing import FilteringBoundLogger
@@ -20,9 +21,10 @@ from gateway.api.limits import Limits
 from gateway.api.realtime import RealtimeConfig, RealtimeSockets
 from gateway.api.secrets import SecretStore
 from gateway.api.server import application
-from gateway.calls.line import Line, LineConfig
-from gateway.calls.policy import CallPolicy
+from gateway.backends import fallback_backend, first_backend
+from gateway.calls.line import Line
 from gateway.calls.registry import Registry
+from gateway.calls.sessions import Sources
 from gateway.embedded import EmbeddedAgent, EmbeddedAgentError
 from gateway.legs.dialling import DialRules, plan_call
 from gateway.legs.leg import OutgoingLeg
@@ -32,11 +34,12 @@ from gateway.legs.sip_endpoint import SipEndpoint
 from gateway.legs.sip_incoming import SipIncomingLeg
 from gateway.legs.sip_leg import MediaConfig
 from gateway.metrics import Metrics
-from gateway.settings import Settings, split
+from gateway.policies import line_config
+from gateway.settings import Settings, SettingsError, split
 from gateway.sip.agent import SipAgent
 from gateway.sip.config import SipConfig
 from gateway.sip.trunk import Trunk
-from gateway.upstream.realtime import Backend, BackendConfig
+from gateway.upstream.backend import Backend
 from gateway.upstream.webhook import WebhookConfig, WebhookSender
 
 _FAST_DRAIN_S = 5.0
@@ -95,12 +98,11 @@ class Gateway:
         """
         settings = self._settings
         try:
-            backend_config = await self._backend_config()
-            backend = await self._stack.enter_async_context(Backend(backend_config))
+            backend, fallback = await self._backends()
             self._line = Line(
-                _line_config(settings),
+                line_config(settings),
                 self._registry,
-                backend,
+                Sources(backend, fallback),
                 self._dial,
                 await self._webhook(),
                 self._log,
@@ -124,8 +126,8 @@ class Gateway:
                 )
             self._gauges(pacer)
             with _naming("HTTP", "GATEWAY_HTTP_HOST, GATEWAY_HTTP_PORT, GATEWAY_HTTP_TLS_CERT"):
-                await self._serve_http(backend, backend_config.default_model)
-        except (StartError, EmbeddedAgentError) as error:
+                await self._serve_http(backend)
+        except (StartError, EmbeddedAgentError, SettingsError) as error:
             await self._stack.aclose()
             raise StartError(str(error)) from None
         # What start-up made stays for good: the collector need not look at it again, and between
@@ -141,7 +143,7 @@ class Gateway:
             sip_tcp_port=settings.sip_tcp_port,
             dial=self.dial,
             page=self.page,
-            agent="embedded" if not settings.realtime_url else "configured",
+            agent="configured" if settings.has_server else "embedded",
         )
         if settings.sip_networks == ():
             self._log.warning("sip.nobody_allowed", hint="set GATEWAY_SIP_ALLOW")
@@ -184,17 +186,24 @@ class Gateway:
             return refusal.reason
         return None if len(self._ports) else "no_media_port"
 
-    async def _backend_config(self) -> BackendConfig:
+    async def _backends(self) -> tuple[Backend, Backend | None]:
+        """The Realtime server and, if there is one, its stand-in."""
         settings = self._settings
-        url = settings.realtime_url
-        if not url:
-            url = (await self._stack.enter_async_context(EmbeddedAgent(self._log))).url
-        return BackendConfig(
-            url=url,
-            api_key=settings.realtime_api_key,
-            auth=settings.realtime_auth,
-            connect_timeout_s=settings.realtime_connect_timeout_s,
-        )
+        embedded_url = ""
+        if not settings.has_server:
+            agent = EmbeddedAgent(
+                self._log,
+                dialogue=Path(settings.agent_dialogue) if settings.agent_dialogue else None,
+                seed=int(settings.agent_seed) if settings.agent_seed else None,
+                session_limit_s=settings.agent_session_limit_s,
+            )
+            embedded_url = (await self._stack.enter_async_context(agent)).url
+        first = Backend(first_backend(settings, embedded_url))
+        await self._stack.enter_async_context(first)
+        config = fallback_backend(settings)
+        if config is None:
+            return first, None
+        return first, await self._stack.enter_async_context(Backend(config))
 
     async def _webhook(self) -> WebhookSender | None:
         settings = self._settings
@@ -210,7 +219,7 @@ class Gateway:
         )
         return await self._stack.enter_async_context(WebhookSender(config))
 
-    async def _serve_http(self, backend: Backend, model: str) -> None:
+    async def _serve_http(self, backend: Backend) -> None:
         settings = self._settings
         store = SecretStore()
         self._sockets = RealtimeSockets(
@@ -226,7 +235,7 @@ class Gateway:
                 dial=self.dial,
                 log=self._log,
                 version=version("voice-agent-gateway"),
-                model=model,
+                model=backend.config.default_model,
                 extra=self._sockets.routes(),
                 # An application may hold a sideband for each of its calls.
                 limits=Limits(connections=_CONNECTIONS + 4 * settings.calls_max),
@@ -297,23 +306,6 @@ def _naming(what: str, settings: str) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise StartError(f"{what} cannot be served: {reason}; see {settings}") from None
-
-
-def _line_config(settings: Settings) -> LineConfig:
-    return LineConfig(
-        policy=CallPolicy(
-            session=settings.session_config,
-            application_decides=settings.on_incoming == "webhook",
-            ring_on_failure=settings.calls_on_backend_failure == "ring",
-            greet=settings.calls_greet,
-            digits_to_model=settings.dtmf_to_model == "item",
-            ring_timeout_s=settings.calls_ring_timeout_s,
-            max_duration_s=settings.calls_max_duration_s,
-            transfer_timeout_s=settings.calls_transfer_timeout_s,
-        ),
-        reject_all=settings.on_incoming == "reject",
-        targets=split(settings.calls_targets),
-    )
 
 
 def _sip_config(settings: Settings) -> SipConfig:

@@ -1,6 +1,7 @@
 """The `gateway` command."""
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,13 +54,45 @@ def _add_backend(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--port", type=_port, default=8090)
     parser.add_argument("--dialogue", type=Path, help="a TOML file; default: the built-in agent")
     parser.add_argument("--seed", type=int, help="makes ids and delays repeatable")
+    parser.add_argument(
+        "--session-limit-s", type=_above_zero, default=3600.0, help="default: %(default)g"
+    )
+    parser.add_argument(
+        "--first-audio-ms",
+        type=_zero_or_more,
+        default=200.0,
+        help="from the start of a response to its first audio; default: %(default)g",
+    )
+    parser.add_argument(
+        "--jitter-ms",
+        type=_zero_or_more,
+        default=40.0,
+        help="up to so much later is each piece of audio; default: %(default)g",
+    )
+    parser.add_argument(
+        "--speedup",
+        type=_above_zero,
+        default=4.0,
+        help="how many times faster than it plays audio is sent; default: %(default)g",
+    )
+    parser.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="stop after the first session: with status 0 if the dialogue's [[expect]] were met",
+    )
+    parser.add_argument("--faults", type=Path, help="a plan of faults, in TOML or JSON")
+    parser.add_argument(
+        "--test",
+        action="store_true",
+        help="test mode: faults by the header x-embedded-faults, and /control/ on loopback",
+    )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(run=_backend)
 
 
 def _backend(options: argparse.Namespace) -> int:
     from gateway import logs
-    from gateway.backend.config import BackendConfig
+    from gateway.backend.config import BackendConfig, Pacing
     from gateway.backend.run import run
 
     if options.child:
@@ -68,7 +101,15 @@ def _backend(options: argparse.Namespace) -> int:
     else:
         logs.configure("", "info")
     config = BackendConfig(
-        host=options.host, port=options.port, dialogue=options.dialogue, seed=options.seed
+        host=options.host,
+        port=options.port,
+        dialogue=options.dialogue,
+        seed=options.seed,
+        session_limit_s=options.session_limit_s,
+        pacing=Pacing(options.first_audio_ms, options.jitter_ms, options.speedup),
+        faults=options.faults,
+        test=options.test,
+        rehearse=options.rehearse,
     )
     return run(config, child=options.child)
 
@@ -77,6 +118,23 @@ def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: 0 to 65535")
     return int(text)
+
+
+def _above_zero(text: str) -> float:
+    value = _zero_or_more(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
+    return value
+
+
+def _zero_or_more(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
+    return value
 
 
 def _add_call(

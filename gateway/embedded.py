@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -24,10 +25,28 @@ class EmbeddedAgentError(Exception):
 
 
 class EmbeddedAgent:
-    """Keeps the child alive. Use as an async context; then `url` is where it serves."""
+    """Keeps the child alive. Use as an async context; then `url` is where it serves.
 
-    def __init__(self, log: FilteringBoundLogger) -> None:
+    Args:
+        dialogue: a TOML file; None is the built-in dialogue.
+        seed: makes ids and delays repeatable.
+        session_limit_s: a session ends after this long.
+    """
+
+    def __init__(
+        self,
+        log: FilteringBoundLogger,
+        *,
+        dialogue: Path | None = None,
+        seed: int | None = None,
+        session_limit_s: float = 3600.0,
+    ) -> None:
         self._log = log
+        self._options = [f"--session-limit-s={session_limit_s}"]
+        if dialogue is not None:
+            self._options.append(f"--dialogue={dialogue}")
+        if seed is not None:
+            self._options.append(f"--seed={seed}")
         self._process: asyncio.subprocess.Process | None = None
         self._port = 0
         self._keeper: asyncio.Task[None] | None = None
@@ -68,6 +87,7 @@ class EmbeddedAgent:
             process = self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *("-m", "gateway", "backend", "--child", "--port", str(self._port)),
+                *self._options,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
             )

@@ -22,7 +22,7 @@ REASONS: Final = frozenset(
         # Of calls that we make, before the INVITE.
         *("unknown_host", "unresolved", "unusable_host", "bad_target", "no_transport"),
         # Ours.
-        *("full", "draining", "drain", "max_duration", "no_media_port"),
+        *("full", "draining", "drain", "max_duration", "no_input", "idle", "no_media_port"),
         *("local_bye", "internal_error"),
     )
 )

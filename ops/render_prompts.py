@@ -17,8 +17,8 @@ from av.audio.frame import AudioFrame
 from numpy.typing import NDArray
 
 from gateway.audio.formats import AudioFormat
-from gateway.backend.dialogue import Dialogue
-from gateway.backend.server import DEFAULT_DIALOGUE
+from gateway.backend.config import DEFAULT_DIALOGUE
+from gateway.backend.dialogue_parse import parse_dialogue
 from gateway.backend.voice import PROMPTS, decode_clip, prompt_name
 
 Samples = NDArray[np.float32]
@@ -38,7 +38,7 @@ def main() -> None:
     flite = shutil.which("flite")
     if flite is None:
         sys.exit("flite is not on the PATH")
-    phrases = {prompt_name(p): p for p in Dialogue.parse(DEFAULT_DIALOGUE.read_text()).phrases()}
+    phrases = {prompt_name(p): p for p in parse_dialogue(DEFAULT_DIALOGUE.read_text()).phrases()}
     PROMPTS.mkdir(exist_ok=True)
     for path in PROMPTS.glob("*.opus"):
         if path.name not in phrases:

@@ -25,8 +25,8 @@ ABOVE_SIP = [
 # The functions that are given the reason for which a call ends.
 OF_SIP = {"_end"}
 OF_ABOVE_SIP = {
-    *("LegEnded", "LegError", "Refusal", "NoSessionError"),
-    *("_end", "_refuse", "_hang_up", "hang_up", "_turn_away"),
+    *("LegEnded", "LegError", "Refusal", "SessionFailed", "End"),
+    *("_end", "_refuse", "_hang_up", "hang_up", "_take_leave", "_turn_away"),
 }
 
 

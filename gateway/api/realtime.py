@@ -27,9 +27,10 @@ from gateway.api.sideband import (
 from gateway.calls.commands import no_call
 from gateway.realtime.errors import RealtimeError, error_event, invalid
 from gateway.realtime.events import encode_event
+from gateway.upstream.backend import Backend
 from gateway.upstream.errors import BackendError
-from gateway.upstream.realtime import MAX_MESSAGE_BYTES, Backend
 from gateway.upstream.relay import Relay, RelayRequest
+from gateway.upstream.socket import MAX_MESSAGE_BYTES
 
 PATH: Final = "/v1/realtime"
 _READABLE_BYTES: Final = 2 * MAX_MESSAGE_BYTES
@@ -297,7 +298,7 @@ def _relay_request(request: web.Request) -> RelayRequest:
         value = request.headers.get(name, "")
         if value and value.isascii():
             headers[name] = value
-    return RelayRequest(model, intent, headers, session)
+    return RelayRequest(model, intent, _is_beta(request), headers, session)
 
 
 def _busy(message: str, retry_after: str | None) -> web.Response:

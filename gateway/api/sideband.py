@@ -22,7 +22,7 @@ from gateway.realtime.errors import RealtimeError, error_event, invalid
 from gateway.realtime.events import Event, EventError, encode_event, parse_event
 from gateway.realtime.session import Session, without_fixed
 from gateway.realtime.validation import check_json
-from gateway.upstream.realtime import MAX_MESSAGE_BYTES
+from gateway.upstream.socket import MAX_MESSAGE_BYTES
 
 EXTENSIONS: Final = ("audio", "events")
 _LARGE_BYTES: Final = 1 << 20

@@ -14,14 +14,18 @@ A frame may join the end of one part and the start of the next, and the end of a
 filled up with silence. The end of an unfinished one waits until it fills a frame, because silence
 inside a word would be heard.
 
+When there is nothing to say, a *background* may sound. It is no part of the ledger: the first frame
+of something to say takes its place, and nothing here would be otherwise without it.
+
 Only whole chunks are queued and a frame is one slice of the chunk in front, so a call with nothing
-to say costs a comparison, and one that talks a slice.
+to say costs two comparisons, and one that talks a slice.
 """
 
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.audio.comfort import Loop
 from gateway.audio.formats import AudioFormat
 
 _LIMIT_MS: Final = 600_000
@@ -43,6 +47,11 @@ class Heard:
     part: ItemPart
     heard_ms: int
     """Its audio handed out by `pull`, in whole milliseconds, rounded down."""
+    held_ms: int
+    """All the audio that had come for it, what the limit dropped included, counted the same way.
+
+    Whoever knows what was said in that time can tell from both how much of it was heard.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,7 @@ class Stopped:
 class _Entry:
     """A pending part."""
 
-    __slots__ = ("chunks", "cut", "finished", "part", "pushed", "taken")
+    __slots__ = ("chunks", "cut", "dropped", "finished", "part", "pushed", "taken")
 
     def __init__(self, part: ItemPart) -> None:
         self.part = part
@@ -74,6 +83,7 @@ class _Entry:
         self.taken = 0  # bytes of the chunks that were handed out whole
         self.finished = False
         self.cut = False  # lost its end to the limit
+        self.dropped = 0  # bytes of that end
 
 
 class Playout:
@@ -90,6 +100,8 @@ class Playout:
         self, format: AudioFormat, *, frame_samples: int = 160, limit_ms: int = _LIMIT_MS
     ) -> None:
         self.format = format
+        self.background: Loop | None = None
+        """In the same format: what sounds while there is nothing to say."""
         self._sample_bytes = format.bytes_per_sample
         self._bytes_per_ms = format.bytes_per_ms
         self._frame_bytes = frame_samples * format.bytes_per_sample
@@ -137,6 +149,7 @@ class Playout:
         room = 0 if entry.cut else self._limit - self._held + self._at
         if size > room:
             entry.cut = True
+            entry.dropped += size - room
             self._dropped += size - room
             audio = audio[:room]
             if not audio:
@@ -154,15 +167,17 @@ class Playout:
                 self._remove(entry)
 
     def pull(self) -> bytes | None:
-        """The frame to send now, always of full length, or None when there is nothing to say."""
-        if not self._held:
-            return None
-        at = self._at
-        end = at + self._frame_bytes
-        if end < len(self._chunk):
-            self._at = end
-            return self._chunk[at:end]
-        return self._assemble()
+        """The frame to send now, always of full length, or None to be silent."""
+        if self._held:
+            at = self._at
+            end = at + self._frame_bytes
+            if end < len(self._chunk):
+                self._at = end
+                return self._chunk[at:end]
+            frame = self._assemble()
+            if frame is not None:
+                return frame
+        return None if self.background is None else self.background.next(self._frame_bytes)
 
     def clear(self) -> list[Heard]:
         """Drop all that waits and say what was pending, in the order of playing.
@@ -175,7 +190,9 @@ class Playout:
         heard = []
         ahead = self._at  # only the first entry has a chunk in front
         for entry in self._entries.values():
-            heard.append(Heard(entry.part, (entry.taken + ahead) // self._bytes_per_ms))
+            heard_ms = (entry.taken + ahead) // self._bytes_per_ms
+            held_ms = (entry.pushed + entry.dropped) // self._bytes_per_ms
+            heard.append(Heard(entry.part, heard_ms, held_ms))
             ahead = 0
         self._entries.clear()
         self._sounding.clear()

@@ -3,6 +3,10 @@ before numpy is loaded."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
+
+DEFAULT_DIALOGUE: Final = Path(__file__).parent / "dialogues" / "default.toml"
+"""The built-in dialogue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +43,13 @@ class BackendConfig:
     """A session ends with `session_expired` after this long."""
     max_sessions: int = 1000
     """Further connections are refused with status 503."""
+    faults: Path | None = None
+    """A plan of faults: JSON if its name says so, else TOML."""
+    test: bool = False
+    """Test mode: faults by header, and the control endpoint."""
+    rehearse: bool = False
+    """The first session is a rehearsal: a step that is not met ends it, and then it is over."""
+
+    def __post_init__(self) -> None:
+        if self.session_limit_s <= 0:
+            raise ValueError("a session must be allowed to last")

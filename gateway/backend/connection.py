@@ -2,7 +2,8 @@
 
 The shell of `BackendSession`. It decides nothing about the protocol; it bounds what a client can
 make it hold: the size of a message, the audio that waits for the voice detector (reading pauses),
-and what waits to be sent (the connection is cut).
+and what waits to be sent (the connection is cut). A client of the beta API is served in its own
+words, by translation.
 """
 
 import asyncio
@@ -14,18 +15,22 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import structlog
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
+from gateway.backend.faults import Close, Step
+from gateway.backend.rehearsal import Rehearsal
 from gateway.backend.session import BackendSession
 from gateway.backend.speech import SpeechRequest
 from gateway.backend.voice import Voice
+from gateway.realtime.beta_events import client_from_beta, server_to_beta
 from gateway.realtime.errors import RealtimeError
-from gateway.realtime.events import Event, EventError, parse_event
+from gateway.realtime.events import Event, EventError, parse_event, text_of
 
-_APPEND: Final = b'{"type":"input_audio_buffer.append","audio":"'
+APPEND_START: Final = b'{"type":"input_audio_buffer.append","audio":"'
 _MAX_UNHEARD_WINDOWS: Final = 300
 """About ten seconds of audio; appends come in real time, but nothing forces them to."""
 _MAX_UNSENT_BYTES: Final = 16 << 20
+_MAX_REASON_BYTES: Final = 123
 
 # ASCII: what a client sent may hold half a surrogate pair, which UTF-8 cannot carry.
 _encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
@@ -35,10 +40,10 @@ _log = structlog.get_logger()
 
 def scan_append(message: bytes) -> bytes | None:
     """The audio of an append in its usual spelling, without a JSON library; None to parse it."""
-    if not message.startswith(_APPEND) or not message.endswith(b'"}'):
+    if not message.startswith(APPEND_START) or not message.endswith(b'"}'):
         return None
     try:
-        return a2b_base64(message[len(_APPEND) : -2], strict_mode=True)
+        return a2b_base64(message[len(APPEND_START) : -2], strict_mode=True)
     except Base64Error:
         return None
 
@@ -48,6 +53,8 @@ class Connection:
 
     Args:
         heard: called with the connection whenever its session's ear has a window.
+        beta: the client speaks the beta API.
+        rehearsal: watches what is done in the session.
     """
 
     def __init__(
@@ -57,16 +64,22 @@ class Connection:
         session: BackendSession,
         voice: Voice,
         heard: Callable[["Connection"], None],
+        *,
+        beta: bool = False,
+        rehearsal: Rehearsal | None = None,
     ) -> None:
         self.session = session
+        self.rehearsal = rehearsal
         self._socket = socket
         self._transport = transport
         self._voice = voice
         self._heard = heard
+        self.beta = beta
         self._loop = asyncio.get_running_loop()
-        self._unsent: deque[bytes | None] = deque()  # None: close after what is before it
+        self._since = self._loop.time()
+        self._unsent: deque[Step] = deque()
         self._unsent_bytes = 0
-        self._ending = False  # the session has ended, and the connection is to be closed
+        self._ending = False  # nothing more is to be sent than what waits
         self._over = False  # the connection has ended
         self._wake = asyncio.Event()
         self._caught_up = asyncio.Event()
@@ -91,6 +104,15 @@ class Connection:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    @property
+    def age_s(self) -> float:
+        return self._loop.time() - self._since
+
+    def expire(self) -> None:
+        """Let the session end as it does at its limit."""
+        self.session.expire(self._loop.time())
+        self.drain()
+
     async def close(self, code: int) -> None:
         await self._socket.close(code=code)
 
@@ -106,18 +128,24 @@ class Connection:
 
     def drain(self) -> None:
         """Act on what the session has to say."""
-        if self._over:
+        if self._over or self._ending:
             return
-        session = self.session
+        session, rehearsal = self.session, self.rehearsal
+        event: Event = {}
         for event in session.events():
             self._send(event)
+            if rehearsal is not None:
+                rehearsal.sent(event, self._loop.time())
         for request in session.lines_to_speak():
             self._start(self._speak(request))
-        if session.ended and not self._ending:
-            self._ending = True
-            self._unsent.append(None)
-            self._wake.set()
         at = session.next_timeout()
+        if session.ended:  # by an error, which the official service repeats in the closing
+            self._end(Close(WSCloseCode.GOING_AWAY, text_of(event, "error", "message")))
+        elif rehearsal is not None:
+            if rehearsal.over:
+                self._end(Close(WSCloseCode.POLICY_VIOLATION, rehearsal.failure or ""))
+            deadlines = (at, rehearsal.next_timeout())
+            at = min((each for each in deadlines if each is not None), default=None)
         if at != self._timer_at:
             if self._timer is not None:
                 self._timer.cancel()
@@ -131,6 +159,8 @@ class Connection:
         self._timer = self._timer_at = None
         try:
             self.session.timeout(now)
+            if self.rehearsal is not None:
+                self.rehearsal.timeout(now)
             self.drain()
         except Exception as error:
             self._fail(error)
@@ -144,21 +174,24 @@ class Connection:
             self._transport.abort()
 
     async def _read(self) -> None:
-        socket, session = self._socket, self.session
+        socket = self._socket
         while True:
             message = await socket.receive()
             if message.type is WSMsgType.TEXT:
-                data: bytes = message.data
-                audio = scan_append(data)
-                if audio is None:
-                    self._take(data)
-                elif session.append(audio):
-                    self._heard(self)
-                    await self._catch_up()
+                await self._receive(message.data)
             elif message.type is WSMsgType.BINARY:
                 self._refuse("Events are text messages, not binary ones.")
             else:
                 return
+
+    async def _receive(self, data: bytes) -> None:
+        """Take a message of the client's."""
+        audio = scan_append(data)
+        if audio is None:
+            self._take(data)
+        elif self.session.append(audio):
+            self._heard(self)
+            await self._catch_up()
 
     async def _catch_up(self) -> None:
         """Read no more while too much audio waits for the voice detector."""
@@ -172,7 +205,9 @@ class Connection:
         except EventError as error:
             self._refuse(f"The message is not an event: {error}.")
             return
-        self.session.receive(event, self._loop.time())
+        now = self._loop.time()
+        for each in client_from_beta(event) if self.beta else (event,):
+            self.session.receive(each, now)
         self.drain()
         if self.session.ear.windows > 0:  # an append in an unusual spelling
             self._heard(self)
@@ -190,10 +225,24 @@ class Connection:
             self._fail(error)
 
     def _send(self, event: Event) -> None:
-        data = _encode(event).encode()
-        self._unsent.append(data)
-        self._unsent_bytes += len(data)
+        for each in server_to_beta(event) if self.beta else (event,):
+            self._deliver(each["type"], _encode(each).encode())
+
+    def _deliver(self, kind: str, message: bytes) -> None:
+        """Have an event of this type sent."""
+        self._put(message)
+
+    def _end(self, close: Close) -> None:
+        """Close the connection when all that waits is sent."""
+        self._ending = True
+        self._put(close)
+
+    def _put(self, step: Step) -> None:
+        self._unsent.append(step)
         self._wake.set()
+        if not isinstance(step, bytes):
+            return
+        self._unsent_bytes += len(step)
         if self._unsent_bytes > _MAX_UNSENT_BYTES:
             _log.warning("backend.slow_client", unsent_bytes=self._unsent_bytes)
             self._abort()
@@ -204,14 +253,21 @@ class Connection:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._unsent:
-                    data = self._unsent.popleft()
-                    if data is None:
-                        await self._socket.close()
+                    step = self._unsent.popleft()
+                    if isinstance(step, bytes):
+                        self._unsent_bytes -= len(step)
+                        await self._socket.send_frame(step, WSMsgType.TEXT)
+                    elif not await self._act(step):
                         return
-                    self._unsent_bytes -= len(data)
-                    await self._socket.send_frame(data, WSMsgType.TEXT)
         except ConnectionError:
             pass  # the reader sees the end of the connection too, and ends the session
+
+    async def _act(self, step: Step) -> bool:
+        """Do what is not sending; returns whether there is anything to be done after it."""
+        if isinstance(step, Close):
+            reason = step.reason.encode()[:_MAX_REASON_BYTES]
+            await self._socket.close(code=step.code, message=reason)
+        return False
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)

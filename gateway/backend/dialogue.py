@@ -1,31 +1,45 @@
-"""A dialogue: what the agent says, and what leads to what. Written in TOML.
+"""A dialogue: what the agent says and calls, and what leads to what. Written in TOML.
 
     start = "menu"                      # the first state; its `say` is the greeting
     otherwise = "..."                   # said when a response is asked for and nothing else fits
 
     [states.menu]
     say = "..."
+    call = {name = "...", arguments = {...}}    # a function that is called after it; both optional
 
     [[states.menu.on]]                  # a rule: one trigger, and what follows
     dtmf = "1"                          # exactly these keys, or "any"
     say = "You pressed {keys}."
-    goto = "story"                      # optional; without `say` the new state's `say` is said
+    call = {name = "look_up", arguments = {number = "{keys}"}}
+    goto = "story"                      # what the rule does not say or call, the new state does
 
     [[on]]                              # rules for every state, tried after the state's own
     any_speech = true
     say = ["...", "..."]                # several: used in turn
 
-Triggers: `dtmf` (keys), `any_speech`, `text` (part of what was typed, or "any"), `idle_s` (seconds
-of silence after the agent has spoken; once, until the caller does something).
+    [[expect]]                          # what the caller is to do: see `rehearsal`
+    dtmf = "1"
+
+Triggers: `dtmf` (keys), `any_speech`, `text` (part of what was typed, or "any"), `result` (the name
+of the function that has returned, or "any"; with `contains`, a part of what it returned), `idle_s`
+(seconds of silence after the agent has spoken; once, until the caller does something).
+
+Functions belong to the application on the other side. Nothing is done here to transfer a call or to
+end it: a dialogue calls the functions that the application offers for it, by convention `transfer`
+with a `target`, and `hang_up`.
+
+Placeholders, in what is said and in the texts of arguments: `{keys}`, `{text}`, `{result}` are the
+last that came; `{result.name}` is a field of a result that is a JSON object; `{duration}` is how
+long the caller spoke last. In arguments keys come without the hash that ended them.
 
 A line is spoken phrase by phrase: sentences, and the parts around `{keys}`. `{duration}` becomes a
-few words within its sentence. That way everything that a dialogue can say is a finite set of
-phrases, which can be rendered in advance.
+few words within its sentence. That way everything that a dialogue can say without `{text}` and
+`{result}` is a finite set of phrases, which can be rendered in advance.
 """
 
+import json
 import re
-import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -49,10 +63,13 @@ KEYS: Final = dict(
     )
 )
 """Spoken names of the keys."""
+PLACEHOLDER: Final = re.compile(r"\{(\w+(?:\.\w+)*)\}")
 
+_KEYS_TEXT: Final = "DTMF "
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _MARKS: Final = ",.!?"
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_OPEN: Final = re.compile(r"\{(?:text|result)\b")
+"""Placeholders for what nobody knows before it is said."""
 
 
 class DialogueError(Exception):
@@ -72,44 +89,96 @@ class Pressed:
 
     keys: str
 
+    @property
+    def number(self) -> str:
+        """The keys without the hash that ends them, where there is more than that."""
+        return self.keys.removesuffix("#") or self.keys
+
 
 @dataclass(frozen=True, slots=True)
 class Typed:
     text: str
 
 
-Input = Spoke | Pressed | Typed
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A function that was called has returned."""
+
+    name: str
+    output: str
+
+
+Input = Spoke | Pressed | Typed | Returned
 Line = tuple[str, ...]
 """Phrases to be spoken one after the other; joined by spaces they are the transcript."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """One trigger is set, the others are None; `say` or `goto` is set."""
+class ToolCall:
+    """A function for the application to call. The arguments are JSON values."""
 
-    dtmf: str | None
-    any_speech: bool | None
-    text: str | None
-    idle_s: float | None
-    say: tuple[str, ...]
-    goto: str | None
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a response says, and then calls; one of both may be empty."""
+
+    line: Line = ()
+    call: ToolCall | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """One is set, the others are None; `contains` only with `result`."""
+
+    dtmf: str | None = None
+    any_speech: bool | None = None
+    text: str | None = None
+    result: str | None = None
+    contains: str | None = None
+    idle_s: float | None = None
 
     def matches(self, heard: Input, keys: str) -> bool:
-        """Whether this rule answers the input; `keys` is how pressed keys are to be read."""
+        """Whether the input is meant; `keys` is how pressed keys are to be read."""
         match heard:
             case Spoke():
                 return self.any_speech is True
             case Pressed():
                 return self.dtmf == keys
             case Typed(text):
-                wanted = self.text
-                return wanted is not None and (wanted == ANY or wanted.lower() in text.lower())
+                return self.text is not None and (self.text == ANY or _in(self.text, text))
+            case Returned(name, output):
+                return self.result in (ANY, name) and _in(self.contains or "", output)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A trigger, and what follows: one of `say`, `call` and `goto` at least is set."""
+
+    trigger: Trigger
+    say: tuple[str, ...]
+    call: ToolCall | None
+    goto: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     say: tuple[str, ...]
+    call: ToolCall | None
     rules: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """A step of a rehearsal: `trigger` or `silence_s` is set."""
+
+    trigger: Trigger | None
+    silence_s: float | None
+    within_s: float | None
+    where: str
+    """Its place in the dialogue, and what it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,60 +189,28 @@ class Dialogue:
     otherwise: str
     states: dict[str, State]
     rules: tuple[Rule, ...]
-
-    @classmethod
-    def parse(cls, text: str) -> "Dialogue":
-        """Read a dialogue.
-
-        Raises:
-            DialogueError: it is not TOML, or not a dialogue.
-        """
-        try:
-            table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise DialogueError(f"not TOML: {error}") from None
-        _only(table, {"start", "otherwise", "states", "on"}, "the dialogue")
-        states = table.get("states")
-        if not isinstance(states, dict) or not states:
-            raise DialogueError("[states.<name>]: at least one is needed")
-        dialogue = cls(
-            start=_text(table, "start", "the dialogue"),
-            otherwise=_text(table, "otherwise", "the dialogue"),
-            states={name: _state(state, f"states.{name}") for name, state in states.items()},
-            rules=_rules(table, "on"),
-        )
-        dialogue._check_targets()
-        return dialogue
+    expect: tuple[Expectation, ...] = ()
 
     def phrases(self) -> list[str]:
-        """Every phrase that this dialogue may ever speak, in order, each once."""
+        """Every phrase that can be known before it is spoken, in order, each once."""
         lines = [self.otherwise]
         for state in self.states.values():
             lines += state.say
         for rule in self.all_rules():
             lines += rule.say
         found: dict[str, None] = {}
-        for line in lines:
-            for duration in DURATIONS if "{duration}" in line else ("",):
-                keys = "".join(KEYS) if "{keys}" in line else ""
-                found |= dict.fromkeys(expand(line, duration=duration, keys=keys))
+        for sentence in (sentence for line in lines for sentence in phrases_of(line)):
+            if _OPEN.search(sentence):
+                continue
+            for duration in DURATIONS if "{duration}" in sentence else ("",):
+                values = {"duration": duration, "keys": "".join(KEYS)}
+                found |= dict.fromkeys(expand(sentence, values))
         return list(found)
 
     def all_rules(self) -> Iterator[Rule]:
         for state in self.states.values():
             yield from state.rules
         yield from self.rules
-
-    def _check_targets(self) -> None:
-        targets = [rule.goto for rule in self.all_rules() if rule.goto is not None]
-        for target in [self.start, *targets]:
-            if target not in self.states:
-                raise DialogueError(f"there is no [states.{target}]")
-        for rule in self.all_rules():
-            if not rule.say and rule.goto is not None and not self.states[rule.goto].say:
-                raise DialogueError(f"a rule leads to states.{rule.goto}, and neither says a word")
-        if not self.states[self.start].say:
-            raise DialogueError(f"states.{self.start} needs a say: it is the greeting")
 
 
 class DialogueRun:
@@ -183,56 +220,82 @@ class DialogueRun:
         self._dialogue = dialogue
         self._state = dialogue.start
         self._turns: dict[tuple[str, ...], int] = {}
+        self._values = {"duration": spoken_duration(0)}
 
-    def greeting(self) -> Line:
-        return self._say(self._dialogue.states[self._dialogue.start].say)
+    def greeting(self) -> Reply:
+        state = self._dialogue.states[self._dialogue.start]
+        return self._reply(state.say, state.call)
 
-    def answer(self, heard: Input | None) -> Line:
+    def answer(self, heard: Input | None) -> Reply:
         """What to say to the caller's latest input; None when there was nothing new."""
-        for rule in self._rules_for(heard):
-            keys = heard.keys if isinstance(heard, Pressed) else ""
-            speech_ms = heard.speech_ms if isinstance(heard, Spoke) else 0
-            return self._follow(rule, duration=spoken_duration(speech_ms), keys=keys)
-        return phrases_of(self._dialogue.otherwise)
+        if heard is not None:
+            self._remember(heard)
+            for keys in readings(heard):
+                for rule in self._rules():
+                    if rule.trigger.matches(heard, keys):
+                        return self._follow(rule)
+        return Reply(phrases_of(self._dialogue.otherwise))
 
     def idle_s(self) -> float | None:
         """After how many seconds of silence `idle` is due, if ever."""
         rule = self._idle_rule()
-        return None if rule is None else rule.idle_s
+        return None if rule is None else rule.trigger.idle_s
 
-    def idle(self) -> Line:
+    def idle(self) -> Reply:
         """What to say to a silent caller."""
         rule = self._idle_rule()
-        return () if rule is None else self._follow(rule)
+        return Reply() if rule is None else self._follow(rule)
 
-    def _rules_for(self, heard: Input | None) -> Iterator[Rule]:
-        if heard is None:
-            return
-        readings = [""]
-        if isinstance(heard, Pressed):
-            # The gateway ends a line of keys with the hash: "1#" is somebody who chose 1.
-            readings = [heard.keys, heard.keys.removesuffix("#") or heard.keys, ANY]
-        for keys in readings:
-            for rule in self._rules():
-                if rule.matches(heard, keys):
-                    yield rule
+    def _remember(self, heard: Input) -> None:
+        match heard:
+            case Spoke(speech_ms):
+                self._values["duration"] = spoken_duration(speech_ms)
+            case Pressed(keys):
+                self._values["keys"] = keys
+                self._values["number"] = heard.number
+            case Typed(text):
+                self._values["text"] = text
+            case Returned(_, output):
+                self._values["result"] = output
 
     def _rules(self) -> tuple[Rule, ...]:
         return self._dialogue.states[self._state].rules + self._dialogue.rules
 
     def _idle_rule(self) -> Rule | None:
-        return next((rule for rule in self._rules() if rule.idle_s is not None), None)
+        return next((rule for rule in self._rules() if rule.trigger.idle_s is not None), None)
 
-    def _follow(self, rule: Rule, *, duration: str = "", keys: str = "") -> Line:
-        if rule.goto is not None:
-            self._state = rule.goto
-        says = rule.say or self._dialogue.states[self._state].say
-        return self._say(says, duration=duration, keys=keys)
+    def _follow(self, rule: Rule) -> Reply:
+        if rule.goto is None:
+            return self._reply(rule.say, rule.call)
+        self._state = rule.goto
+        state = self._dialogue.states[rule.goto]
+        return self._reply(rule.say or state.say, rule.call or state.call)
 
-    def _say(self, says: tuple[str, ...], *, duration: str = "", keys: str = "") -> Line:
-        turn = self._turns.get(says, 0)
-        self._turns[says] = turn + 1
-        return expand(says[turn % len(says)], duration=duration, keys=keys)
+    def _reply(self, says: tuple[str, ...], call: ToolCall | None) -> Reply:
+        line: Line = ()
+        if says:
+            turn = self._turns.get(says, 0)
+            self._turns[says] = turn + 1
+            line = expand(says[turn % len(says)], self._values)
+        if call is not None:
+            values = self._values | {"keys": self._values.get("number", "")}
+            call = ToolCall(call.name, _filled(call.arguments, values))
+        return Reply(line, call)
+
+
+def written(text: str) -> Pressed | Typed:
+    """What a user's text is: `DTMF 12#` is how the gateway tells the model of key presses."""
+    text = text.strip()
+    keys = text.removeprefix(_KEYS_TEXT)
+    return Pressed(keys) if keys and keys != text and set(keys) <= set(KEYS) else Typed(text)
+
+
+def readings(heard: Input) -> tuple[str, ...]:
+    """How an input's keys may be read, the most exact way first."""
+    if isinstance(heard, Pressed):
+        # The gateway ends a line of keys with the hash: "1#" is somebody who chose 1.
+        return (heard.keys, heard.number, ANY)
+    return ("",)
 
 
 def phrases_of(text: str) -> Line:
@@ -240,19 +303,18 @@ def phrases_of(text: str) -> Line:
     return tuple(_SENTENCE_END.split(" ".join(text.split())))
 
 
-def expand(text: str, *, duration: str = "", keys: str = "") -> Line:
-    """Fill in the placeholders and cut the text into phrases."""
+def expand(text: str, values: Mapping[str, str]) -> Line:
+    """Fill in the placeholders and cut the text into phrases. What has no value is left out."""
+    *names, last = [KEYS[key] for key in values.get("keys", "")] or [""]
     phrases: list[str] = []
-    for sentence in phrases_of(text.replace("{duration}", duration)):
-        before, placeholder, after = sentence.partition("{keys}")
-        if not placeholder:
-            phrases.append(sentence)
-            continue
-        *names, last = [KEYS[key] for key in keys] or [""]
-        mark = after[:1] if after[:1] in _MARKS else ""
-        phrases += [before.strip(), *(f"{name}," for name in names), last + mark]
-        phrases.append(after.removeprefix(mark).strip())
-    return tuple(phrase for phrase in phrases if phrase)
+    for sentence in phrases_of(text):
+        first, *others = sentence.split("{keys}")
+        phrases += phrases_of(_fill(first, values))
+        for after in others:
+            mark = after[:1] if last and after[:1] in _MARKS else ""
+            phrases += [*(f"{name}," for name in names), last + mark]
+            phrases += phrases_of(_fill(after.removeprefix(mark), values))
+    return tuple(phrase for phrase in phrases if phrase.strip(_MARKS))
 
 
 def spoken_duration(speech_ms: int) -> str:
@@ -261,78 +323,37 @@ def spoken_duration(speech_ms: int) -> str:
     return DURATIONS[min(seconds, len(DURATIONS) - 1)]
 
 
-def _state(value: object, where: str) -> State:
-    table = _table(value, where)
-    _only(table, {"say", "on"}, where)
-    return State(_texts(table, where), _rules(table, f"{where}.on"))
+def _in(part: str, text: str) -> bool:
+    return part.lower() in text.lower()
 
 
-def _rules(table: dict[str, Any], where: str) -> tuple[Rule, ...]:
-    values = table.get("on", [])
-    if not isinstance(values, list):
-        raise DialogueError(f"[[{where}]]: must be a list of tables")
-    return tuple(_rule(value, f"{where}[{index}]") for index, value in enumerate(values))
+def _fill(text: str, values: Mapping[str, str]) -> str:
+    return PLACEHOLDER.sub(lambda found: _value(found[1], values), text)
 
 
-def _rule(value: object, where: str) -> Rule:
-    table = _table(value, where)
-    triggers: dict[str, type | tuple[type, ...]] = {
-        "dtmf": str,
-        "any_speech": bool,
-        "text": str,
-        "idle_s": (int, float),
-    }
-    _only(table, {*triggers, "say", "goto"}, where)
-    present = [name for name in triggers if name in table]
-    if len(present) != 1:
-        raise DialogueError(f"{where}: one of {', '.join(triggers)} is needed, not {present}")
-    trigger = table[present[0]]
-    if not isinstance(trigger, triggers[present[0]]) or not trigger:
-        raise DialogueError(f"{where}.{present[0]}: {trigger!r} is not a trigger")
-    dtmf = table.get("dtmf", ANY)
-    if dtmf != ANY and not set(dtmf) <= set(KEYS):
-        raise DialogueError(f"{where}.dtmf: {dtmf!r} holds what is not a key")
-    say, goto = _texts(table, where), table.get("goto")
-    if goto is not None and not isinstance(goto, str):
-        raise DialogueError(f"{where}.goto: must be the name of a state")
-    if not say and goto is None:
-        raise DialogueError(f"{where}: say or goto is needed")
-    return Rule(
-        dtmf=table.get("dtmf"),
-        any_speech=table.get("any_speech"),
-        text=table.get("text"),
-        idle_s=table.get("idle_s"),
-        say=say,
-        goto=goto,
-    )
-
-
-def _texts(table: dict[str, Any], where: str) -> tuple[str, ...]:
-    value = table.get("say", [])
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not all(isinstance(t, str) and t.strip() for t in texts):
-        raise DialogueError(f"{where}.say: must be a text, or a list of texts")
-    for text in texts:
-        unknown = set(_PLACEHOLDER.findall(text)) - {"duration", "keys"}
-        if unknown:
-            raise DialogueError(f"{where}.say: there is no {{{unknown.pop()}}}")
-    return tuple(texts)
-
-
-def _text(table: dict[str, Any], name: str, where: str) -> str:
-    value = table.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise DialogueError(f'{where} needs {name} = "..."')
+def _filled(value: Any, values: Mapping[str, str]) -> Any:
+    """A JSON value with the placeholders of its texts filled in."""
+    match value:
+        case str():
+            return _fill(value, values)
+        case list():
+            return [_filled(one, values) for one in value]
+        case dict():
+            return {key: _filled(one, values) for key, one in value.items()}
     return value
 
 
-def _table(value: object, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise DialogueError(f"{where}: must be a table")
-    return value
-
-
-def _only(table: dict[str, Any], known: set[str], where: str) -> None:
-    unknown = sorted(set(table) - known)
-    if unknown:
-        raise DialogueError(f"{where}: unknown {', '.join(unknown)}")
+def _value(name: str, values: Mapping[str, str]) -> str:
+    name, *fields = name.split(".")
+    text = values.get(name, "")
+    if not fields:
+        return text
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    for field in fields:
+        value = value.get(field) if isinstance(value, dict) else None
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value)

@@ -76,6 +76,17 @@ class InputBuffer:
         self.clear()
         return int(held_ms)
 
+    def take_silence(self, length_ms: int) -> tuple[int, int]:
+        """Take everything out because the caller has been silent for this long.
+
+        Returns:
+            From where to where the silence lies; less of it, where less audio came.
+        """
+        end_ms = int(self.position_ms) if self._turns is None else self._turns.take_silence()
+        start_ms = max(end_ms - length_ms, int(self._committed_ms))
+        self._committed_ms = end_ms
+        return min(start_ms, end_ms), end_ms
+
     def clear(self) -> None:
         """Forget what was not committed, and a turn that has begun."""
         self._committed_ms = self.position_ms

@@ -1,230 +1,215 @@
 """One response of the agent, from `response.created` to `response.done`.
 
-    WAITING --speech is there and the latency is over--> SPEAKING --all sent--> FINISHING --> DONE
+    waiting --the latency is over, and the first output is ready--> its outputs, piece by piece
+            --all sent--> settling --> done
 
-The audio goes out in deltas of 200 ms, faster than it plays, with the words that are spoken in a
-delta just before it. A short while after its item is complete the response is done: in between, as
-at any time before, it can be cancelled. What a client then sees depends on the phase:
+Pieces go out faster than they would be spoken. A short while after the last item is complete the
+response is done: in between, as at any time before, it can be cancelled. What a client then sees
+depends on where it is:
 
-* WAITING: only `response.done`, without output: nothing was said.
-* SPEAKING: the parts and the item are closed as incomplete, then `response.done`.
-* FINISHING: only `response.done`; the item stays complete.
+* waiting: only `response.done`, without output: nothing was said.
+* in an output: its part and its item are closed as incomplete, then `response.done`.
+* settling: only `response.done`; the items stay complete.
+
+A response that would need more than its `max_output_tokens` ends before the piece that is too much,
+as `incomplete`. What counts as a token is in `tokens`.
 
 Pure: `timeout(now)` whenever `next_timeout()` says so.
 """
 
-from base64 import b64encode
-from collections.abc import Callable
-from enum import Enum, auto
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Final, Literal
 
-from gateway.audio.formats import AudioFormat
 from gateway.backend.config import Pacing
-from gateway.backend.items import Conversation, Item, assistant_item
+from gateway.backend.items import tokens_of
+from gateway.backend.output import Output, SpokenMessage, Stage, Step
 from gateway.backend.speech import Speech
+from gateway.backend.tokens import Tokens
+from gateway.realtime.errors import RealtimeError
+from gateway.realtime.resources import (
+    ResponseStatus,
+    ResponseStatusDetails,
+    Usage,
+    failed,
+    usage,
+)
 
-DELTA_MS: Final = 200
 SETTLE_S: Final = 0.02
-"""From the end of the item to the end of the response."""
+"""From the end of the last item to the end of the response."""
+Reason = Literal["turn_detected", "client_cancelled"]
+"""Why a response was cancelled."""
+
+_TOO_LONG: Final[ResponseStatusDetails] = {"type": "incomplete", "reason": "max_output_tokens"}
 
 
-class Emit(Protocol):
-    """Sends an event to the client."""
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a model would have read for a response."""
 
-    def __call__(self, kind: str, /, **fields: Any) -> None: ...
+    tokens: Tokens
+    cached: Tokens = Tokens()
+    """Those of them that the response before had read too."""
 
 
-class Phase(Enum):
-    WAITING = auto()
-    SPEAKING = auto()
-    FINISHING = auto()
-    DONE = auto()
+class Pace:
+    """When the next step of a response is due. A late step does not make those after it late.
+
+    Args:
+        random: numbers from 0 to 1, for the jitter.
+    """
+
+    def __init__(self, pacing: Pacing, random: Callable[[], float], now: float) -> None:
+        self._speedup = pacing.speedup
+        self._jitter_s = pacing.jitter_ms / 1000
+        self._random = random
+        self._regular = now + pacing.first_audio_ms / 1000  # without jitter
+        self.due = self._regular + self._jitter()
+
+    def not_before(self, now: float) -> None:
+        self._regular = max(self._regular, now)
+        self.due = max(self.due, now)
+
+    def wait(self, speech_ms: int) -> None:
+        """The next step is due when this much would have been spoken."""
+        self._regular += speech_ms / 1000 / self._speedup
+        self.due = max(self.due, self._regular + self._jitter())
+
+    def settle(self) -> None:
+        self.due += SETTLE_S
+
+    def _jitter(self) -> float:
+        return self._random() * self._jitter_s
 
 
 class Response:
-    """A response with one spoken message.
+    """A response with any number of outputs.
 
     Args:
         resource: the fields of the response that do not change while it runs.
-        random: numbers from 0 to 1, for the jitter.
     """
 
     def __init__(
         self,
-        response_id: str,
-        item_id: str,
+        stage: Stage,
+        outputs: Sequence[Output],
         *,
-        audio_format: AudioFormat,
         resource: dict[str, Any],
-        conversation: Conversation,
-        pacing: Pacing,
-        random: Callable[[], float],
-        emit: Emit,
+        context: Context,
+        pace: Pace,
         now: float,
     ) -> None:
-        self.id = response_id
-        self.phase = Phase.WAITING
-        self.began = False
-        """Something was said."""
+        self.id = stage.response_id
+        self.done = False
+        self.voiced = False
+        """Audio was sent."""
         self.plays_until = now
         """When a client that plays at once has played what was sent."""
-        self._audio_format = audio_format
+        self._stage = stage
+        self._left = list(outputs)
+        self._output: Output | None = None  # the one that has begun
         self._resource = resource
-        self._conversation = conversation
-        self._pacing = pacing
-        self._random = random
-        self._emit = emit
-        self._item = assistant_item(item_id)
-        self._speech: Speech | None = None
-        self._sent = 0  # bytes of audio
-        self._said = 0  # words
-        self._pace = now + pacing.first_audio_ms / 1000  # when the next step would be due, but
-        self._due = self._pace + self._jitter_s()  # for the jitter, which does not add up
-        self._input_tokens = conversation.tokens()
-        emit("response.created", response=self._shown("in_progress"))
+        self._context = context
+        self._pace = pace
+        self._too_long = False
+        limit = resource["max_output_tokens"]
+        self._budget = inf if limit == "inf" else limit
+        stage.emit("response.created", response=self._shown("in_progress"))
+
+    @property
+    def began(self) -> bool:
+        """Something was put out."""
+        return bool(self._stage.items)
+
+    @property
+    def tokens(self) -> Tokens:
+        """What a model would have billed, input and output; nothing when nothing was put out."""
+        return self._input.tokens.plus(tokens_of(self._stage.items))
 
     def speak(self, speech: Speech, now: float) -> None:
         """The sound of the line is there. The first audio goes out at the next `timeout`."""
-        self._speech = speech
-        self._pace = max(self._pace, now)
-        self._due = max(self._due, now)
+        for output in self._left:
+            if isinstance(output, SpokenMessage):
+                output.sound(speech)
+                self._pace.not_before(now)
 
     def next_timeout(self) -> float | None:
-        waits = self.phase is Phase.WAITING and self._speech is None
-        return None if waits or self.phase is Phase.DONE else self._due
+        waits = self._output is None and self._left and not self._left[0].ready
+        return None if waits or self.done else self._pace.due
 
     def timeout(self, now: float) -> None:
         """Do all that is due."""
         while (due := self.next_timeout()) is not None and now >= due:
-            if self.phase is Phase.WAITING:
-                self._begin()
-            elif self.phase is Phase.SPEAKING:
-                self._send_delta(now)
+            if self._output is not None:
+                self._step(self._output, now)
+            elif self._left:
+                self._output = self._left.pop(0)
+                self._output.open()
+            elif self._too_long:
+                self._end("incomplete", _TOO_LONG)
             else:
-                self._done("completed", None)
+                self._end("completed", None)
 
-    def cancel(self, reason: str, now: float) -> None:
-        """End the response now; `reason` is `turn_detected` or `client_cancelled`."""
+    def cancel(self, reason: Reason, now: float) -> None:
+        """End the response now."""
         self.plays_until = now  # who cancels stops playing
-        if self.phase is Phase.SPEAKING:
-            self._close_item("incomplete")
-        self._done("cancelled", {"type": "cancelled", "reason": reason})
+        if self._output is not None:
+            self._output.close("incomplete")
+        self._end("cancelled", {"type": "cancelled", "reason": reason})
 
-    def _begin(self) -> None:
-        self.phase = Phase.SPEAKING
-        self.began = True
-        item = self._item
-        previous = self._conversation.insert(item)
-        self._emit(
-            "response.output_item.added",
-            response_id=self.id,
-            output_index=0,
-            item=item.shown(),
-        )
-        self._emit("conversation.item.added", previous_item_id=previous, item=item.shown())
-        item.speak(0, ())
-        self._emit_part("response.content_part.added", part={"type": "audio", "transcript": ""})
+    def fail(self, error: RealtimeError) -> None:
+        """End a response that has put out nothing."""
+        self._end("failed", failed(error))
 
-    def _send_delta(self, now: float) -> None:
-        speech, item = self._speech, self._item
-        if speech is None:
+    def _step(self, output: Output, now: float) -> None:
+        sent_ms = output.sent_ms
+        step = output.step(self._budget)
+        played_ms = output.sent_ms - sent_ms
+        self.voiced |= played_ms > 0
+        self.plays_until = max(self.plays_until, now) + played_ms / 1000
+        if step is Step.MORE:
+            self._pace.wait(output.piece_ms)
             return
-        bytes_per_ms = self._audio_format.bytes_per_ms
-        delta = speech.audio[self._sent : self._sent + DELTA_MS * bytes_per_ms]
-        self._sent += len(delta)
-        last = self._sent >= len(speech.audio)
-        until_ms = self._sent // bytes_per_ms
-        words = []
-        for word in speech.words[self._said :]:
-            if word.start_ms >= until_ms and not last:
-                break
-            words.append(word)
-        self._said += len(words)
-        delta_ms = len(delta) // bytes_per_ms
-        item.speak(delta_ms, words)
-        self.plays_until = max(self.plays_until, now) + delta_ms / 1000
-        if words:
-            text = "".join(word.text for word in words)
-            self._emit_part("response.output_audio_transcript.delta", delta=text)
-        if delta:
-            encoded = b64encode(delta).decode()
-            self._emit_part("response.output_audio.delta", delta=encoded)
-        if last:
-            self._close_item("completed")
-            self.phase = Phase.FINISHING
-            self._due += SETTLE_S
+        self._output = None
+        if step is Step.LAST:
+            output.close("completed")
+            self._budget -= self._stage.items[-1].tokens.total
         else:
-            self._pace += DELTA_MS / 1000 / self._pacing.speedup
-            self._due = max(self._due, self._pace + self._jitter_s())
+            output.close("incomplete")
+            self._left.clear()
+            self._too_long = True
+        if self._left:
+            self._pace.wait(output.piece_ms)
+        else:
+            self._pace.settle()
 
-    def _close_item(self, status: str) -> None:
-        item = self._item
-        item.body["status"] = status
-        transcript = item.transcript
-        self._emit_part("response.output_audio.done")
-        self._emit_part("response.output_audio_transcript.done", transcript=transcript)
-        part = {"type": "audio", "transcript": transcript}
-        self._emit_part("response.content_part.done", part=part)
-        previous = self._conversation.before(item.id)
-        self._emit("conversation.item.done", previous_item_id=previous, item=item.shown())
-        self._emit(
-            "response.output_item.done",
-            response_id=self.id,
-            output_index=0,
-            item=item.shown(),
-        )
-
-    def _done(self, status: str, details: dict[str, Any] | None) -> None:
-        item = self._item if self.began else None
-        self.phase = Phase.DONE
-        self._emit("response.done", response=self._shown(status, details, item, self._usage(item)))
+    def _end(self, status: ResponseStatus, details: ResponseStatusDetails | None) -> None:
+        self.done = True
+        self._stage.emit("response.done", response=self._shown(status, details, self._usage()))
 
     def _shown(
         self,
-        status: str,
-        details: dict[str, Any] | None = None,
-        item: Item | None = None,
-        usage: dict[str, Any] | None = None,
+        status: ResponseStatus,
+        details: ResponseStatusDetails | None = None,
+        used: Usage | None = None,
     ) -> dict[str, Any]:
         return {
             "object": "realtime.response",
             "id": self.id,
             "status": status,
             "status_details": details,
-            "output": [] if item is None else [item.shown()],
-            "conversation_id": self._conversation.id,
+            "output": [item.shown() for item in self._stage.items],
+            "conversation_id": self._stage.conversation_id,
             **self._resource,
-            "usage": usage,
+            "usage": used,
         }
 
-    def _usage(self, item: Item | None) -> dict[str, Any]:
-        """What a model would have billed; nothing when nothing was said."""
-        text_in, audio_in = (0, 0) if item is None else self._input_tokens
-        text_out, audio_out = (0, 0) if item is None else item.tokens()
-        cached = {"text_tokens": 0, "audio_tokens": 0, "image_tokens": 0}
-        return {
-            "total_tokens": text_in + audio_in + text_out + audio_out,
-            "input_tokens": text_in + audio_in,
-            "output_tokens": text_out + audio_out,
-            "input_token_details": {
-                "text_tokens": text_in,
-                "audio_tokens": audio_in,
-                "image_tokens": 0,
-                "cached_tokens": 0,
-                "cached_tokens_details": cached,
-            },
-            "output_token_details": {"text_tokens": text_out, "audio_tokens": audio_out},
-        }
+    @property
+    def _input(self) -> Context:
+        return self._context if self.began else Context(Tokens())
 
-    def _emit_part(self, kind: str, **fields: Any) -> None:
-        self._emit(
-            kind,
-            response_id=self.id,
-            item_id=self._item.id,
-            output_index=0,
-            content_index=0,
-            **fields,
-        )
-
-    def _jitter_s(self) -> float:
-        return self._random() * self._pacing.jitter_ms / 1000
+    def _usage(self) -> Usage:
+        read = self._input
+        made = tokens_of(self._stage.items)
+        return usage(*read.tokens, *made, cached=read.cached)

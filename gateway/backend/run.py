@@ -18,11 +18,13 @@ import uvloop
 from gateway.backend.config import BackendConfig
 
 _CANNOT_SERVE = 1
-_BAD_DIALOGUE = 2
+_REHEARSAL_FAILED = 1
+_BAD_FILE = 2
 
 
 def run(config: BackendConfig, *, child: bool = False) -> int:
-    """Serve until told to stop; returns the exit status.
+    """Serve until told to stop; returns the exit status. A rehearsal stops with its first session,
+    and has status 0 only if that has passed.
 
     What keeps it from serving is one line on standard error.
 
@@ -40,6 +42,7 @@ def run(config: BackendConfig, *, child: bool = False) -> int:
 
 async def _serve(config: BackendConfig, *, child: bool) -> int:
     from gateway.backend.dialogue import DialogueError
+    from gateway.backend.fault_plan import FaultError
     from gateway.backend.server import serve
     from gateway.backend.silero import SileroError
 
@@ -49,9 +52,9 @@ async def _serve(config: BackendConfig, *, child: bool) -> int:
         loop.add_signal_handler(number, (lambda: None) if child else stop.set)
     try:
         server = await serve(config)
-    except DialogueError as error:
+    except (DialogueError, FaultError) as error:
         print(f"gateway: {error}", file=sys.stderr)
-        return _BAD_DIALOGUE
+        return _BAD_FILE
     except (OSError, SileroError) as error:
         print(f"gateway: {error}", file=sys.stderr)
         return _CANNOT_SERVE
@@ -60,9 +63,14 @@ async def _serve(config: BackendConfig, *, child: bool) -> int:
         _watch_stdin(loop, stop)
     gc.collect()
     gc.freeze()
+    if config.rehearse:
+        server.rehearsed.add_done_callback(lambda _: stop.set())
     await stop.wait()
     await server.close()
-    return 0
+    if not config.rehearse:
+        return 0
+    passed = server.rehearsed.done() and server.rehearsed.result()
+    return 0 if passed else _REHEARSAL_FAILED
 
 
 def _announce(port: int) -> None:

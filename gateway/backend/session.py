@@ -8,32 +8,40 @@ lines to be spoken and the next deadline come out:
 
 What a client may rely on:
 
-* `response.create` while a response runs is an error; the running one goes on.
+* `response.create` while a response runs is an error; the running one goes on. Responses outside of
+  the conversation run beside it.
 * Speech that starts cancels the running response when the session says `interrupt_response`. The
   events of the cancelled response follow `speech_started`. Audio that the client still plays is the
   client's affair: it sends `conversation.item.truncate` for what was not heard.
 * With `turn_detection: null` nothing happens by itself: the client commits and asks for responses.
+* `idle_timeout_ms` counts from the end of what the agent has said, as a client plays it that plays
+  at once. Without it the dialogue's own `idle_s` does the same, but commits nothing.
+* MCP servers are never reached: for each that a session names, the listing of its tools fails.
+* A transcription session makes no responses.
 * An event that cannot be served is answered by `error` with its `event_id`, and changes nothing.
 """
 
+from base64 import b64decode
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any
 
-from gateway.backend import requests
+from gateway.backend.agent import Agent
+from gateway.backend.client_items import ClientItems
 from gateway.backend.config import Pacing
-from gateway.backend.dialogue import Dialogue, DialogueRun, Input, Line, Spoke
+from gateway.backend.dialogue import Dialogue, Spoke
 from gateway.backend.ear import Ear
 from gateway.backend.input_buffer import InputBuffer
-from gateway.backend.items import Conversation, Item, client_item, spoken_item
-from gateway.backend.responses import Phase, Response
-from gateway.backend.session_config import SessionConfig
+from gateway.backend.items import Conversation, Item, listing_item, spoken_item
+from gateway.backend.plans import Plan, plan_response
+from gateway.backend.rates import RateLimits
+from gateway.backend.session_config import Kind, SessionConfig
 from gateway.backend.speech import SpeechRequest, compose
+from gateway.backend.transcription import Heard, Transcriber
 from gateway.backend.turns import TurnStarted, TurnStopped
-from gateway.realtime.errors import RealtimeError, error_event, invalid
+from gateway.realtime.client_events import check_client_event
+from gateway.realtime.errors import RealtimeError, error_event
 from gateway.realtime.events import Event
-
-_RATE_LIMITS: Final = (("requests", 10_000), ("tokens", 10_000_000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,8 @@ class SessionOptions:
     """Unix time, for `expires_at`."""
     limit_s: float
     pacing: Pacing
+    kind: Kind = "realtime"
+    rate_limits: RateLimits = field(default_factory=RateLimits)
 
 
 class BackendSession:
@@ -64,27 +74,34 @@ class BackendSession:
         random: Callable[[], float],
         now: float,
     ) -> None:
-        self._pacing = options.pacing
         self._token = token
-        self._random = random
         self._out: list[Event] = []
-        self._to_speak: list[SpeechRequest] = []
         self._config = SessionConfig(
             f"sess_{token()}",
+            options.kind,
             model=options.model,
             expires_at=int(options.started_at + options.limit_s),
         )
         self._input = InputBuffer(self._config.input_format, self._config.turns)
         self._conversation = Conversation(f"conv_{token()}")
-        self._run = DialogueRun(options.dialogue)
-        self._greeted = False
-        self._heard: Input | None = None  # what the next response answers
-        self._turn_item = ""  # the item that the caller's turn will become
+        self._client_items = ClientItems(self._conversation, token)
+        self._agent = Agent(
+            options.dialogue,
+            self._conversation,
+            pacing=options.pacing,
+            rate_limits=options.rate_limits,
+            token=token,
+            random=random,
+            emit=self._emit,
+            now=now,
+        )
+        self._transcriber = Transcriber(
+            self._conversation,
+            self._emit,
+            lambda: (options.pacing.first_audio_ms + random() * options.pacing.jitter_ms) / 1000,
+        )
+        self._mcp_servers: set[str] = set()
         self._turn_from_ms = 0
-        self._response: Response | None = None
-        self._voiced = False  # the agent was heard in this session
-        self._idle_at: float | None = None
-        self._idle_spent = False
         self._limit_s = options.limit_s
         self._expires_at = now + options.limit_s
         self.ended = False
@@ -96,12 +113,9 @@ class BackendSession:
     def receive(self, event: Event, now: float) -> None:
         """Take one event from the client."""
         try:
-            self._take(event, now)
+            self._take(check_client_event(event), now)
         except RealtimeError as error:
             self.refuse(error, event.get("event_id"))
-        except RecursionError:
-            too_deep = RealtimeError("The event is nested too deeply.", code="invalid_event")
-            self.refuse(too_deep, event.get("event_id"))
 
     def append(self, audio: bytes) -> bool:
         """Take a piece of the caller's audio, without an event: on the hot path.
@@ -131,8 +145,7 @@ class BackendSession:
 
         It may come late, when its response was cancelled long ago.
         """
-        if self._response is not None and self._response.id == request.response_id:
-            self._response.speak(compose(request.line, clips, request.format), now)
+        self._agent.speak(request, compose(request.line, clips, request.format), now)
 
     def refuse(self, error: RealtimeError, event_id: object = None) -> None:
         """Answer something with an `error` event."""
@@ -140,6 +153,11 @@ class BackendSession:
         self._out.append(error_event(error, event_id=self._id("event"), client_event_id=asked))
 
     # Outputs.
+
+    @property
+    def id(self) -> str:
+        session_id: str = self._config.fields["id"]
+        return session_id
 
     @property
     def ear(self) -> Ear:
@@ -153,30 +171,37 @@ class BackendSession:
 
     def lines_to_speak(self) -> list[SpeechRequest]:
         """Lines whose sound is wanted; each is handed out once, and answered by `speak`."""
-        wanted, self._to_speak = self._to_speak, []
-        return wanted
+        return self._agent.lines_to_speak()
 
     def timeout(self, now: float) -> None:
         """Do what is due."""
-        if self._response is not None:
-            self._response.timeout(now)
-            self._settle(now)
-        if self._idle_at is not None and now >= self._idle_at:
-            self._idle_at = None
-            self._idle_spent = True
-            if self._response is None and not self._input.speaking:
-                self._respond(self._run.idle(), None, now)
+        self._agent.timeout(now)
+        self._transcriber.timeout(now)
+        idle_at = self._idle_at()
+        if idle_at is not None and now >= idle_at:
+            self._idle(now)
         if now >= self._expires_at and not self.ended:
             self.ended = True
-            message = f"Your session hit the maximum duration of {self._limit_s / 60:g} minutes."
+            whole = self._limit_s % 60 == 0
+            limit = f"{self._limit_s / 60:g} minutes" if whole else f"{self._limit_s:g} seconds"
+            message = f"Your session hit the maximum duration of {limit}."
             self.refuse(RealtimeError(message, code="session_expired"))
+
+    def expire(self, now: float) -> None:
+        """End the session as it ends at its limit, though that is not reached."""
+        self._expires_at = now
+        self.timeout(now)
 
     def next_timeout(self) -> float | None:
         """When `timeout` is due next; None when the session has ended."""
         if self.ended:
             return None
-        response_at = None if self._response is None else self._response.next_timeout()
-        deadlines = (self._expires_at, response_at, self._idle_at)
+        deadlines = (
+            self._expires_at,
+            self._agent.next_timeout(),
+            self._transcriber.next_timeout(),
+            self._idle_at(),
+        )
         return min(at for at in deadlines if at is not None)
 
     # Client events.
@@ -184,162 +209,149 @@ class BackendSession:
     def _take(self, event: Event, now: float) -> None:
         match event["type"]:
             case "input_audio_buffer.append":
-                self._input.append(requests.audio(event))
+                self._input.append(b64decode(event["audio"]))
             case "input_audio_buffer.commit":
-                length_ms = self._input.commit()
-                self._commit(self._id("item"), length_ms, length_ms)
+                self._commit_buffer(now)
             case "input_audio_buffer.clear":
                 self._input.clear()
+                self._conversation.upcoming = ""
                 self._emit("input_audio_buffer.cleared")
             case "session.update":
-                self._configure(event)
+                self._configure(event["session"])
             case "response.create":
-                self._create_response(event, now)
+                self._create_response(event.get("response") or {}, now)
             case "response.cancel":
-                self._cancel_response(event.get("response_id"), now)
+                self._agent.cancel(event.get("response_id"), now)
             case "conversation.item.create":
-                self._create_item(event)
+                self._create_item(event["item"], event.get("previous_item_id"))
             case "conversation.item.truncate":
-                named = {key: event.get(key) for key in ("item_id", "content_index")}
-                end_ms = event.get("audio_end_ms")
-                self._conversation.truncate(**named, audio_end_ms=end_ms)
-                self._emit("conversation.item.truncated", **named, audio_end_ms=end_ms)
+                place = {n: event[n] for n in ("item_id", "content_index", "audio_end_ms")}
+                self._conversation.truncate(**place)
+                self._emit("conversation.item.truncated", **place)
             case "conversation.item.delete":
-                self._conversation.delete(event.get("item_id"))
+                self._conversation.delete(event["item_id"])
                 self._emit("conversation.item.deleted", item_id=event["item_id"])
             case "conversation.item.retrieve":
-                item = self._conversation.retrieve(event.get("item_id"))
+                item = self._conversation.retrieve(event["item_id"])
                 self._emit("conversation.item.retrieved", item=item.shown())
-            case unknown:
-                raise invalid("type", unknown, "the type of a client event")
+            case kind:  # output_audio_buffer.clear
+                message = f"'{kind}' is for WebRTC and SIP only: over a WebSocket the client plays."
+                raise RealtimeError(message, code="invalid_value", param="type")
 
-    def _configure(self, event: Event) -> None:
-        self._config.update(event.get("session"), voice_locked=self._voiced)
+    def _configure(self, session: dict[str, Any]) -> None:
+        self._config.update(session, voice_locked=self._agent.voiced)
         self._input.configure(self._config.input_format, self._config.turns)
         self._emit("session.updated", session=self._config.shown())
+        for server in self._config.mcp_servers:
+            if server not in self._mcp_servers:
+                self._mcp_servers.add(server)
+                self._fail_listing(server)
 
-    def _create_item(self, event: Event) -> None:
-        item = client_item(event.get("item"), self._id("item"))
-        self._add_item(item, requests.previous_item_id(event))
-        heard = requests.user_input(item.body)
+    def _fail_listing(self, server: str) -> None:
+        item = listing_item(self._conversation.new_id(self._token), server)
+        previous = self._conversation.insert(item)
+        self._emit("conversation.item.added", previous_item_id=previous, item=item.shown())
+        for change in ("in_progress", "failed"):
+            self._emit(f"mcp_list_tools.{change}", item_id=item.id)
+
+    def _create_item(self, value: dict[str, Any], after: str | None) -> None:
+        item = self._client_items.created(value, self._config.input_format)
+        self._add_item(item, after)
+        heard = self._client_items.heard(item)
         if heard is not None:
-            self._heard = heard
-            self._caller_acted()
+            self._agent.hear(heard)
+            self._agent.notice()
+        elif item.body.get("role") == "assistant":
+            self._agent.follow()
 
-    def _create_response(self, event: Event, now: float) -> None:
-        wanted = requests.response(event)
-        if self._response is not None:
-            raise RealtimeError(
-                "Conversation already has an active response in progress: "
-                f"{self._response.id}. Wait until the response is finished before creating a "
-                "new one.",
-                code="conversation_already_has_active_response",
-            )
-        self._respond(wanted.line or self._next_line(), wanted.metadata, now)
+    def _create_response(self, asked: dict[str, Any], now: float) -> None:
+        if self._config.kind != "realtime":
+            message = "A transcription session makes no responses."
+            raise RealtimeError(message, code="invalid_value", param="type")
+        context = heard = None
+        if "input" in asked:
+            context = self._client_items.input(asked["input"], self._config.input_format)
+            heard = self._client_items.heard(context[-1], context) if context else None
+        self._agent.create(self._plan(asked, context), heard, now)
 
-    def _cancel_response(self, response_id: object, now: float) -> None:
-        response = self._response
-        if response is None or response_id not in (None, response.id):
-            message = "Cancellation failed: no active response found"
-            raise RealtimeError(message, code="response_cancel_not_active")
-        response.cancel("client_cancelled", now)
-        self._settle(now)
+    def _plan(self, asked: dict[str, Any], context: Sequence[Item] | None = None) -> Plan:
+        return plan_response(self._config, asked, context, voice_locked=self._agent.voiced)
 
     # Turns.
 
     def _start_turn(self, audio_start_ms: int, now: float) -> None:
-        self._turn_item = self._id("item")
+        item_id = self._conversation.upcoming = self._conversation.new_id(self._token)
         self._turn_from_ms = audio_start_ms
-        self._caller_acted()
         self._emit(
-            "input_audio_buffer.speech_started",
-            audio_start_ms=audio_start_ms,
-            item_id=self._turn_item,
+            "input_audio_buffer.speech_started", audio_start_ms=audio_start_ms, item_id=item_id
         )
         turns = self._config.turns
-        if self._response is not None and turns is not None and turns.interrupt_response:
-            self._response.cancel("turn_detected", now)
-            self._settle(now)
+        if turns is not None and turns.interrupt_response:
+            self._agent.interrupt(now)
+        self._agent.notice()
 
     def _end_turn(self, change: TurnStopped, now: float) -> None:
-        end_ms, item_id = change.audio_end_ms, self._turn_item
+        end_ms, item_id = change.audio_end_ms, self._conversation.upcoming
         self._emit("input_audio_buffer.speech_stopped", audio_end_ms=end_ms, item_id=item_id)
-        self._commit(item_id, end_ms - self._turn_from_ms, change.speech_ms)
+        heard = Heard("speech", change.speech_ms)
+        self._commit(item_id, end_ms - self._turn_from_ms, heard, now)
+        self._agent.hear(Spoke(change.speech_ms))
         turns = self._config.turns
-        if turns is not None and turns.create_response and self._response is None:
-            self._respond(self._next_line(), None, now)
+        if turns is not None and turns.create_response:
+            self._answer(self._agent.answer, now)
 
-    def _commit(self, item_id: str, length_ms: int, speech_ms: int) -> None:
-        """What the caller said becomes an item, and what the next response answers."""
-        item = spoken_item(item_id, length_ms)
+    def _commit_buffer(self, now: float) -> None:
+        """The client's commit, which may cut off a turn that has begun."""
+        length_ms = self._input.commit()
+        item_id = self._conversation.upcoming or self._conversation.new_id(self._token)
+        self._commit(item_id, length_ms, Heard("audio", length_ms), now)
+        self._agent.hear(Spoke(length_ms))
+
+    def _commit(self, item_id: str, length_ms: int, heard: Heard, now: float) -> None:
+        """What came from the caller becomes an item."""
+        self._conversation.upcoming = ""
         previous = self._conversation.last
         self._emit("input_audio_buffer.committed", previous_item_id=previous, item_id=item_id)
-        self._add_item(item, None)
-        self._heard = Spoke(speech_ms)
+        self._add_item(spoken_item(item_id, length_ms), None)
+        if self._config.transcribes:
+            self._transcriber.transcribe(item_id, heard, now)
 
     def _add_item(self, item: Item, after: str | None) -> None:
         previous = self._conversation.insert(item, after)
         for change in ("added", "done"):
             self._emit(f"conversation.item.{change}", previous_item_id=previous, item=item.shown())
 
-    def _caller_acted(self) -> None:
-        self._idle_at = None
-        self._idle_spent = False
+    def _answer(self, respond: Callable[[Plan, float], None], now: float) -> None:
+        """Respond without having been asked, if the session and what goes on allow it."""
+        if self._config.kind == "realtime" and not self._agent.busy:
+            respond(self._plan({}), now)
 
-    # Responses.
+    # Silence.
 
-    def _next_line(self) -> Line:
-        """What to say next: the greeting, then answers."""
-        heard, self._heard = self._heard, None
-        if self._greeted:
-            return self._run.answer(heard)
-        self._greeted = True
-        return self._run.greeting()
+    def _idle_at(self) -> float | None:
+        """When the caller has been silent for too long."""
+        since, turns = self._agent.silent_since, self._config.turns
+        if since is None or turns is None or self._input.speaking:
+            return None
+        if turns.idle_timeout_ms is not None:
+            return since + turns.idle_timeout_ms / 1000
+        idle_s = self._agent.idle_s()
+        return None if idle_s is None else since + idle_s
 
-    def _respond(self, line: Line, metadata: dict[str, str] | None, now: float) -> None:
-        self._idle_at = None
-        audio_format = self._config.output_format
-        self._response = Response(
-            self._id("resp"),
-            self._id("item"),
-            audio_format=audio_format,
-            resource={
-                "output_modalities": ["audio"],
-                "max_output_tokens": "inf",
-                "audio": {
-                    "output": {"format": audio_format.to_session(), "voice": self._config.voice}
-                },
-                "metadata": metadata,
-            },
-            conversation=self._conversation,
-            pacing=self._pacing,
-            random=self._random,
-            emit=self._emit,
-            now=now,
-        )
-        self._to_speak.append(SpeechRequest(self._response.id, line, audio_format))
-
-    def _settle(self, now: float) -> None:
-        """Look after a response that may have ended."""
-        response = self._response
-        if response is None:
-            return
-        self._voiced |= response.began
-        if response.phase is not Phase.DONE:
-            return
-        self._response = None
-        if not self._voiced:
-            self._greeted = False  # cut off before a sound: the greeting is still owed
-        limits = [
-            {"name": name, "limit": limit, "remaining": limit, "reset_seconds": 0}
-            for name, limit in _RATE_LIMITS
-        ]
-        self._emit("rate_limits.updated", rate_limits=limits)
-        idle_s = self._run.idle_s()
-        if idle_s is None or self._idle_spent or self._config.turns is None:
-            return
-        if not self._input.speaking:
-            self._idle_at = max(now, response.plays_until) + idle_s
+    def _idle(self, now: float) -> None:
+        turns = self._config.turns
+        if turns is not None and turns.idle_timeout_ms is not None:
+            start_ms, end_ms = self._input.take_silence(turns.idle_timeout_ms)
+            item_id = self._conversation.new_id(self._token)
+            self._emit(
+                "input_audio_buffer.timeout_triggered",
+                item_id=item_id,
+                audio_start_ms=start_ms,
+                audio_end_ms=end_ms,
+            )
+            length_ms = end_ms - start_ms
+            self._commit(item_id, length_ms, Heard("silence", length_ms), now)
+        self._answer(self._agent.prompt, now)
 
     # Ids and events.
 

@@ -29,6 +29,8 @@ class TurnSettings:
     silence_duration_ms: int = 500
     create_response: bool = True
     interrupt_response: bool = True
+    idle_timeout_ms: int | None = None
+    """Silence after the agent has spoken that makes it speak again. Kept by the session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +84,8 @@ class TurnDetector:
         self._silence_ms = 0
         self._origin_ms = self._position_ms
         return TurnStopped(self._position_ms, self._speech_to_ms - self._speech_from_ms)
+
+    def take_silence(self) -> int:
+        """Take out what was heard up to now, which is no turn. Returns the position."""
+        self._origin_ms = self._position_ms
+        return self._position_ms

@@ -16,29 +16,37 @@ from gateway.alarm import Alarm
 from gateway.audio.playout import ItemPart
 from gateway.calls.announce import SendsWebhooks, announce
 from gateway.calls.commands import Command
+from gateway.calls.continuity import SessionFailed, SessionOpened
 from gateway.calls.control import Control, Controls
 from gateway.calls.effects import (
     AnswerLeg,
+    Background,
     ClearPlayout,
     DialLeg,
     Effect,
     EndLeg,
     Finish,
     FinishPart,
+    JoinSession,
     Note,
     OpenSession,
+    PlayApology,
     PostWebhook,
     ReferLeg,
     RejectLeg,
     RingLeg,
     Settle,
+    TellSpeech,
+    TellTurn,
     ToBackend,
     ToControl,
 )
 from gateway.calls.machine import CallMachine
 from gateway.calls.media import CallMedia
-from gateway.calls.opening import NoSessionError, OpensSessions, open_session
 from gateway.calls.record import CallRecord
+from gateway.calls.sessions import CallSessions, Sources
+from gateway.calls.sounds import Sounds
+from gateway.calls.talk import APOLOGY
 from gateway.calls.tickets import START, Tickets
 from gateway.legs.leg import (
     IncomingLeg,
@@ -48,21 +56,21 @@ from gateway.legs.leg import (
     MediaPort,
     OutgoingLeg,
 )
-from gateway.realtime.audio import AudioDelta, DeltaReader, delta_of
-from gateway.realtime.events import Event, EventError, parse_event
+from gateway.realtime.audio import AudioDelta
+from gateway.realtime.events import Event
 from gateway.realtime.session import Session
-from gateway.upstream.realtime import RealtimeSession
 
 
 class Call:
-    """The other side and one Realtime session.
+    """The other side and a Realtime session, or one after the other.
 
     Args:
         call_id: names the call in the API and in every log line.
         leg: who called, or is to be called; nothing may have been asked of it yet.
         machine: decides; nothing may have been fed to it yet.
-        backend: where the session comes from.
+        sources: where sessions come from.
         log: bound to nothing yet.
+        sounds: what the caller may hear besides.
         webhook: tells the application of the call; needed when it decides.
     """
 
@@ -71,8 +79,9 @@ class Call:
         call_id: str,
         leg: IncomingLeg | OutgoingLeg,
         machine: CallMachine,
-        backend: OpensSessions,
+        sources: Sources,
         log: FilteringBoundLogger,
+        sounds: Sounds,
         webhook: SendsWebhooks | None = None,
     ) -> None:
         self.call_id = call_id
@@ -80,7 +89,7 @@ class Call:
         self.session: Session = {}
         """As the server last confirmed it; empty until there is one."""
         self._machine = machine
-        self._backend = backend
+        self._sounds = sounds
         self._webhook = webhook
         self._log = log.bind(call_id=call_id)
         self._loop = asyncio.get_running_loop()
@@ -92,8 +101,7 @@ class Call:
         self._alarm = Alarm(self._timeout)
         self.controls = Controls()
         self._tickets = Tickets()
-        self._realtime: RealtimeSession | None = None
-        self._formats = (leg.format, leg.format)  # of the session: input, output
+        self._sessions = CallSessions(sources, leg.format, self, self._start)
         self._media: CallMedia | None = None
         self._part: ItemPart | None = None
 
@@ -126,12 +134,13 @@ class Call:
                 await self._session_known.wait()
         except TimeoutError:
             pass
-        return self._realtime is not None and not self._finished.is_set()
+        return self._session_known.is_set() and not self._finished.is_set()
 
     @property
     def congested(self) -> bool:
         """Whether the session is behind with what it was sent; clients should wait with more."""
-        return self._realtime is not None and self._realtime.congested
+        session = self._sessions.current
+        return session is not None and session.congested
 
     def attach(self, control: Control) -> None:
         """Show every event from here on to `control`."""
@@ -169,8 +178,7 @@ class Call:
             for error in errors.exceptions:
                 self._failed(error)
         finally:
-            dropped = 0 if self._realtime is None else self._realtime.dropped_appends
-            record = self.record.ended(dropped)
+            record = self.record.ended(self._sessions.dropped_appends)
             try:
                 await self._free()
             finally:
@@ -208,59 +216,45 @@ class Call:
         finally:
             self._finished.set()
 
-    async def _open_session(self, config: Session) -> None:
-        started = self._loop.time()
-        try:
-            opened = await open_session(self._backend, config, self.leg.format)
-        except NoSessionError as error:
-            self._log.warning("session.failed", reason=error.logged, message=str(error))
-            now = self._loop.time()
-            self._perform(self._machine.session_failed(error.reason, error.told, now))
-            return
-        self._realtime = session = opened.session
-        self._formats = (opened.input_format, opened.output_format)
-        self._log.info("session.connected", connect_ms=_ms(self._loop.time() - started))
-        self.session = session.effective
-        self._session_known.set()
-        self._perform(self._machine.session_opened(session.effective, self._loop.time()))
-        await self._read(session)
+    # The sessions.
 
-    async def _read(self, session: RealtimeSession) -> None:
-        read_delta = DeltaReader().read
-        while (message := await session.receive()) is not None:
-            delta = read_delta(message)
-            if delta is not None:
-                self._play(delta, message)
-            else:
-                self._server_event(message)
-        self._perform(self._machine.session_lost(session.close_reason, self._loop.time()))
+    def session_opened(self, opened: SessionOpened) -> None:
+        self._feed(lambda now: self._machine.session_opened(opened, now))
 
-    def _server_event(self, message: bytes) -> None:
-        try:
-            event = parse_event(message)
-        except EventError as error:
-            self._log.warning("session.garbage", reason=str(error))
-            return
-        delta = delta_of(event)
-        if delta is not None:
-            self._play(delta, message)
-            return
+    def session_failed(self, failed: SessionFailed, text: str, logged: str) -> None:
+        self._log.warning("session.failed", reason=logged, message=text)
+        self._feed(lambda now: self._machine.session_failed(failed, now))
+
+    def session_lost(self, reason: str, *, joined: bool) -> None:
+        self._feed(lambda now: self._machine.session_lost(reason, now, joined=joined))
+
+    def server_event(self, event: Event) -> None:
         if event["type"] == "session.updated" and isinstance(event.get("session"), dict):
             self.session = event["session"]
-        self._perform(self._machine.server_event(event, self._loop.time()))
+        self._feed(lambda now: self._machine.server_event(event, now))
 
-    def _play(self, delta: AudioDelta, message: bytes) -> None:
+    def garbage(self, reason: str) -> None:
+        self._log.warning("session.garbage", reason=reason)
+
+    def play(self, delta: AudioDelta, message: bytes) -> None:
         """Queue a piece of the model's speech, unless the caller has interrupted it."""
         self.controls.show_audio(message)
         part, audio = delta
         media = self._media
-        conversation = self._machine.conversation
+        conversation = self._machine.talk.conversation
         if media is None or not conversation.wants_audio(part.response_id):
             return
         if part is not self._part:
             self._part = part
             conversation.audio(part)
         media.play(part, audio)
+
+    def _join(self) -> None:
+        session = self._sessions.join()
+        if session is not None:
+            self.session = session.effective
+            self._session_known.set()
+            self._log.info("session.connected", connect_ms=_ms(self._sessions.connect_s))
 
     # Effects of the machine.
 
@@ -270,13 +264,9 @@ class Call:
                 case ToControl(event, extension):
                     self.controls.show(event, extension)
                 case ToBackend(event):
-                    if self._realtime is not None:
-                        self._realtime.send(event)
+                    self._sessions.send(event)
                 case ClearPlayout(cause):
                     self._clear(cause)
-                case FinishPart(part):
-                    if self._media is not None:
-                        self._media.finish(part)
                 case Note(event_name, fields, level):
                     self._note(event_name, fields, level)
                 case Settle(ticket, error):
@@ -284,14 +274,34 @@ class Call:
                 case PostWebhook():
                     if self._webhook is not None:
                         announce(self._webhook, self.call_id, self.leg, self._machine, self._log)
-                case OpenSession(session):
-                    self._start(self._open_session(session))
+                case OpenSession(session, fallback):
+                    self._start(self._sessions.open(session, fallback=fallback))
+                case JoinSession():
+                    self._join()
+                case TellTurn(event):
+                    self._sessions.tell_turn(event)
+                case TellSpeech():
+                    self._sessions.tell_speech()
+                case FinishPart() | Background() | PlayApology():
+                    self._sound(effect)
                 case Finish():
                     self._finished.set()
                     self._session_known.set()
                 case _:
                     self._ask_leg(effect)
         self._alarm.set(self._machine.next_timeout())
+
+    def _sound(self, effect: FinishPart | Background | PlayApology) -> None:
+        media = self._media
+        if media is None:
+            return
+        match effect:
+            case FinishPart(part):
+                media.finish(part)
+            case Background(sound):
+                media.background(sound)
+            case PlayApology():
+                media.apologise(APOLOGY)
 
     def _ask_leg(self, effect: Effect) -> None:
         leg = self.leg
@@ -319,9 +329,6 @@ class Call:
         task.add_done_callback(self._tasks.discard)
 
     async def _open_leg(self, open_leg: Callable[[], Coroutine[Any, Any, MediaPort]]) -> None:
-        session = self._realtime
-        if session is None:
-            raise RuntimeError("a leg is opened only when the session is there")
         try:
             port = await open_leg()
         except LegError as error:
@@ -330,7 +337,8 @@ class Call:
             return
         if self.leg.direction == "inbound":
             self.record.set_up()
-        self._media = CallMedia(port, session, *self._formats)
+        self._media = CallMedia(port, self._sessions.tape, self._sounds)
+        self._sessions.attach(self._media)
         self.record.opened(self._media)
         self._perform(self._machine.leg_opened(self._loop.time()))
 
@@ -375,8 +383,7 @@ class Call:
         if self._media is not None:
             self._media.part()
         await self.leg.close()
-        if self._realtime is not None:
-            await self._realtime.close()
+        await self._sessions.close()
 
 
 def _ms(seconds: float) -> float:

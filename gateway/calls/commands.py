@@ -34,6 +34,25 @@ class HangUp:
 
 Command = Accept | Reject | Refer | HangUp
 
+
+def ended_by(command: Command, reason: str, sip_status: int | None, target: str | None) -> bool:
+    """Whether a call that ended so was ended by a command like this one.
+
+    Args:
+        reason, sip_status: of the call's end.
+        target: of its transfer, if there was one.
+    """
+    match command:
+        case HangUp():
+            return reason == "hangup"
+        case Reject(status):
+            return reason == "rejected" and sip_status == status
+        case Refer(target_uri):
+            return reason == "transferred" and target == target_uri
+        case Accept():
+            return False
+
+
 TransferResult = Literal[
     "transferred", "busy", "declined", "no_answer", "unreachable", "refused", "timeout"
 ]

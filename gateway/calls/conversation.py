@@ -11,8 +11,10 @@ faster than real time and only knows what it sent. Everything here keeps the two
   `.stopped` when it was played to its end *and* the response is done; `.cleared` when it was cut.
 * Digits become events at once, and text for the model when a line of them is complete.
 * A conversation has one response at a time. One that we ask for is remembered until the server
-  begins it (`_asked`); what is to be asked meanwhile waits (`_answer_due`) for the response in
-  progress to end, also when the server refuses because it had begun another one by itself.
+  begins it (`_asked`); what is to be asked meanwhile waits (`_due`) for the response in progress to
+  end, also when the server refuses because it had begun another one by itself.
+* Sessions come and go. When one is lost, the response in progress is over for all who follow it,
+  what was queued of it is still heard, and the next session is asked for what the caller is owed.
 
 Pure: events, marks and `now` in; effects out.
 """
@@ -27,6 +29,7 @@ from gateway.calls.effects import ClearPlayout, Effect, FinishPart, Note, ToBack
 from gateway.realtime import events
 from gateway.realtime.audio import part_of
 from gateway.realtime.events import Event, text_of
+from gateway.realtime.session import turn_detection_of
 
 _REMEMBERED_RESPONSES = 16
 """How many interrupted responses are remembered; their late audio comes within a second or two."""
@@ -46,7 +49,11 @@ class Conversation:
         self._digits = DigitCollector()
         self._effects: list[Effect] = []
         self._interrupts = True
+        self._cancels = False  # on speech we cancel the response ourselves
+        self._answers = True  # the server answers a turn without being asked
         self._active = ""  # the response in progress, if any
+        self._resource: dict[str, Any] = {}  # of it, as the server showed it
+        self._item_done = False  # the item of it that was begun last is complete
         self._parts: dict[ItemPart, None] = {}  # with audio queued and more to come, in order
         self._interrupted: dict[str, None] = {}  # oldest first
         self._heard_response = ""  # the response whose start was announced and whose end was not
@@ -54,7 +61,12 @@ class Conversation:
         self._asked = ""  # the event id of our response.create that no response has followed yet
         self._last_asked = ""  # the same, kept: the refusal may come after another response began
         self._unwanted = False  # the response asked for was interrupted before it began
-        self._answer_due = False  # ask again when the response in progress is done
+        self._last_request: Event = {}  # what we asked for then
+        self._due: Event | None = None  # to be asked for when the response in progress is done
+        self._client_asked = False  # a client asked for a response that has not begun
+        self._speaking = False  # the caller is
+        self._awaited = False  # the caller's turn is over, and the server will answer it
+        self._owed = False  # a session was lost before it had answered
         self._turn_ended_at: float | None = None
         self.turns = 0
         self.bargeins = 0
@@ -70,18 +82,55 @@ class Conversation:
         """Audio of this part begins to be queued."""
         self._parts[part] = None
 
-    def configured(self, session: dict[str, Any]) -> None:
-        """The session as the server confirmed it."""
-        value: object = session
-        for key in ("audio", "input", "turn_detection", "interrupt_response"):
-            value = value.get(key) if isinstance(value, dict) else None
-        self._interrupts = value is not False
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is under way between the caller and the model. What the model said may
+        still be heard."""
+        busy = self._active or self._asked or self._client_asked or self._due
+        return not (busy or self._speaking or self._awaited)
+
+    def configured(self, session: dict[str, Any], *, cancels: bool | None = None) -> None:
+        """The session as the server confirmed it.
+
+        Args:
+            cancels: whether the gateway has to cancel a response on speech; None: as before.
+        """
+        detection = turn_detection_of(session)
+        self._interrupts = (detection or {}).get("interrupt_response") is not False
+        self._answers = detection is not None and detection.get("create_response") is not False
+        if cancels is not None:
+            self._cancels = cancels
 
     # Inputs. Each returns the effects it asks for.
 
-    def greet(self) -> list[Effect]:
-        """The caller is there: have the model speak first."""
-        self._ask()
+    def say(self, instructions: str = "") -> list[Effect]:
+        """Have the model speak, as it thinks fit or as these instructions tell it."""
+        self._ask(events.response_create(instructions))
+        return self._drain()
+
+    def lost(self, code: str, message: str) -> list[Effect]:
+        """The session is gone; `code` and `message` are for those who follow the response."""
+        self._owed = bool(self._asked) or (self._awaited and not self._active)
+        self._asked, self._unwanted = "", False
+        self._client_asked = self._awaited = False
+        if self._speaking:
+            self._owed = self._speaking = False  # the next session hears this turn from its start
+        active = self._active
+        if active:
+            complete = self._item_done and not self._parts
+            self._owed = not complete and active not in self._interrupted
+            error = {"type": "server_error", "code": code, "message": message}
+            failed = {"status": "failed", "status_details": {"type": "failed", "error": error}}
+            event = events.response_done(self._resource | failed, self._new_event_id())
+            self._effects.append(ToControl(event))
+            self._response_done(active)
+        return self._drain()
+
+    def resumed(self) -> list[Effect]:
+        """The next session is there and knows what was said: it is asked for what is owed."""
+        owed, self._owed = self._owed, False
+        if owed and not self._asked:
+            self._ask()
         return self._drain()
 
     def server_event(self, event: Event, now: float) -> list[Effect]:
@@ -92,6 +141,12 @@ class Conversation:
             self._speech_started()
         elif kind == "input_audio_buffer.speech_stopped":
             self._turn_ended_at = now
+            self._speaking = False
+            self._awaited = self._answers
+        elif kind == "response.output_item.added":
+            self._item_done &= text_of(event, "response_id") != self._active
+        elif kind == "response.output_item.done":
+            self._item_done |= text_of(event, "response_id") == self._active
         elif kind == "response.created":
             self._created(event)
         elif kind in ("response.output_audio.done", "response.audio.done"):  # GA, beta
@@ -110,6 +165,7 @@ class Conversation:
         if event["type"] == "output_audio_buffer.clear":
             self._silence("client")
         else:
+            self._client_asked |= event["type"] == "response.create"
             self._effects.append(ToBackend(event))
         return self._drain()
 
@@ -137,8 +193,9 @@ class Conversation:
 
     def cleared(self, heard: list[Heard], cause: str) -> list[Effect]:
         """The playout was emptied; `heard` lists what had not been heard to its end."""
-        if self._active and self._interrupt(self._active) and cause == "dtmf":
-            # On speech the server cancels by itself, a client says so itself; for a key we do.
+        cancels = cause == "dtmf" or (cause == "speech" and self._cancels)
+        if self._active and self._interrupt(self._active) and cancels:
+            # On speech most servers cancel by themselves, a client says so itself; else we do.
             self._effects.append(ToBackend(events.response_cancel(self._active)))
         for entry in heard:
             part = entry.part
@@ -167,16 +224,21 @@ class Conversation:
 
     def _speech_started(self) -> None:
         self._turn_ended_at = None
+        self._speaking = True
+        self._awaited = False
         # The turn that begins now will be answered, digits included: no answer of their own.
         self._tell(self._digits.take())
-        self._answer_due = False
+        self._due = None
         if self._interrupts:
             self._silence("speech")
 
     def _created(self, event: Event) -> None:
+        self._client_asked = False
         if _out_of_band(event):
             return
         self._active = text_of(event, "response", "id")
+        self._resource = event["response"] if self._active else {}
+        self._item_done = self._awaited = False
         self._asked = ""
         if self._unwanted:
             self._unwanted = False
@@ -188,11 +250,12 @@ class Conversation:
         named = ("type", "code", "param", "message")
         fields = {name: text_of(event, "error", name) for name in named}
         self._effects.append(Note("session.error", fields, "warning"))
+        self._client_asked = False
         request = text_of(event, "error", "event_id") or self._asked
         if not request or request != self._last_asked:
             return  # it answers somebody else, a client that controls the call
         if fields["code"] == "conversation_already_has_active_response":
-            self._answer_due = True
+            self._due = self._last_request
         self._asked, self._unwanted = "", False
 
     def _audio_done(self, event: Event) -> None:
@@ -203,11 +266,11 @@ class Conversation:
         # A response that was cancelled or failed may end without the `done` of its parts.
         self._finish([part for part in self._parts if part.response_id == response_id])
         if response_id == self._active:
-            self._active = ""
+            self._active, self._resource = "", {}
         if self._played_out and response_id == self._heard_response:
             self._stopped()
-        if self._answer_due and not self._active:
-            self._ask()
+        if self._due is not None and not self._active:
+            self._ask(self._due)
 
     def _started(self, response_id: str, now: float) -> None:
         self._played_out = False
@@ -258,12 +321,16 @@ class Conversation:
             self._tell(digits)
             self._ask()
 
-    def _ask(self) -> None:
+    def _ask(self, request: Event | None = None) -> None:
         """Ask for a response as soon as there may be one."""
-        self._answer_due = bool(self._active or self._asked)
-        if not self._answer_due:
-            self._asked = self._last_asked = self._new_event_id()
-            self._effects.append(ToBackend(events.response_create() | {"event_id": self._asked}))
+        request = events.response_create() if request is None else request
+        if self._active or self._asked:
+            self._due = request
+            return
+        self._due = None
+        self._last_request = request
+        self._asked = self._last_asked = self._new_event_id()
+        self._effects.append(ToBackend(request | {"event_id": self._asked}))
 
     def _buffer(self, change: str, response_id: str) -> None:
         event = events.output_buffer(change, response_id, self._new_event_id())

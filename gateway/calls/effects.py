@@ -20,9 +20,42 @@ class PostWebhook:
 
 @dataclass(frozen=True, slots=True)
 class OpenSession:
-    """Connect and configure the Realtime session; the outcome comes back as an input."""
+    """Connect and configure a Realtime session; the outcome comes back as an input."""
 
     session: dict[str, Any]
+    fallback: bool = False
+    """With the second server."""
+
+
+@dataclass(frozen=True, slots=True)
+class JoinSession:
+    """From here on the session that was opened last is the call's; the one before it is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class TellTurn:
+    """Put the caller's latest turn into the session: its sound if that was kept, in place of the
+    content of this `conversation.item.create`."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class TellSpeech:
+    """Have the session hear what no session before it heard to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """What the caller hears while nobody speaks."""
+
+    sound: str
+    """`comfort`, `filler`, or nothing: silence."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlayApology:
+    """Say the recorded words with which the gateway itself takes leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +146,11 @@ Effect = (
     RingLeg
     | PostWebhook
     | OpenSession
+    | JoinSession
+    | TellTurn
+    | TellSpeech
+    | Background
+    | PlayApology
     | AnswerLeg
     | DialLeg
     | ReferLeg

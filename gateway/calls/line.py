@@ -11,9 +11,10 @@ from gateway.calls.announce import SendsWebhooks
 from gateway.calls.call import Call
 from gateway.calls.commands import Command, Refer, no_call, no_leg
 from gateway.calls.machine import CallMachine
-from gateway.calls.opening import OpensSessions
 from gateway.calls.policy import CallPolicy, Refusal
 from gateway.calls.registry import Registry
+from gateway.calls.sessions import Sources
+from gateway.calls.sounds import Sounds
 from gateway.calls.targets import target_allowed
 from gateway.legs.leg import IncomingLeg, LegError, OutgoingLeg
 from gateway.realtime.errors import RealtimeError
@@ -35,6 +36,7 @@ class LineConfig:
     """Turn every caller away with 603."""
     targets: Sequence[str] = ()
     """What may be called, also by transfer, as `target_allowed` reads it; empty: anything."""
+    sounds: Sounds = Sounds()
 
 
 class Line:
@@ -43,7 +45,7 @@ class Line:
     Args:
         config: how calls are treated.
         registry: where they live.
-        backend: where sessions come from.
+        sources: where sessions come from.
         dials: makes legs to those whom we call.
         webhook: tells the application of each call that comes in.
         log: bound to nothing.
@@ -53,14 +55,14 @@ class Line:
         self,
         config: LineConfig,
         registry: Registry,
-        backend: OpensSessions,
+        sources: Sources,
         dials: Dials,
         webhook: SendsWebhooks | None,
         log: FilteringBoundLogger,
     ) -> None:
         self._config = config
         self._registry = registry
-        self._backend = backend
+        self._sources = sources
         self._dials = dials
         self._webhook = webhook
         self._log = log
@@ -156,7 +158,9 @@ class Line:
 
     def _call(self, leg: IncomingLeg | OutgoingLeg, machine: CallMachine) -> Call:
         call_id = f"rtc_{secrets.token_hex(_ID_BYTES)}"
-        return Call(call_id, leg, machine, self._backend, self._log, self._webhook)
+        return Call(
+            call_id, leg, machine, self._sources, self._log, self._config.sounds, self._webhook
+        )
 
     def _check_allowed(self, target: str, param: str) -> None:
         if not target_allowed(target, self._config.targets):

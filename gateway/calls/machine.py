@@ -12,7 +12,9 @@
   is there.
 * Every way a call can end goes through `_end`, once, with one reason: that reason is in the call's
   record.
-* Once answered, the `Conversation` decides about voice, turns and digits.
+* Once answered, the `Talk` decides about voice, turns and digits, and about the session that
+  carries them. When none is to be had any more, the caller hears an apology, if there is one, and
+  is passed on to a human, if one is named.
 
 A command comes with a *ticket*. The effect `Settle(ticket)` says that it has had its effect, or why
 it cannot. The same command again is no error: it shares the outcome of the first one, also when the
@@ -23,7 +25,7 @@ effects in order, then re-arm the timer from `next_timeout()`.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from gateway.audio.playout import Heard
 from gateway.calls.commands import (
@@ -32,12 +34,13 @@ from gateway.calls.commands import (
     HangUp,
     Refer,
     Reject,
+    ended_by,
     no_call,
     no_leg,
     not_made,
     wrong_state,
 )
-from gateway.calls.conversation import Conversation
+from gateway.calls.continuity import SessionFailed, SessionOpened
 from gateway.calls.effects import (
     AnswerLeg,
     DialLeg,
@@ -45,7 +48,6 @@ from gateway.calls.effects import (
     EndLeg,
     Finish,
     Note,
-    OpenSession,
     PostWebhook,
     RejectLeg,
     RingLeg,
@@ -54,23 +56,15 @@ from gateway.calls.effects import (
 )
 from gateway.calls.policy import CallPolicy, Refusal
 from gateway.calls.state import ANSWERED, UNDECIDED, State
+from gateway.calls.talk import Talk
 from gateway.calls.transfer import Transfer
-from gateway.legs.leg import (
-    DtmfIn,
-    LegAnswered,
-    LegBroken,
-    LegEnded,
-    LegEvent,
-    LegHeld,
-    LegRinging,
-    LegSilent,
-    Played,
-    ReferAnswered,
-    ReferProgress,
-)
+from gateway.legs import leg
+from gateway.legs.leg import LegEvent
 from gateway.realtime import events
 from gateway.realtime.errors import RealtimeError
 from gateway.realtime.events import Event
+
+_WITH_SESSION: Final = (State.ANSWERING, State.DIALLING, *ANSWERED)
 
 
 class CallMachine:
@@ -100,14 +94,13 @@ class CallMachine:
         self.transfer: Transfer | None = None
         self.commanded = False
         """The application has asked something of the call."""
-        self.conversation = Conversation(
-            new_event_id=new_event_id, digits_to_model=policy.digits_to_model
-        )
+        self.talk = Talk(policy, new_event_id=new_event_id)
         self.outbound = outbound
         self._policy = policy
         self._new_event_id = new_event_id
         self._refusal = refusal
         self._session = policy.session
+        self._passed_on = False  # the fallback target was tried
         self._decided_by_us = not policy.application_decides and not outbound
         self._tickets: list[int] = []  # of those who wait for the answer or for our INVITE to go
         self._deadline: float | None = None
@@ -149,16 +142,8 @@ class CallMachine:
 
     def had_its_effect(self, command: Command) -> bool:
         """Whether the call ended because of a command like this one, which is no error then."""
-        match command:
-            case HangUp():
-                return self.reason == "hangup"
-            case Reject(status):
-                return self.reason == "rejected" and self.sip_status == status
-            case Refer(target_uri):
-                asked = None if self.transfer is None else self.transfer.target_uri
-                return self.reason == "transferred" and asked == target_uri
-            case Accept():
-                return False
+        asked = None if self.transfer is None else self.transfer.target_uri
+        return ended_by(command, self.reason, self.sip_status, asked)
 
     @property
     def is_calling(self) -> bool:
@@ -174,41 +159,50 @@ class CallMachine:
 
     # The Realtime session.
 
-    def session_opened(self, session: dict[str, Any], now: float) -> list[Effect]:
-        """The Realtime session is connected, and `session` is how the server configured it."""
+    def session_opened(self, opened: SessionOpened, now: float) -> list[Effect]:
+        """The Realtime session is connected: the first, or one that is to take over."""
+        if self.state in _WITH_SESSION:
+            return self._talk(now, lambda talk: talk.session_opened(opened, now))
         if self.state is not State.CONNECTING:
             return []
-        self.conversation.configured(session)
+        joined = self.talk.began(opened, now)
         if self.outbound:
             self.state = State.DIALLING
-            return [DialLeg()]
+            return [*joined, DialLeg()]
         self.state = State.ANSWERING
         self._deadline = None  # from here the leg itself gives up when the caller stays silent
-        return [Note("call.accepted", {}), AnswerLeg()]
+        return [*joined, Note("call.accepted", {}), AnswerLeg()]
 
-    def session_failed(self, reason: str, error: RealtimeError, now: float) -> list[Effect]:
-        """The Realtime session could not be had; `error` is for whoever wanted it."""
+    def session_failed(self, failed: SessionFailed, now: float) -> list[Effect]:
+        """A Realtime session could not be had."""
+        if self.state in _WITH_SESSION:
+            return self._talk(now, lambda talk: talk.session_failed(failed, now))
         if self.state is not State.CONNECTING:
             return []
-        if self._may_ring_on:
+        if elsewhere := self.talk.first_failed(failed):
+            return elsewhere
+        error = failed.error
+        if self._policy.ring_on_failure and not (self.outbound or self._decided_by_us):
             self.state = State.RINGING
             return self._settle(error)
         error.retry = False  # a repeated command would only find that the call is gone
-        return [*self._settle(error), *self._turn_away(503, reason)]
+        return [*self._settle(error), *self._turn_away(503, failed.reason)]
 
-    def session_lost(self, reason: str, now: float) -> list[Effect]:
-        """The Realtime session of a call is gone."""
-        if self.state not in (State.ANSWERING, State.DIALLING, *ANSWERED):
+    def session_lost(self, reason: str, now: float, *, joined: bool = True) -> list[Effect]:
+        """The Realtime session of the call is gone, or one that was to take over (not `joined`)."""
+        if self.state not in _WITH_SESSION:
             return []
-        return [Note("session.lost", {"reason": reason}, "warning"), *self._hang_up("session_lost")]
+        if not joined:
+            return self._talk(now, lambda talk: talk.next_lost(reason, now))
+        return self._talk(now, lambda talk: talk.session_lost(reason, now))
 
     def server_event(self, event: Event, now: float) -> list[Effect]:
         """An event of the Realtime session, audio excepted."""
-        return [] if self.state is State.ENDED else self.conversation.server_event(event, now)
+        return self._talk(now, lambda talk: talk.server_event(event, now))
 
     def client_event(self, event: Event, now: float) -> list[Effect]:
         """An event from a client that controls the call."""
-        return [] if self.state is State.ENDED else self.conversation.client_event(event)
+        return self._talk(now, lambda talk: talk.client_event(event, now))
 
     # The leg.
 
@@ -220,47 +214,46 @@ class CallMachine:
         """The leg could not be answered, or not be called."""
         if self.state not in (State.ANSWERING, State.DIALLING):
             return []
-        return [
-            *self._settle(no_leg(status, reason)),
-            *self._turn_away(status, reason),
-        ]
+        return [*self._settle(no_leg(status, reason)), *self._turn_away(status, reason)]
 
     def leg_event(self, event: LegEvent, now: float) -> list[Effect]:
         """Something happened on the other side."""
         if self.state is State.ENDED:
             return []
         match event:
-            case LegEnded(reason, status):
+            case leg.LegEnded(reason, status):
                 return self._left(reason, status)
-            case LegSilent() if self.state is State.TRANSFERRING:
+            case leg.LegSilent() if self.state is State.TRANSFERRING:
                 return []  # on hold perhaps; if it is still silent afterwards we hear so again
-            case LegSilent():
+            case leg.LegSilent():
                 return self._hang_up("media_timeout")
-            case LegBroken():
+            case leg.LegBroken():
                 return self._hang_up("internal_error")
-            case LegRinging(status):
+            case leg.LegRinging(status):
                 return self._rings(status)
-            case LegAnswered():
+            case leg.LegAnswered():
                 return self._answered(now)
-            case Played(mark):
-                return self.conversation.played(mark, now)
-            case DtmfIn(digit, received_at):
+            case leg.Played(mark):
+                return self._talk(now, lambda talk: talk.played(mark, now))
+            case leg.DtmfIn(digit, received_at):
                 note = Note("dtmf.received", {"digit": digit})
-                return [note, *self.conversation.digit(digit, received_at, now)]
-            case LegHeld(held):
-                return [Note("call.held" if held else "call.resumed", {})]
-            case ReferAnswered(answer):
-                return self._transfer_news(lambda transfer: transfer.answered(answer, now))
-            case ReferProgress(news, over):
-                return self._transfer_news(lambda transfer: transfer.progressed(news, over, now))
+                pressed = self._talk(now, lambda talk: talk.digit(digit, received_at, now))
+                return [note, *pressed]
+            case leg.LegHeld(held):
+                note = Note("call.held" if held else "call.resumed", {})
+                return [note, *self._talk(now, lambda talk: talk.held(held, now))]
+            case leg.ReferAnswered(answer):
+                return self._transfer_news(now, lambda one: one.answered(answer, now))
+            case leg.ReferProgress(news, over):
+                return self._transfer_news(now, lambda one: one.progressed(news, over, now))
 
     def refer_failed(self, now: float) -> list[Effect]:
         """`ReferLeg` could not be done."""
-        return self._transfer_news(lambda transfer: transfer.unsendable())
+        return self._transfer_news(now, lambda transfer: transfer.unsendable())
 
     def cleared(self, heard: list[Heard], cause: str, now: float) -> list[Effect]:
         """The outcome of `ClearPlayout`."""
-        return [] if self.state is State.ENDED else self.conversation.cleared(heard, cause)
+        return self._talk(now, lambda talk: talk.cleared(heard, cause, now))
 
     # The clock, and the end.
 
@@ -275,27 +268,23 @@ class CallMachine:
     def timeout(self, now: float) -> list[Effect]:
         """The clock reached `next_timeout()`, or passed it."""
         if self._deadline is not None and now >= self._deadline:
-            return self._too_late()
-        transferred = self._transfer_news(lambda transfer: transfer.timeout(now))
-        return [*transferred, *self.conversation.timeout(now)]
+            return self._too_late(now)
+        transferred = self._transfer_news(now, lambda transfer: transfer.timeout(now))
+        return [*transferred, *self._talk(now, lambda talk: talk.timeout(now))]
 
     def next_timeout(self) -> float | None:
         """When `timeout` wants to be called, in the same clock as `now`; None for never."""
         if self.state is State.ENDED:
             return None
         transfer_at = None if self.transfer is None else self.transfer.next_timeout()
-        deadlines = (self._deadline, transfer_at, self.conversation.next_timeout())
+        deadlines = (self._deadline, transfer_at, self.talk.next_timeout())
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     # Parts of the above.
 
-    @property
-    def _may_ring_on(self) -> bool:
-        return self._policy.ring_on_failure and not (self.outbound or self._decided_by_us)
-
     def _connect(self, session: dict[str, Any]) -> list[Effect]:
         self.state, self._session = State.CONNECTING, session
-        return [OpenSession(session)]
+        return self.talk.begin(session)
 
     def _accept(self, session: dict[str, Any], ticket: int) -> list[Effect]:
         if self.state is State.RINGING:
@@ -315,10 +304,11 @@ class CallMachine:
         self.state = State.ACTIVE
         self._deadline = now + self._policy.max_duration_s
         greets = self._policy.greet and self._decided_by_us
-        told = self.conversation.greet() if greets else []
+        told: list[Effect] = []
         if self.outbound:
             told = [ToControl(events.call_answered(self._new_event_id()), extension=True)]
-        return [*self._settle(), Note("call.answered", {}), *told]
+        begun = self.talk.answered(now, greet=greets)
+        return [*self._settle(), Note("call.answered", {}), *told, *begun]
 
     def _rings(self, status: int) -> list[Effect]:
         if self.is_ringing:
@@ -335,24 +325,42 @@ class CallMachine:
             reason, status = "transferred", None
         return [*told, *self._end(reason, status)]
 
-    def _too_late(self) -> list[Effect]:
+    def _too_late(self, now: float) -> list[Effect]:
+        self._deadline = None
         if self.state is State.RINGING:
             return self._turn_away(480, "no_decision")
         if self.state in (State.CONNECTING, State.DIALLING):
             return self._turn_away(480, "ring_timeout")
-        return self._hang_up("max_duration")
+        return self._talk(now, lambda talk: talk.too_long(now))
+
+    def _talk(self, now: float, news: Callable[[Talk], list[Effect]]) -> list[Effect]:
+        """Tell the talk; once it is over the call ends, if no human can take it."""
+        if self.state is State.ENDED:
+            return []
+        effects = news(self.talk)
+        if not self.talk.over or self.state is State.TRANSFERRING:
+            return effects  # a transfer may end the call in a moment; else we come by here again
+        target = self._policy.fallback_target
+        passes_on = target and self.talk.over == "session_lost" and self.state is State.ACTIVE
+        if passes_on and not self._passed_on:
+            self._passed_on = True
+            return [*effects, *self._transfer(target, None, now)]
+        return [*effects, *self._hang_up(self.talk.over)]
 
     def _refer(self, target_uri: str, ticket: int, now: float) -> list[Effect]:
         if self.state is State.TRANSFERRING and self.transfer is not None:
             return self.transfer.again(target_uri, ticket)
         if self.state is not State.ACTIVE:
             return [Settle(ticket, wrong_state("Only an answered call can be transferred."))]
-        self.state = State.TRANSFERRING
-        timeout_s = self._policy.transfer_timeout_s
-        self.transfer = Transfer(target_uri, timeout_s, self._new_event_id)
-        return self.transfer.begin(ticket, now)
+        return self._transfer(target_uri, ticket, now)
 
-    def _transfer_news(self, news: Callable[[Transfer], list[Effect]]) -> list[Effect]:
+    def _transfer(self, target_uri: str, ticket: int | None, now: float) -> list[Effect]:
+        self.state = State.TRANSFERRING
+        self.transfer = Transfer(target_uri, self._policy.transfer_timeout_s, self._new_event_id)
+        waits = self._talk(now, lambda talk: talk.held(True, now))
+        return [*waits, *self.transfer.begin(ticket, now)]
+
+    def _transfer_news(self, now: float, news: Callable[[Transfer], list[Effect]]) -> list[Effect]:
         """Once the outcome is known, the other side is gone, or it is ours again."""
         if self.state is not State.TRANSFERRING or self.transfer is None:
             return []
@@ -361,6 +369,7 @@ class CallMachine:
             return [*effects, *self._hang_up("transferred")]
         if self.transfer.result is not None:
             self.state = State.ACTIVE
+            effects += self._talk(now, lambda talk: talk.held(False, now))
         return effects
 
     # Ends.

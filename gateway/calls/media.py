@@ -1,9 +1,10 @@
 """The audio road of a call: the media port and the session, joined by at most two transcoders.
 
-    port ──► uplink ──► session.append_audio
+    port ──► tape, uplink ──► session.append_audio
     session ──► downlink ──► playout of the port
 
-Nothing here decides whose audio is wanted; the conversation does.
+Sessions come and go, the port stays: what is queued in its playout is heard whatever becomes of the
+session that sent it. Nothing here decides whose audio is wanted; the conversation does.
 """
 
 from collections.abc import Callable
@@ -12,30 +13,48 @@ from typing import Protocol
 from gateway.audio.formats import AudioFormat
 from gateway.audio.playout import Heard, ItemPart
 from gateway.audio.transcode import Transcoder
+from gateway.calls.sounds import Sounds
+from gateway.calls.tape import Tape
 from gateway.legs.leg import MediaPort, MediaStats
 
 
 class TakesAudio(Protocol):
     """The session, as the caller's audio sees it."""
 
+    @property
+    def input_format(self) -> AudioFormat: ...
+
+    @property
+    def output_format(self) -> AudioFormat: ...
+
     def append_audio(self, audio: bytes) -> None: ...
 
 
 class CallMedia:
-    """A port joined with a session of these formats, from the moment the port is open."""
+    """The port of a call from the moment it is open.
 
-    def __init__(
-        self,
-        port: MediaPort,
-        session: TakesAudio,
-        input_format: AudioFormat,
-        output_format: AudioFormat,
-    ) -> None:
+    Args:
+        tape: is given all that the caller says.
+        sounds: what can be heard that no session sent.
+    """
+
+    def __init__(self, port: MediaPort, tape: Tape, sounds: Sounds) -> None:
         self._port = port
+        self._tape = tape
+        self._sounds = sounds
         self._downlink: Transcoder | None = None
-        if output_format != port.format:
-            self._downlink = Transcoder(output_format, port.format)
-        port.join(_uplink(port.format, input_format, session))
+
+    def join(self, session: TakesAudio) -> None:
+        """From now on the caller's audio goes to this session, and its speech can be played."""
+        spoken = self._port.format
+        self._downlink = None
+        if session.output_format != spoken:
+            self._downlink = Transcoder(session.output_format, spoken)
+        self._port.join(_uplink(spoken, session, self._tape.push))
+
+    def wait(self) -> None:
+        """There is no session: the caller's audio is only kept."""
+        self._port.join(self._tape.push)
 
     def play(self, part: ItemPart, audio: bytes) -> None:
         """Queue a piece of the model's speech. On the hot path."""
@@ -56,18 +75,39 @@ class CallMedia:
             self._downlink.reset()
         return heard
 
+    def background(self, sound: str) -> None:
+        """What is heard while nobody speaks: `comfort`, `filler`, or nothing at all."""
+        self._port.playout.background = self._sounds.loop(sound, self._port.format)
+
+    def apologise(self, part: ItemPart) -> None:
+        """Say the recorded apology, as this part."""
+        playout = self._port.playout
+        playout.push(part, self._sounds.apology(self._port.format))
+        playout.finish(part)
+
     def stats(self) -> MediaStats:
         return self._port.stats()
 
     def part(self) -> None:
-        """Hand no more of the caller's audio to the session."""
+        """Hand no more of the caller's audio to anybody."""
         self._port.part()
 
 
 def _uplink(
-    spoken: AudioFormat, wanted: AudioFormat, session: TakesAudio
+    spoken: AudioFormat, session: TakesAudio, keep: Callable[[bytes], None]
 ) -> Callable[[bytes], None]:
-    if spoken == wanted:
-        return session.append_audio
-    transcoder = Transcoder(spoken, wanted)
-    return lambda audio: session.append_audio(transcoder.convert(audio))
+    append = session.append_audio
+    if spoken == session.input_format:
+
+        def pass_on(audio: bytes) -> None:
+            keep(audio)
+            append(audio)
+
+        return pass_on
+    convert = Transcoder(spoken, session.input_format).convert
+
+    def transcode(audio: bytes) -> None:
+        keep(audio)
+        append(convert(audio))
+
+    return transcode

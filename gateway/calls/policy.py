@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.calls.continuity import ContinuityPolicy
+from gateway.calls.patience import PatiencePolicy
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -31,3 +34,9 @@ class CallPolicy:
     """Counted from the answer."""
     transfer_timeout_s: float = 60.0
     """How long a transfer may be without news."""
+    continuity: ContinuityPolicy = ContinuityPolicy()
+    patience: PatiencePolicy = PatiencePolicy()
+    has_apology: bool = False
+    """There are recorded words for a caller whose session cannot be had any more."""
+    fallback_target: str = ""
+    """Whom such a caller is transferred to; "" for nobody."""

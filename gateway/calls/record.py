@@ -66,8 +66,8 @@ class CallRecord:
     def ended(self, dropped_appends: int) -> dict[str, Any]:
         """The call detail record, made once, before anything is freed."""
         self._ended_at, self._ended_unix = self._clock(), int(time.time())
-        conversation, transfer = self.machine.conversation, self.machine.transfer
-        response_ms = conversation.response_ms
+        talk, transfer = self.machine.talk, self.machine.transfer
+        continuity, response_ms = talk.continuity, talk.conversation.response_ms
         return {
             "direction": self._leg.direction,
             "leg": self._leg.kind,
@@ -78,6 +78,9 @@ class CallRecord:
             "codec": self._codec(),
             "transfer": None if transfer is None else transfer.result,
             "appends_dropped": dropped_appends,
+            "handovers": continuity.handovers,
+            "session_losses": continuity.losses,
+            "outage_s": round(continuity.outage_s(self._ended_at), 3),
             **self._counters(),
             "response_ms_p50": round(median(response_ms), 1) if response_ms else None,
         }
@@ -116,7 +119,7 @@ class CallRecord:
 
     def _counters(self) -> dict[str, Any]:
         stats = MediaStats() if self._media is None else self._media.stats()
-        conversation = self.machine.conversation
+        conversation = self.machine.talk.conversation
         return {
             "rtp_received": stats.rtp_received,
             "rtp_sent": stats.rtp_sent,

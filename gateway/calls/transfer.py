@@ -37,10 +37,10 @@ class Transfer:
         self._accepted = False
         self._deadline: float | None = None
 
-    def begin(self, ticket: int, now: float) -> list[Effect]:
-        """Ask the peer."""
+    def begin(self, ticket: int | None, now: float) -> list[Effect]:
+        """Ask the peer; `ticket` is of whoever waits for its answer."""
         self._deadline = now + self._timeout_s
-        self._tickets.append(ticket)
+        self._tickets += [] if ticket is None else [ticket]
         return [ReferLeg(self.target_uri)]
 
     def again(self, target_uri: str, ticket: int) -> list[Effect]:

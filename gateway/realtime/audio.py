@@ -35,6 +35,11 @@ def append_event(audio: bytes) -> bytes:
     return _APPEND + b2a_base64(audio, newline=False) + b'"}'
 
 
+def is_audio_delta(message: bytes) -> bool:
+    """Whether a JSON text of a server is an audio delta, written as servers write it."""
+    return message.find(_DELTA_MARK, 0, _TYPE_WINDOW) >= 0
+
+
 class DeltaReader:
     """Reads the audio deltas of one session straight from their JSON text."""
 

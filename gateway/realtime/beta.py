@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
 
+from gateway.realtime.beta_session import flat_session, nested
 from gateway.realtime.config_models import (
     BetaTurnDetection,
     Include,
@@ -26,31 +27,6 @@ from gateway.realtime.validation import ABSENT, Array, Model, check, wrong_combi
 
 DEFAULT_EXPIRY_S: Final = 600
 _TEMPERATURE: Final = 0.8
-
-_FORMATS: Final[dict[str, dict[str, Any]]] = {
-    "pcm16": {"type": "audio/pcm", "rate": 24000},
-    "g711_ulaw": {"type": "audio/pcmu"},
-    "g711_alaw": {"type": "audio/pcma"},
-}
-_FLAT_FORMATS: Final[dict[str, str]] = {value["type"]: name for name, value in _FORMATS.items()}
-
-# Flat name -> GA name, where the value is the same.
-_SAME: Final = {
-    "model": "model",
-    "instructions": "instructions",
-    "tools": "tools",
-    "tool_choice": "tool_choice",
-    "max_response_output_tokens": "max_output_tokens",
-    "tracing": "tracing",
-    "prompt": "prompt",
-    "include": "include",
-}
-_INPUT: Final = {
-    "input_audio_transcription": "transcription",
-    "input_audio_noise_reduction": "noise_reduction",
-    "turn_detection": "turn_detection",
-}
-_OUTPUT: Final = {"voice": "voice", "speed": "speed"}
 
 
 def _text_or_both(modalities: list[str]) -> list[str]:
@@ -112,14 +88,7 @@ def session_from_beta(value: object) -> Session:
     Raises:
         RealtimeError: status 400; names the first fault by its flat path.
     """
-    flat = check(BetaSession, value, "")
-    session: Session = {"type": "realtime"} | _renamed(flat, _SAME)
-    if "modalities" in flat:
-        session["output_modalities"] = ["audio" if "audio" in flat["modalities"] else "text"]
-    audio = {"input": _input(flat), "output": _renamed(flat, _OUTPUT)}
-    if "output_audio_format" in flat:
-        audio["output"]["format"] = dict(_FORMATS[flat["output_audio_format"]])
-    return _with_audio(session, audio)
+    return {"type": "realtime"} | nested(check(BetaSession, value, ""))
 
 
 def transcription_from_beta(value: object) -> Session:
@@ -128,9 +97,9 @@ def transcription_from_beta(value: object) -> Session:
     Raises:
         RealtimeError: status 400; names the first fault by its flat path.
     """
-    flat = check(BetaTranscription, value, "")
-    session: Session = {"type": "transcription"} | _renamed(flat, {"include": "include"})
-    return _with_audio(session, {"input": _input(flat)})
+    session: Session = {"type": "transcription"} | nested(check(BetaTranscription, value, ""))
+    session.pop("output_modalities", None)
+    return session
 
 
 def session_to_beta(effective: Session, *, temperature: float = _TEMPERATURE) -> dict[str, Any]:
@@ -139,31 +108,12 @@ def session_to_beta(effective: Session, *, temperature: float = _TEMPERATURE) ->
     Args:
         temperature: to show; GA has none.
     """
-    audio = effective["audio"]
-    speaks = "audio" in effective["output_modalities"]
-    return {
-        "id": effective["id"],
-        "object": "realtime.session",
-        "expires_at": effective["expires_at"],
-        **{flat: effective.get(name) for flat, name in _SAME.items()},
-        "modalities": ["audio", "text"] if speaks else ["text"],
-        **{flat: audio["output"][name] for flat, name in _OUTPUT.items()},
-        **_flat_input(audio["input"]),
-        "output_audio_format": _flat_format(audio["output"]),
-        "temperature": temperature,
-    }
+    return flat_session(effective) | {"temperature": temperature}
 
 
 def transcription_to_beta(effective: Session) -> dict[str, Any]:
     """The flat form of an effective transcription session, without a `client_secret`."""
-    return {
-        "id": effective["id"],
-        "object": "realtime.transcription_session",
-        "expires_at": effective["expires_at"],
-        "modalities": ["audio", "text"],
-        "include": effective["include"],
-        **_flat_input(effective["audio"]["input"]),
-    }
+    return flat_session(effective) | {"modalities": ["audio", "text"]}
 
 
 def expiry_seconds(value: object, path: str) -> int:
@@ -179,32 +129,3 @@ def expiry_seconds(value: object, path: str) -> int:
         return DEFAULT_EXPIRY_S
     seconds: int = check(_Expiry, value, path).get("seconds", DEFAULT_EXPIRY_S)
     return seconds
-
-
-def _renamed(flat: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
-    return {name: flat[old] for old, name in names.items() if old in flat}
-
-
-def _input(flat: dict[str, Any]) -> dict[str, Any]:
-    side = _renamed(flat, _INPUT)
-    if side.get("turn_detection") is not None:
-        side["turn_detection"] = {"type": "server_vad"} | side["turn_detection"]
-    if "input_audio_format" in flat:
-        side["format"] = dict(_FORMATS[flat["input_audio_format"]])
-    return side
-
-
-def _with_audio(session: Session, audio: dict[str, dict[str, Any]]) -> Session:
-    audio = {direction: side for direction, side in audio.items() if side}
-    return session | {"audio": audio} if audio else session
-
-
-def _flat_input(side: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **{flat: side[name] for flat, name in _INPUT.items()},
-        "input_audio_format": _flat_format(side),
-    }
-
-
-def _flat_format(side: dict[str, Any]) -> str:
-    return _FLAT_FORMATS[side["format"]["type"]]

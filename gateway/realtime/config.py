@@ -5,12 +5,20 @@ session, so that a wrong field is named the same way everywhere and before anyth
 """
 
 from copy import deepcopy
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from gateway.audio.formats import PCM24K
 from gateway.realtime.config_models import RealtimeSession, TranscriptionSession
 from gateway.realtime.errors import invalid_type, invalid_value, missing
 from gateway.realtime.session import Session
+from gateway.realtime.session_resources import (
+    AudioInputResource,
+    AudioOutputResource,
+    Format,
+    RealtimeSessionResource,
+    TranscriptionSessionResource,
+    TurnDetectionResource,
+)
 from gateway.realtime.validation import Model, check
 
 SERVER_VAD: Final = {
@@ -33,10 +41,6 @@ _VOICE: Final = "marin"
 _MODELS: Final[dict[str, type[Model]]] = {
     "realtime": RealtimeSession,
     "transcription": TranscriptionSession,
-}
-_OBJECTS: Final = {
-    "realtime": "realtime.session",
-    "transcription": "realtime.transcription_session",
 }
 
 
@@ -69,6 +73,18 @@ def check_session(
     return check(_MODELS[kind], value, path)
 
 
+def check_session_update(value: object, path: str = "session") -> Session:
+    """Check what a `session.update` changes: any fields, and the `type` that the session has.
+
+    Returns:
+        `value` itself.
+
+    Raises:
+        RealtimeError: status 400; names the first fault, the least deep one before others.
+    """
+    return check_session(value, path=path, types=tuple(_MODELS))
+
+
 def effective_session(config: Session, *, session_id: str, model: str, expires_at: int) -> Session:
     """The session that a checked config asks for, every default filled in.
 
@@ -77,36 +93,9 @@ def effective_session(config: Session, *, session_id: str, model: str, expires_a
         expires_at: unix seconds; 0 where the session has not begun.
     """
     config = deepcopy(config)
-    kind = config.get("type", "realtime")
-    shown: Session = {
-        "type": kind,
-        "object": _OBJECTS[kind],
-        "id": session_id,
-        "expires_at": expires_at,
-    }
-    if kind == "realtime":
-        shown |= {
-            "model": model,
-            "output_modalities": ["audio"],
-            "instructions": "",
-            "tools": [],
-            "tool_choice": "auto",
-            "max_output_tokens": "inf",
-            "truncation": "auto",
-            "tracing": None,
-            "prompt": None,
-        }
-    shown |= {"include": None} | config
-    audio = config.get("audio", {})
-    shown["audio"] = {"input": _effective_input(audio.get("input", {}))}
-    if kind == "realtime":
-        output = {"voice": _VOICE, "speed": 1.0} | audio.get("output", {})
-        if isinstance(output["voice"], dict):  # answers of the official types know strings alone
-            output["voice"] = output["voice"]["id"]
-        shown["audio"]["output"] = output | {"format": _effective_format(output)}
-    if "reasoning" in shown:
-        shown["reasoning"] = {"effort": "low"} | shown["reasoning"]
-    return shown
+    if config.get("type") == "transcription":
+        return dict(_transcription(config, session_id, expires_at))
+    return dict(_realtime(config, session_id, model, expires_at))
 
 
 def effective_turn_detection(value: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -116,19 +105,75 @@ def effective_turn_detection(value: dict[str, Any] | None) -> dict[str, Any] | N
     return (_SEMANTIC_VAD if value.get("type") == "semantic_vad" else SERVER_VAD) | value
 
 
-def _effective_input(side: dict[str, Any]) -> dict[str, Any]:
-    noise_reduction = side.get("noise_reduction")
-    if noise_reduction is not None:
-        noise_reduction = {"strength": 1.0} | noise_reduction
+def _realtime(
+    config: Session, session_id: str, model: str, expires_at: int
+) -> RealtimeSessionResource:
+    audio = config.get("audio", {})
+    shown: RealtimeSessionResource = {
+        "type": "realtime",
+        "object": "realtime.session",
+        "id": session_id,
+        "expires_at": expires_at,
+        "model": config.get("model", model),
+        "output_modalities": config.get("output_modalities", ["audio"]),
+        "instructions": config.get("instructions", ""),
+        "audio": {
+            "input": _input(audio.get("input", {})),
+            "output": _output(audio.get("output", {})),
+        },
+        "tools": config.get("tools", []),
+        "tool_choice": config.get("tool_choice", "auto"),
+        "max_output_tokens": config.get("max_output_tokens", "inf"),
+        "truncation": config.get("truncation", "auto"),
+        "tracing": config.get("tracing"),
+        "prompt": config.get("prompt"),
+        "include": config.get("include"),
+    }
+    if "parallel_tool_calls" in config:
+        shown["parallel_tool_calls"] = config["parallel_tool_calls"]
+    if "reasoning" in config:
+        shown["reasoning"] = {"effort": config["reasoning"].get("effort", "low")}
+    return shown
+
+
+def _transcription(
+    config: Session, session_id: str, expires_at: int
+) -> TranscriptionSessionResource:
     return {
-        "format": _effective_format(side),
-        "transcription": side.get("transcription"),
-        "noise_reduction": noise_reduction,
-        "turn_detection": effective_turn_detection(side.get("turn_detection", SERVER_VAD)),
+        "type": "transcription",
+        "object": "realtime.transcription_session",
+        "id": session_id,
+        "expires_at": expires_at,
+        "audio": {"input": _input(config.get("audio", {}).get("input", {}))},
+        "include": config.get("include"),
     }
 
 
-def _effective_format(side: dict[str, Any]) -> dict[str, Any]:
-    chosen: dict[str, Any] = side.get("format", {})
-    default = PCM24K.to_session()
-    return chosen if chosen.get("type", default["type"]) != default["type"] else default | chosen
+def _input(side: dict[str, Any]) -> AudioInputResource:
+    noise_reduction = side.get("noise_reduction")
+    if noise_reduction is not None:
+        noise_reduction = {"strength": 1.0} | noise_reduction
+    detection = effective_turn_detection(side.get("turn_detection", SERVER_VAD))
+    return {
+        "format": _format(side),
+        "transcription": side.get("transcription"),
+        "noise_reduction": noise_reduction,
+        "turn_detection": cast("TurnDetectionResource | None", detection),
+    }
+
+
+def _output(side: dict[str, Any]) -> AudioOutputResource:
+    voice = side.get("voice", _VOICE)
+    return {
+        "format": _format(side),
+        # Answers of the official types know strings alone.
+        "voice": voice["id"] if isinstance(voice, dict) else voice,
+        "speed": side.get("speed", 1.0),
+    }
+
+
+def _format(side: dict[str, Any]) -> Format:
+    chosen: Format = side.get("format", {"type": "audio/pcm"})
+    if chosen["type"] == "audio/pcm":
+        return {"type": "audio/pcm", "rate": chosen.get("rate", PCM24K.rate_hz)}
+    return chosen

@@ -48,7 +48,7 @@ OutputModalities = Annotated[Array[Literal["text", "audio"]], AfterValidator(_au
 
 class Pcm(Model):
     type: Literal["audio/pcm"]
-    rate: Literal[24000] = ABSENT
+    rate: Annotated[int, Field(ge=24_000, le=24_000)] = ABSENT
 
 
 class G711(Model):
@@ -284,3 +284,10 @@ class TranscriptionSession(Model):
     type: Literal["transcription"]
     audio: TranscriptionAudio = ABSENT
     include: Include | None = None
+
+
+AnySession = Annotated[
+    Annotated[RealtimeSession, Tag(tag("realtime"))]
+    | Annotated[TranscriptionSession, Tag(tag("transcription"))],
+    by_type("realtime", "transcription"),
+]

@@ -5,7 +5,7 @@ The same error serves an HTTP answer and an `error` event. Clients read `code` a
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NotRequired, TypedDict
 
 from gateway.realtime.events import Event
 
@@ -20,6 +20,16 @@ _KINDS: Final[dict[type, str]] = {
     list: "an array",
     dict: "an object",
 }
+
+
+class ErrorFields(TypedDict):
+    """An error object of the protocol; `event_id` is that of a client's event, in events only."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+    event_id: NotRequired[str | None]
 
 
 class RealtimeError(Exception):
@@ -53,7 +63,7 @@ class RealtimeError(Exception):
         self.status = status
         self.retry = retry
 
-    def fields(self) -> dict[str, str | None]:
+    def fields(self) -> ErrorFields:
         """The four keys of an error object."""
         return {
             "message": self.message,
@@ -115,6 +125,13 @@ def unfit(
     instead = "" if got is None else f", but got {got} instead"
     return RealtimeError(
         f"Invalid '{param}': {fault}. Expected {expected}{instead}.", code=code, param=param
+    )
+
+
+def malformed(param: str, expected: str, got: str) -> RealtimeError:
+    """A field holds a string that does not encode what it should: `got` says what it is."""
+    return RealtimeError(
+        f"Invalid '{param}'. Expected {expected} but got {got}.", code="invalid_value", param=param
     )
 
 

@@ -5,6 +5,7 @@ unchanged. The builders below exist for the events that the gateway itself origi
 """
 
 import json
+from base64 import b64encode
 from typing import Any
 
 Event = dict[str, Any]
@@ -52,12 +53,38 @@ def session_update(session: dict[str, Any]) -> Event:
     return {"type": "session.update", "session": session}
 
 
-def response_create() -> Event:
-    return {"type": "response.create"}
+def append(audio: bytes) -> Event:
+    """The caller's audio as an ordinary event; frames go by `append_event`."""
+    return {"type": "input_audio_buffer.append", "audio": b64encode(audio).decode()}
+
+
+def response_create(instructions: str = "") -> Event:
+    """Ask for a response, with instructions of its own if there are any."""
+    if not instructions:
+        return {"type": "response.create"}
+    return {"type": "response.create", "response": {"instructions": instructions}}
 
 
 def response_cancel(response_id: str) -> Event:
     return {"type": "response.cancel", "response_id": response_id}
+
+
+def session_updated(session: dict[str, Any], event_id: str) -> Event:
+    """The session is now like this."""
+    return {"type": "session.updated", "event_id": event_id, "session": session}
+
+
+def response_done(response: dict[str, Any], event_id: str) -> Event:
+    """A response has ended, for a reason of the gateway's own."""
+    return {"type": "response.done", "event_id": event_id, "response": response}
+
+
+def truncated(item_id: str, content_index: int, audio_end_ms: int, event_id: str) -> Event:
+    """The conversation holds no more of an item than this."""
+    return truncate(item_id, content_index, audio_end_ms) | {
+        "type": "conversation.item.truncated",
+        "event_id": event_id,
+    }
 
 
 def truncate(item_id: str, content_index: int, audio_end_ms: int) -> Event:

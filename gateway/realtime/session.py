@@ -5,22 +5,38 @@ through untouched. A session that asks for `audio/pcm` by itself gets PCM, and t
 transcodes. What the server finally says in `session.updated` is what counts.
 """
 
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from gateway.audio.formats import PCM24K, AudioFormat
+from gateway.audio.formats import AudioFormat
 from gateway.realtime.audio import append_event
 from gateway.realtime.events import Event
 
 Session = dict[str, Any]
 
 
-def with_formats(session: Session, leg_format: AudioFormat) -> Session:
-    """A copy of `session` in which both directions name a format: its own, or else the leg's."""
+def with_formats(
+    session: Session,
+    leg_format: AudioFormat,
+    input_format: AudioFormat | None = None,
+    output_format: AudioFormat | None = None,
+) -> Session:
+    """A copy of `session` in which both directions name a format.
+
+    Args:
+        leg_format: where the session names none itself.
+        input_format: whatever the session says; for a server that takes nothing else.
+        output_format: likewise, for one that sends nothing else.
+    """
     config = deepcopy(session)
     audio = _object(config, "audio")
-    for direction in ("input", "output"):
-        _object(audio, direction).setdefault("format", leg_format.to_session())
+    for direction, fixed in (("input", input_format), ("output", output_format)):
+        side = _object(audio, direction)
+        if fixed is not None:
+            side["format"] = fixed.to_session()
+        elif not isinstance(side.get("format"), dict):
+            side["format"] = leg_format.to_session()
     return config
 
 
@@ -41,33 +57,53 @@ def without_fixed(event: Event) -> Event:
     return event
 
 
-def formats_of(session: Session, default: AudioFormat) -> tuple[AudioFormat, AudioFormat]:
-    """Input and output format of an effective session; `default` where it names none.
+def settled_formats(asked: Session, effective: Session) -> tuple[AudioFormat, AudioFormat]:
+    """Input and output format of a session: the server's word, and else what it was asked for.
+
+    Args:
+        asked: as `with_formats` made it.
+        effective: as the server confirmed it.
 
     Raises:
         ValueError: a format that the gateway cannot produce.
     """
-    audio = session.get("audio")
-    return _format(audio, "input", default), _format(audio, "output", default)
+    return _settled("input", asked, effective), _settled("output", asked, effective)
 
 
-def append_bytes(asked: Session, effective: Session, frame_ms: int) -> int:
-    """How long the append of one frame is, as JSON text in the session's input format.
-
-    A format that the gateway cannot produce counts as the protocol's default, 24 kHz PCM.
-    """
-    try:
-        asked_format, _ = formats_of(asked, PCM24K)
-        input_format, _ = formats_of(effective, asked_format)
-    except ValueError:
-        input_format = PCM24K
+def append_bytes(input_format: AudioFormat, frame_ms: int) -> int:
+    """How long the append of one frame is, as JSON text."""
     return len(append_event(bytes(input_format.bytes_per_ms * frame_ms)))
 
 
-def _format(audio: object, direction: str, default: AudioFormat) -> AudioFormat:
-    side = audio.get(direction) if isinstance(audio, dict) else None
-    value = side.get("format") if isinstance(side, dict) else None
-    return AudioFormat.from_session(value) if isinstance(value, dict) else default
+def _settled(direction: str, asked: Session, effective: Session) -> AudioFormat:
+    wanted = AudioFormat.from_session(_format(asked, direction) or {})
+    told = _format(effective, direction)
+    if told is None:
+        return wanted
+    if told.get("rate") is not None:
+        return AudioFormat.from_session(told)
+    got = AudioFormat.from_session({"type": told.get("type")})
+    return wanted if got.encoding == wanted.encoding else got
+
+
+def _format(session: Session, direction: str) -> dict[str, Any] | None:
+    """The format object of one direction, where there is one."""
+    value: Any = session
+    for key in ("audio", direction, "format"):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else None
+
+
+def turn_detection_of(session: Session) -> Mapping[str, Any] | None:
+    """How an effective session finds the caller's turns; None if not at all.
+
+    What a server does not show is as the protocol has it, so an empty one is the default.
+    """
+    side: object = session
+    for key in ("audio", "input"):
+        side = side.get(key) if isinstance(side, dict) else None
+    shown = side.get("turn_detection", {}) if isinstance(side, dict) else {}
+    return shown if isinstance(shown, dict) else None
 
 
 def _object(parent: dict[str, Any], key: str) -> dict[str, Any]:

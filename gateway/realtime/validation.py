@@ -11,18 +11,10 @@ from math import isfinite
 from typing import Annotated, Any, Final, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
-from gateway.realtime.errors import (
-    RealtimeError,
-    invalid,
-    invalid_type,
-    invalid_value,
-    missing,
-    shown,
-    unfit,
-    unknown,
-)
+from gateway.realtime.errors import RealtimeError, unfit
+from gateway.realtime.refusals import MAX_KEY, Place, joined, place_of, told
 
 ABSENT: Any = None
 """The default of a field that may be missing, but may not be null. Nobody reads it."""
@@ -32,7 +24,6 @@ STRING, NUMBER, OBJECT, ARRAY = "<string>", "<number>", "<object>", "<array>"
 
 _MAX_DEPTH: Final = 100
 _MAX_SEARCH: Final = 10_000  # members that are looked at for a fault, while calls are served
-_MAX_KEY: Final = 64  # characters of a client's own key that a path shows
 _MAX_INT_BITS: Final = 1023  # what a double can hold, and so any JSON reader
 
 _KINDS: Final[dict[type, str]] = {
@@ -42,16 +33,6 @@ _KINDS: Final[dict[type, str]] = {
     dict: OBJECT,
     list: ARRAY,
 }
-_EXPECTED: Final = {
-    "string_type": "a string",
-    "int_type": "an integer",
-    "float_type": "a decimal",
-    "bool_type": "a boolean",
-    "list_type": "an array",
-    "dict_type": "an object",
-    "model_type": "an object",
-}
-_Place = tuple[str | int, ...]
 
 
 _Member = TypeVar("_Member")
@@ -66,18 +47,25 @@ class Model(BaseModel):
 
 
 def tag(name: str) -> str:
-    """The tag of the arm of a union `by_type` whose `type` is `name`."""
+    """The tag of the arm of a union `by_type` or `by_field` whose field is `name`."""
     return f"<{name}>"
 
 
 def by_type(*types: str, default: str | None = None) -> Discriminator:
     """Tells the arms of a union of objects by their `type`; `default` is for one without."""
+    return by_field("type", *types, default=default)
+
+
+def by_field(name: str, *values: str, default: str | None = None) -> Discriminator:
+    """Tells the arms of a union of objects by the field of that name."""
 
     def arm(value: object) -> str | None:
-        kind = value.get("type", default) if isinstance(value, dict) else None
+        kind = value.get(name, default) if isinstance(value, dict) else None
         return tag(kind) if isinstance(kind, str) else None
 
-    return Discriminator(arm, custom_error_type="types", custom_error_message=" ".join(types))
+    return Discriminator(
+        arm, custom_error_type="choice", custom_error_message=" ".join((name, *values))
+    )
 
 
 def by_kind(expected: str) -> Discriminator:
@@ -94,10 +82,21 @@ def wrong_combination(supported: str) -> PydanticCustomError:
     return PydanticCustomError("combination", "no such combination", {"supported": supported})
 
 
-def check(model: type[Model], value: object, path: str) -> dict[str, Any]:
+def not_encoded(expected: str, got: str) -> PydanticCustomError:
+    """A string that is not what it should encode; `got` says what it is instead."""
+    return PydanticCustomError("encoding", "not encoded", {"expected": expected, "got": got})
+
+
+def long_key(key: str, max_length: int) -> PydanticCustomError:
+    """An object with a key of the client's own that is longer than `max_length`."""
+    return PydanticCustomError("long_key", "long key", {"key": key, "max_length": max_length})
+
+
+def check(model: type[BaseModel], value: object, path: str) -> dict[str, Any]:
     """Hold a JSON value against a model.
 
     Args:
+        model: a `Model`, or a `RootModel` of a union of them.
         path: of the value; "" for a request body.
 
     Returns:
@@ -113,9 +112,7 @@ def check(model: type[Model], value: object, path: str) -> dict[str, Any]:
         faults = error.errors(include_url=False, include_input=False)
     else:
         return cast("dict[str, Any]", value)
-    places = [_place(value, fault) for fault in faults]
-    first = min(range(len(faults)), key=lambda index: len(places[index]))
-    raise _told(faults[first], places[first], value, path)
+    raise told(min(faults, key=lambda fault: len(place_of(fault, value))), value, path)
 
 
 def check_json(value: object, path: str) -> None:
@@ -129,16 +126,16 @@ def check_json(value: object, path: str) -> None:
     if _is_sound(value):
         return
     seen = 0
-    level: list[tuple[_Place, object]] = [((), value)]
+    level: list[tuple[Place, object]] = [((), value)]
     for _ in range(_MAX_DEPTH):
-        below: list[tuple[_Place, object]] = []
+        below: list[tuple[Place, object]] = []
         for place, one in level:
             seen += 1
             if seen > _MAX_SEARCH:
                 raise RealtimeError(f"Invalid {path or 'request body'}.", code="invalid_value")
             fault = _not_json(one)
             if fault is not None:
-                where = _joined(path, place)
+                where = joined(path, place)
                 named = f"'{where}'" if where else "request body"
                 raise RealtimeError(
                     f"Invalid {named}: {fault}.", code="invalid_value", param=where or None
@@ -147,7 +144,7 @@ def check_json(value: object, path: str) -> None:
         if not below:
             return
         level = below
-    where = _joined(path, level[0][0][:_MAX_KEY])
+    where = joined(path, level[0][0][:MAX_KEY])
     raise unfit(where, "nested too deeply", f"no more than {_MAX_DEPTH} levels")
 
 
@@ -206,127 +203,3 @@ def _encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _place(value: object, fault: ErrorDetails) -> _Place:
-    """Where a fault lies. Pydantic writes the tags of unions into its path; they go."""
-    place: list[str | int] = []
-    for part in fault["loc"]:
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and isinstance(part, int):
-            value = value[part]
-        elif isinstance(part, str) and part.startswith("<"):
-            continue
-        else:  # what is missing
-            value = None
-        place.append(part)
-    return tuple(place)
-
-
-def _at(value: Any, place: _Place) -> Any:
-    for part in place:
-        value = value[part]
-    return value
-
-
-def _joined(path: str, place: _Place) -> str:
-    for part in place:
-        if isinstance(part, int):
-            path += f"[{part}]"
-            continue
-        name = part if part.isprintable() else repr(part)[1:-1]
-        if len(name) > _MAX_KEY:
-            name = name[:_MAX_KEY] + "..."
-        path = f"{path}.{name}" if path else name
-    return path
-
-
-def _told(fault: ErrorDetails, place: _Place, root: object, path: str) -> RealtimeError:
-    kind = fault["type"]
-    param = _joined(path, place)
-    context = fault.get("ctx", {})
-    if kind == "missing":
-        return missing(param)
-    if kind == "extra_forbidden":
-        return unknown(param)
-    value = _at(root, place)
-    if kind in _EXPECTED:
-        return invalid_type(param, value, _EXPECTED[kind])
-    if kind == "kinds":
-        return invalid_type(param, value, fault["msg"])
-    if kind == "types":
-        return _no_such_type(param, value, fault["msg"].split(" "))
-    if kind == "literal_error":
-        return _not_listed(param, value, context["expected"])
-    if kind == "combination":
-        supported = context["supported"]
-        return RealtimeError(
-            f"Invalid modalities: {shown(value)}. Supported combinations are: {supported}.",
-            code="invalid_value",
-            param=param,
-        )
-    return _out_of_bounds(kind, param, value, context) or invalid(param, value, "another value")
-
-
-def _no_such_type(param: str, value: object, types: list[str]) -> RealtimeError:
-    if not isinstance(value, dict):
-        return invalid_type(param, value, "an object")
-    if "type" not in value:
-        return missing(f"{param}.type")
-    if not isinstance(value["type"], str):
-        return invalid_type(f"{param}.type", value["type"], "a string")
-    return invalid_value(f"{param}.type", value["type"], types)
-
-
-def _not_listed(param: str, value: object, expected: str) -> RealtimeError:
-    """`expected` is pydantic's list: `'a', 'b' or 'c'`."""
-    head, _, last = expected.rpartition(" or ")
-    listed = [*head.split(", "), last] if head else [last]
-    if listed[0].startswith("'"):
-        if not isinstance(value, str):
-            return invalid_type(param, value, "a string")
-        return invalid_value(param, value, [text.strip("'") for text in listed])
-    if isinstance(value, bool) or not isinstance(value, int):
-        return invalid_type(param, value, "an integer")
-    return invalid_value(param, value, [int(number) for number in listed])
-
-
-def _out_of_bounds(
-    kind: str, param: str, value: Any, context: dict[str, Any]
-) -> RealtimeError | None:
-    match kind:
-        case "greater_than_equal" | "less_than_equal":
-            above = kind == "less_than_equal"
-            bound = context["le" if above else "ge"]
-            number = "decimal" if isinstance(bound, float) else "integer"
-            return unfit(
-                param,
-                f"{number} {'above maximum' if above else 'below minimum'} value",
-                f"a value {'<=' if above else '>='} {bound:g}",
-                got=value if abs(value) < 1e21 else f"{value:.3g}",
-                code=f"{number}_{'above_max' if above else 'below_min'}_value",
-            )
-        case "string_too_short":
-            text = "a string with minimum length 1"
-            return unfit(param, "empty string", text, got="an empty string", code="empty_string")
-        case "too_short":
-            text = "an array with minimum length 1"
-            return unfit(param, "empty array", text, got="an empty array", code="empty_array")
-        case "string_too_long":
-            return unfit(
-                param,
-                "string too long",
-                f"a string with maximum length {context['max_length']}",
-                got=f"a string with length {len(value)}",
-                code="string_above_max_length",
-            )
-        case "too_long":
-            return unfit(
-                param,
-                "array too long",
-                f"an array with maximum length {context['max_length']}",
-                got=f"an array with length {len(value)}",
-                code="array_above_max_length",
-            )
-    return None

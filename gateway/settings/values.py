@@ -2,16 +2,40 @@
 
 import ipaddress
 import json
-from typing import Annotated, NamedTuple
+import re
+from pathlib import Path
+from typing import Annotated, Final, NamedTuple
 
 from pydantic import AfterValidator, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gateway.calls.targets import check_pattern
+from gateway.audio.comfort import WavError, read_wav
+from gateway.backend.dialogue import DialogueError
+from gateway.backend.dialogue_parse import parse_dialogue
+from gateway.calls.targets import check_pattern, check_target
 from gateway.realtime.config import check_session
 from gateway.realtime.errors import RealtimeError
 from gateway.sip.trunk import Trunk
+from gateway.upstream.presets import PRESETS
+from gateway.upstream.target import (
+    check_auth,
+    check_model,
+    check_url,
+    has_unknown_placeholder,
+    parse_format,
+    parse_headers,
+)
 from gateway.webhooks.sign import key_of
 from gateway.webhooks.target import check_webhook_url
+
+PREFIX: Final = "GATEWAY_"
+_DOTTED: Final = re.compile(r"[a-z_]+(\.[a-z_]+)*")
+
+
+class Group(BaseSettings):
+    """Settings that belong together."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore")
 
 
 class Fault(ValueError):
@@ -73,9 +97,89 @@ def ip(value: str) -> str:
 
 
 def ws_url(value: str) -> str:
-    if not value.startswith(("ws://", "wss://")):
-        raise ValueError("not a WebSocket URL")
+    if has_unknown_placeholder(value):
+        raise Fault("holds a placeholder other than {model} and {session}")
+    check_url(value)
     return value
+
+
+def preset(value: str) -> str:
+    if value and value not in PRESETS:
+        raise ValueError("no preset")
+    return value
+
+
+def headers(value: str) -> str:
+    parts(value)
+    try:
+        parse_headers(value)
+    except ValueError as error:
+        raise Fault(f"holds {error}") from None
+    return value
+
+
+def model(value: str) -> str:
+    check_model(value)
+    return value
+
+
+def event_types(value: str) -> str:
+    for kind in parts(value):
+        if not _DOTTED.fullmatch(kind):
+            raise ValueError("no type of an event")
+    return value
+
+
+def fields(value: str) -> str:
+    for path in parts(value):
+        if not _DOTTED.fullmatch(path):
+            raise ValueError("no path of a field")
+    return value
+
+
+def audio_format(value: str) -> str:
+    if value != "leg":
+        parse_format(value)
+    return value
+
+
+def integer(value: str) -> str:
+    int(value)
+    return value
+
+
+def target(value: str) -> str:
+    try:
+        return check_target(value, "target")
+    except RealtimeError:
+        raise ValueError("no target") from None
+
+
+def filler(value: str) -> str:
+    return value if value in ("off", "tone") else wav(value)
+
+
+def wav(value: str) -> str:
+    try:
+        read_wav(_contents(value))
+    except WavError as error:
+        raise Fault(f"holds {value!r}, which cannot be played: {error}") from None
+    return value
+
+
+def dialogue(value: str) -> str:
+    try:
+        parse_dialogue(_contents(value).decode())
+    except (DialogueError, UnicodeDecodeError) as error:
+        raise Fault(f"holds {value!r}, which is no dialogue: {error}") from None
+    return value
+
+
+def _contents(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise Fault(f"holds {path!r}, which cannot be read: {error.strerror}") from None
 
 
 def absent(value: str) -> str:
@@ -109,9 +213,7 @@ def trunk(value: str) -> str:
 
 
 def auth(value: str) -> str:
-    kind, _, name = value.partition(":")
-    if value != "bearer" and (kind not in ("header", "query") or not name):
-        raise ValueError("not an auth form")
+    check_auth(value)
     return value
 
 
@@ -120,8 +222,14 @@ Off = Annotated[int, Field(ge=0, le=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 PORT = "0 to 65535"
+SecondsOrOff = Annotated[float, Field(ge=0, le=86400)]
 SECONDS = "seconds, above 0"
+SECONDS_OR_OFF = "seconds, or 0 (off)"
 URL = "a ws:// or wss:// URL"
+PRESET = ", ".join(sorted(PRESETS))
+FORMAT = "leg, pcmu, pcma or pcm@<rate>, whose rate is 8000 to 48000 in whole thousands"
+WAV = "a WAV file"
+INSTRUCTIONS = "instructions"
 
 
 def parts(value: str) -> list[str]:
@@ -136,3 +244,11 @@ def parts(value: str) -> list[str]:
 def split(value: str) -> list[str]:
     """The parts of a comma-separated setting."""
     return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address, or the name `localhost`, only reaches this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -11,6 +11,7 @@ class BackendError(Exception):
             client said. A log takes `logged()`.
         status: of the HTTP answer, where the handshake was answered with anything but a WebSocket.
         retry_after: the Retry-After of that answer, as it came.
+        retry_after_s: the seconds that it means, where that can be read.
         refused: what was asked for cannot be: the server answered our config with an `error`, and
             `message`, `code` and `param` are its own.
     """
@@ -21,6 +22,7 @@ class BackendError(Exception):
         *,
         status: int | None = None,
         retry_after: str | None = None,
+        retry_after_s: float | None = None,
         code: str | None = None,
         param: str | None = None,
         refused: bool = False,
@@ -28,6 +30,7 @@ class BackendError(Exception):
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
+        self.retry_after_s = retry_after_s
         self.code = code
         self.param = param
         self.refused = refused

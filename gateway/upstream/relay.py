@@ -1,24 +1,28 @@
 """A client's plain Realtime WebSocket, passed to the backend.
 
-Text goes both ways untouched and in order. Each direction is read only as fast as the other side
+Text goes both ways untouched and in order; to and from a backend of another dialect it is
+translated. Each direction is read only as fast as the other side
 takes it, so a slow client slows the server down and nothing piles up here. How one side ends is
 what the other side is told.
 """
 
 import asyncio
 import contextlib
-import secrets
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 
+from gateway.realtime.beta_events import client_to_beta
 from gateway.realtime.errors import RealtimeError, error_event
-from gateway.realtime.events import EventError, encode_event, parse_event, session_update
+from gateway.realtime.events import Event, EventError, encode_event, parse_event, session_update
 from gateway.realtime.session import Session
+from gateway.upstream.backend import Backend
 from gateway.upstream.errors import BackendError
-from gateway.upstream.realtime import MAX_MESSAGE_BYTES, Backend, BackendSocket, refusal
+from gateway.upstream.session import refusal
+from gateway.upstream.socket import MAX_MESSAGE_BYTES, BackendSocket
+from gateway.upstream.translator import Translator, new_event_id, translator
 
 _HEARTBEAT_S: Final = 20.0
 """A side that shows no life for one and a half of these is taken for gone."""
@@ -36,6 +40,8 @@ class RelayRequest:
     """None is the backend's default."""
     intent: str = ""
     """`transcription`, or nothing."""
+    beta: bool = False
+    """Whether the client speaks the beta API instead of GA."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Those of the client that go along; the key is never among them."""
     session: Session | None = None
@@ -53,8 +59,9 @@ class _Ending:
 class Relay:
     """A connected backend that waits for its client."""
 
-    def __init__(self, backend: BackendSocket) -> None:
+    def __init__(self, backend: BackendSocket, translator: Translator | None = None) -> None:
         self._backend = backend
+        self._translator = translator
         self._first: list[bytes] = []
         self._loop = asyncio.get_running_loop()
         self._stopped: asyncio.Future[_Ending] = self._loop.create_future()
@@ -67,17 +74,16 @@ class Relay:
             BackendError: it could not be reached, or `refused` the config.
         """
         async with backend.reaching():
-            relay = cls(
-                await backend.dial(
-                    request.model,
-                    intent=request.intent,
-                    headers=request.headers,
-                    heartbeat_s=_HEARTBEAT_S,
-                )
+            socket = await backend.dial(
+                request.model,
+                intent=request.intent,
+                headers=request.headers,
+                heartbeat_s=_HEARTBEAT_S,
             )
+            relay = cls(socket, translator(backend.config.dialect, beta_client=request.beta))
             if request.session is not None:
                 try:
-                    await relay._configure(request.session)
+                    await relay._configure(request.session, request.beta, backend.config.confirms)
                 except BaseException:
                     await relay.close()
                     raise
@@ -118,31 +124,55 @@ class Relay:
         self._loop.call_later(_LAST_WORDS_S, self._backend.abort)
         await self._backend.close(code=code, message=reason)
 
-    async def _configure(self, session: Session) -> None:
+    async def _configure(self, session: Session, beta: bool, confirms: bool) -> None:
         """Send the config; what the client sees first then is the session as it was confirmed."""
-        await self._backend.send_frame(encode_event(session_update(session)), WSMsgType.TEXT)
+        for text in self._config_texts(session_update(session), beta):
+            await self._backend.send_frame(text, WSMsgType.TEXT)
         created: dict[str, Any] = {}
         others: list[bytes] = []
         while len(others) <= _MAX_WAITING:
             message = await self._backend.receive()
             if message.type is not WSMsgType.TEXT:
                 raise BackendError(f"closed with code {self._backend.close_code}")
-            try:
-                event = parse_event(message.data)
-            except EventError as error:
-                raise BackendError(f"the server sent what is {error}") from None
-            match event["type"]:
-                case "session.created":
-                    created = event
-                case "session.updated":
-                    confirmed = {"type": "session.created", "session": event.get("session")}
-                    self._first = [encode_event((created or event) | confirmed), *others]
-                    return
-                case "error":
-                    raise refusal(event)
-                case _:
-                    others.append(_bytes(message.data))
+            for text in self._told(_bytes(message.data)):
+                try:
+                    event = parse_event(text)
+                except EventError as error:
+                    raise BackendError(f"the server sent what is {error}") from None
+                match event["type"]:
+                    case "session.created" | "transcription_session.created":
+                        created = event
+                        if not confirms:
+                            self._first = [text, *others]
+                            return
+                    case "session.updated" | "transcription_session.updated" as updated:
+                        kind = updated.replace("updated", "created")
+                        confirmed = {"type": kind, "session": event.get("session")}
+                        self._first = [encode_event((created or event) | confirmed), *others]
+                        return
+                    case "error":
+                        raise refusal(event)
+                    case _:
+                        others.append(text)
         raise BackendError("the server did not answer session.update")
+
+    def _config_texts(self, update: Event, beta: bool) -> list[bytes]:
+        if self._translator is not None:
+            return self._translator.to_server(update)
+        # Untranslated, a client that speaks beta has a server that does.
+        return [encode_event(said) for said in (client_to_beta(update) if beta else [update])]
+
+    def _told(self, message: bytes) -> list[bytes]:
+        """What a text of the server means to the client."""
+        if self._translator is None:
+            return [message]
+        return self._translator.from_server(message)
+
+    def _asked(self, message: bytes) -> tuple[list[bytes], list[bytes]]:
+        """What a text of the client means to the server, and what is answered here."""
+        if self._translator is None:
+            return [message], []
+        return self._translator.from_client(message), self._translator.answers()
 
     async def _from_backend(self, client: web.WebSocketResponse) -> _Ending:
         for event in self._first:
@@ -150,7 +180,8 @@ class Relay:
         while True:
             message = await self._backend.receive()
             if message.type is WSMsgType.TEXT:
-                await _pass(client.send_frame(_bytes(message.data), WSMsgType.TEXT))
+                for text in self._told(_bytes(message.data)):
+                    await _pass(client.send_frame(text, WSMsgType.TEXT))
             elif message.type is not WSMsgType.BINARY:  # which no Realtime server we know sends
                 return _ending(message.type, message.data, message.extra)
 
@@ -160,7 +191,11 @@ class Relay:
             if message.type is WSMsgType.TEXT:
                 if len(message.data) > MAX_MESSAGE_BYTES:
                     return _Ending(WSCloseCode.MESSAGE_TOO_BIG)
-                await _pass(self._backend.send_frame(_bytes(message.data), WSMsgType.TEXT))
+                asked, answers = self._asked(_bytes(message.data))
+                for text in asked:
+                    await _pass(self._backend.send_frame(text, WSMsgType.TEXT))
+                for text in answers:
+                    await _pass(client.send_frame(text, WSMsgType.TEXT))
             elif message.type is WSMsgType.BINARY:
                 await _pass(client.send_frame(_not_text(), WSMsgType.TEXT))
             else:
@@ -191,8 +226,7 @@ def _sendable(code: int, otherwise: int) -> int:
 
 def _not_text() -> bytes:
     error = RealtimeError("Events are text messages, not binary ones.", code="invalid_event")
-    event_id = f"event_{secrets.token_hex(10)}"
-    return encode_event(error_event(error, event_id=event_id, client_event_id=None))
+    return encode_event(error_event(error, event_id=new_event_id(), client_event_id=None))
 
 
 def _bytes(data: str | bytes) -> bytes:

@@ -16,7 +16,8 @@ from gateway.api.realtime import RealtimeConfig, RealtimeSockets
 from gateway.calls.commands import no_call
 from gateway.calls.control import Controls
 from gateway.realtime.errors import RealtimeError
-from gateway.upstream.realtime import Backend, BackendConfig
+from gateway.upstream.backend import Backend
+from gateway.upstream.target import BackendConfig
 
 Event = dict[str, Any]
 SESSION: Event = {"type": "realtime", "id": "sess_1", "model": "a-model"}

@@ -13,7 +13,9 @@ from structlog.testing import capture_logs
 from gateway.api.auth import Caller
 from gateway.api.realtime import RealtimeConfig
 from gateway.api.sideband import SidebandConfig
-from gateway.upstream.realtime import Backend, BackendConfig
+from gateway.audio.formats import PCMU
+from gateway.upstream.backend import Backend
+from gateway.upstream.target import BackendConfig
 from tests.api.sockets import SESSION, Api, closed_with, event_of, serving, types_of
 from tests.upstream.deaf import ThrottledServer
 
@@ -263,7 +265,7 @@ async def test_four_large_appends_at_once_do_not_kill_the_session() -> None:
     count, audio = 4, "x" * (8 * MIB)
     with ThrottledServer(bytes_per_s=32 * MIB) as server:
         async with serving() as api, Backend(BackendConfig(url=server.url)) as backend:
-            session = await backend.open({"type": "realtime"})
+            session = await backend.open({"type": "realtime"}, PCMU)
             ended = asyncio.create_task(session.receive())
 
             def control(event: Any) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.audio.comfort import Loop
 from gateway.audio.formats import PCM24K, PCMU, AudioFormat
 from gateway.audio.playout import Heard, ItemPart, Playout, Started, Stopped
 
@@ -76,7 +77,7 @@ def test_the_next_part_fills_the_last_frame_of_the_one_before() -> None:
     playout.push(THERE, voice(2, 25))
     assert frames(playout, 2) == [voice(1, 20), voice(1, 5) + voice(2, 15)]
     assert playout.playing == THERE
-    assert playout.clear() == [Heard(THERE, 15)]
+    assert playout.clear() == [Heard(THERE, 15, 25)]
 
 
 def test_several_short_parts_share_a_frame() -> None:
@@ -144,7 +145,7 @@ def test_audio_after_finish_opens_the_part_again() -> None:
     playout.finish(HELLO)
     playout.push(HELLO, voice(2, 5))
     assert frames(playout, 2) == [voice(1, 20), None]
-    assert playout.clear() == [Heard(HELLO, 20)]
+    assert playout.clear() == [Heard(HELLO, 20, 35)]
 
 
 def test_an_underrun_in_mid_part_keeps_the_count() -> None:
@@ -154,7 +155,7 @@ def test_an_underrun_in_mid_part_keeps_the_count() -> None:
     playout.push(HELLO, voice(2, 40))
     assert playout.pull() == voice(2, 20)
     assert playout.marks() == [Started(HELLO)]
-    assert playout.clear() == [Heard(HELLO, 40)]
+    assert playout.clear() == [Heard(HELLO, 40, 60)]
 
 
 def test_parts_do_not_overtake_each_other() -> None:
@@ -179,7 +180,7 @@ def test_a_part_that_runs_dry_gives_way_and_queues_up_again() -> None:
     assert frames(playout, 2) == [voice(2, 20), voice(2, 20)]
     assert playout.pull() == voice(3, 20)
     assert playout.marks() == [Started(HELLO), Started(AGAIN)]
-    assert playout.clear() == [Heard(HELLO, 45), Heard(AGAIN, 55)]
+    assert playout.clear() == [Heard(HELLO, 45, 45), Heard(AGAIN, 55, 55)]
 
 
 def test_a_part_that_nobody_finishes_does_not_block_the_line() -> None:
@@ -189,7 +190,7 @@ def test_a_part_that_nobody_finishes_does_not_block_the_line() -> None:
     playout.push(AGAIN, voice(2, 25))
     playout.finish(AGAIN)
     assert frames(playout, 2) == [voice(2, 20), voice(2, 5) + SILENCE[: 15 * MS]]
-    assert playout.clear() == [Heard(HELLO, 20)]
+    assert playout.clear() == [Heard(HELLO, 20, 20)]
 
 
 def test_a_response_of_two_items_starts_and_stops_once() -> None:
@@ -231,34 +232,58 @@ def test_marks_are_told_once() -> None:
     assert playout.marks() == []
 
 
+def test_the_background_gives_way_in_the_very_next_frame() -> None:
+    playout = Playout(PCMU)
+    playout.background = Loop(voice(8, 30) + voice(9, 30))
+    assert frames(playout, 2) == [voice(8, 20), voice(8, 10) + voice(9, 10)]
+    playout.push(HELLO, voice(1, 20))
+    playout.finish(HELLO)
+    assert playout.pull() == voice(1, 20)
+    assert playout.pull() == voice(9, 20)
+    playout.background = None
+    assert playout.pull() is None
+
+
+def test_the_background_is_no_part_of_what_was_heard() -> None:
+    playout = Playout(PCMU)
+    playout.background = Loop(voice(9, 20))
+    playout.pull()
+    playout.push(HELLO, voice(1, 30))
+    assert frames(playout, 3) == [voice(1, 20), voice(9, 20), voice(9, 20)]
+    assert playout.buffered_ms == 10
+    assert playout.marks() == [Started(HELLO)]
+    assert playout.clear() == [Heard(HELLO, 20, 30)]
+    assert playout.pull() == voice(9, 20)
+
+
 class TestClear:
     """The races of an interruption."""
 
     def test_before_any_frame_left(self) -> None:
         playout = Playout(PCMU)
         playout.push(HELLO, voice(1, 400))
-        assert playout.clear() == [Heard(HELLO, 0)]
+        assert playout.clear() == [Heard(HELLO, 0, 400)]
         assert playout.marks() == []
 
     def test_while_it_is_generated(self) -> None:
         playout = Playout(PCMU)
         playout.push(HELLO, voice(1, 400))
         frames(playout, 3)
-        assert playout.clear() == [Heard(HELLO, 60)]
+        assert playout.clear() == [Heard(HELLO, 60, 400)]
 
     def test_generated_to_its_end_and_still_playing(self) -> None:
         playout = Playout(PCMU)
         playout.push(HELLO, voice(1, 400))
         playout.finish(HELLO)
         frames(playout, 3)
-        assert playout.clear() == [Heard(HELLO, 60)]
+        assert playout.clear() == [Heard(HELLO, 60, 400)]
         assert frames(playout, 2) == [None, None]
 
     def test_all_of_it_played_but_not_finished(self) -> None:
         playout = Playout(PCMU)
         playout.push(HELLO, voice(1, 40))
         frames(playout, 5)
-        assert playout.clear() == [Heard(HELLO, 40)]
+        assert playout.clear() == [Heard(HELLO, 40, 40)]
 
     def test_heard_to_its_end(self) -> None:
         playout = Playout(PCMU)
@@ -274,7 +299,7 @@ class TestClear:
         playout.finish(HELLO)
         playout.finish(THERE)
         frames(playout, 3)
-        assert playout.clear() == [Heard(THERE, 20), Heard(AGAIN, 0)]
+        assert playout.clear() == [Heard(THERE, 20, 40), Heard(AGAIN, 0, 40)]
 
     def test_milliseconds_are_rounded_down(self) -> None:
         playout = Playout(PCMU)
@@ -282,7 +307,7 @@ class TestClear:
         playout.finish(HELLO)
         playout.push(THERE, voice(1, 40))
         playout.pull()
-        assert playout.clear() == [Heard(THERE, 19)]
+        assert playout.clear() == [Heard(THERE, 19, 40)]
 
     def test_filled_silence_is_not_heard(self) -> None:
         playout = Playout(PCM24K, frame_samples=480)
@@ -290,7 +315,7 @@ class TestClear:
         playout.finish(HELLO)
         frames(playout, 2)
         playout.push(HELLO, bytes(48))
-        assert playout.clear() == [Heard(HELLO, 0)]
+        assert playout.clear() == [Heard(HELLO, 0, 1)]
 
     def test_no_stop_for_what_was_cleared_and_finish_is_too_late(self) -> None:
         playout = Playout(PCMU)
@@ -314,7 +339,7 @@ class TestClear:
         assert playout.marks() == [Started(HELLO), Started(AGAIN)]
         playout.push(HELLO, voice(3, 40))  # late audio, if nobody stops it, counts from zero
         assert playout.pull() == voice(3, 20)
-        assert playout.clear() == [Heard(HELLO, 20), Heard(AGAIN, 20)]
+        assert playout.clear() == [Heard(HELLO, 20, 40), Heard(AGAIN, 20, 20)]
 
 
 def test_parts_are_compared_by_value() -> None:
@@ -324,7 +349,7 @@ def test_parts_are_compared_by_value() -> None:
     playout.push(ItemPart("r", "i", 1), voice(2, 10))
     playout.finish(ItemPart("r", "i", 0))
     playout.pull()
-    assert playout.clear() == [Heard(ItemPart("r", "i", 1), 0)]
+    assert playout.clear() == [Heard(ItemPart("r", "i", 1), 0, 10)]
 
 
 def test_what_exceeds_the_limit_is_dropped_and_counted() -> None:
@@ -337,7 +362,7 @@ def test_what_exceeds_the_limit_is_dropped_and_counted() -> None:
     playout.push(HELLO, voice(3, 20))  # there is room, but the part has lost its middle
     assert playout.pull() is None
     assert playout.dropped_ms == 60
-    assert playout.clear() == [Heard(HELLO, 100)]
+    assert playout.clear() == [Heard(HELLO, 100, 160)]
     playout.push(AGAIN, voice(4, 20))
     assert playout.pull() == voice(4, 20)
 
@@ -360,7 +385,7 @@ def test_a_part_lost_wholly_to_the_limit_is_pending_with_nothing_heard() -> None
     playout.push(HELLO, voice(1, 20))
     playout.push(THERE, voice(2, 20))
     assert frames(playout, 2) == [voice(1, 20), None]
-    assert playout.clear() == [Heard(HELLO, 20), Heard(THERE, 0)]
+    assert playout.clear() == [Heard(HELLO, 20, 20), Heard(THERE, 0, 20)]
     playout.push(HELLO, voice(1, 20))
     playout.push(AGAIN, voice(2, 20))
     playout.finish(AGAIN)

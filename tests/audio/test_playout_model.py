@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.audio.comfort import Loop
 from gateway.audio.formats import PCMU
 from gateway.audio.playout import Heard, ItemPart, Playout, Started, Stopped
 
@@ -23,6 +24,7 @@ class Line:
     part: ItemPart
     waiting: list[int] = field(default_factory=list)
     heard: int = 0
+    came: int = 0
     finished: bool = False
     cut: bool = False
 
@@ -51,6 +53,7 @@ class Model:
             line = Line(part)
             self.lines.append(line)
         line.finished = False
+        line.came += len(audio)
         for sample in audio:
             if line.cut or self.waiting() >= self.limit:
                 line.cut = True
@@ -92,7 +95,7 @@ class Model:
         return bytes(frame) + PCMU.silence(self.frame - len(frame))
 
     def clear(self) -> list[Heard]:
-        heard = [Heard(line.part, line.heard // MS) for line in self.lines]
+        heard = [Heard(line.part, line.heard // MS, line.came // MS) for line in self.lines]
         self.lines.clear()
         self.sounding.clear()
         return heard
@@ -145,5 +148,31 @@ def test_an_interruption_counts_exactly_the_frames_that_left(
     for size in deltas:
         playout.push(HELLO, bytes([7]) * size)
     sent = [frame for frame in (playout.pull() for _ in range(pulled)) if frame is not None]
-    assert playout.clear() == [Heard(HELLO, len(sent) * 20)]
+    assert playout.clear() == [Heard(HELLO, len(sent) * 20, sum(deltas) // MS)]
     assert playout.pull() is None
+
+
+BACKGROUND = b"\x55"
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    steps=st.lists(STEPS, max_size=60),
+    sounding=st.lists(st.booleans(), min_size=60, max_size=60),
+)
+def test_a_background_sounds_where_there_would_be_silence_and_nowhere_else(
+    steps: list[tuple[Any, ...]], sounding: list[bool]
+) -> None:
+    frame = 32
+    bare, backed = (Playout(PCMU, frame_samples=frame, limit_ms=50) for _ in range(2))
+    for (kind, *arguments), sounds in zip(steps, sounding, strict=False):
+        backed.background = Loop(BACKGROUND) if sounds else None
+        if kind == "pull":
+            for _ in range(arguments[0]):
+                silence = BACKGROUND * frame if sounds else None
+                assert backed.pull() == (bare.pull() or silence)
+        else:
+            assert getattr(backed, kind)(*arguments) == getattr(bare, kind)(*arguments)
+        assert (backed.buffered_ms, backed.playing) == (bare.buffered_ms, bare.playing)
+    assert backed.marks() == bare.marks()
+    assert backed.clear() == bare.clear()

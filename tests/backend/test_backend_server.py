@@ -5,31 +5,27 @@ import json
 import socket
 import sys
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import ClientWebSocketResponse, WSMsgType
+from aiohttp import WSMsgType
 
 from gateway.audio.formats import PCM24K, PCMA, PCMU, AudioFormat
 from gateway.backend.config import BackendConfig, Pacing
 from gateway.backend.connection import scan_append
 from gateway.backend.dialogue import DialogueError
 from gateway.backend.run import run
-from gateway.backend.server import BackendServer, serve
+from gateway.backend.server import BackendServer
 from gateway.backend.voice import tone
 from gateway.realtime.audio import DeltaReader
+from tests.backend.client import FAST, Client, spoken
+from tests.backend.conftest import Connect, Start
 from tests.backend.speech_samples import prompt
-from tests.backend.virtual import AUDIO, CLOSING, OPENING, TRANSCRIPT, check, types
+from tests.backend.virtual import AUDIO, CLOSING, OPENING, TRANSCRIPT, types
 
 pytestmark = pytest.mark.loop
 
-Event = dict[str, Any]
-Start = Callable[..., Awaitable[BackendServer]]
-Connect = Callable[..., Awaitable["Client"]]
-FAST = Pacing(first_audio_ms=20, jitter_ms=0, speedup=200)
 ITEM = ["conversation.item.added", "conversation.item.done"]
 TURN = [
     "input_audio_buffer.speech_started",
@@ -39,90 +35,6 @@ TURN = [
 ]
 ANSWER = ["response.created", *OPENING, TRANSCRIPT, AUDIO, *CLOSING]
 ANSWER += ["response.done", "rate_limits.updated"]
-
-
-class Client:
-    """A client that checks the form of every event."""
-
-    def __init__(self, socket: ClientWebSocketResponse) -> None:
-        self.socket = socket
-        self.log: list[Event] = []
-
-    async def send(self, kind: str, **fields: Any) -> None:
-        await self.socket.send_json({"type": kind, **fields})
-
-    async def append(self, audio: bytes, step: int = 160) -> None:
-        for at in range(0, len(audio), step):
-            encoded = b64encode(audio[at : at + step])
-            message = b'{"type":"input_audio_buffer.append","audio":"%s"}' % encoded
-            await self.socket.send_frame(message, WSMsgType.TEXT)
-
-    async def until(self, kind: str) -> list[Event]:
-        """Everything up to an event of this type."""
-        events: list[Event] = []
-        async with asyncio.timeout(30):
-            while not events or events[-1]["type"] != kind:
-                event = json.loads(await self.socket.receive_str())
-                check(event)
-                events.append(event)
-        self.log += events
-        return events
-
-    async def configure(self, audio_format: AudioFormat, **session: Any) -> None:
-        both = {"format": audio_format.to_session()}
-        audio = {"input": both, "output": both}
-        await self.send("session.update", session={"type": "realtime", "audio": audio, **session})
-        await self.until("session.updated")
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
-@pytest.fixture
-async def start() -> AsyncIterator[Start]:
-    """Starts servers, and closes them in the end."""
-    running: list[BackendServer] = []
-
-    async def begin(**config: Any) -> BackendServer:
-        running.append(await serve(BackendConfig(port=0, **config)))
-        return running[-1]
-
-    yield begin
-    for server in running:
-        await server.close()
-
-
-@pytest.fixture
-async def server(start: Start) -> BackendServer:
-    return await start(seed=7, pacing=FAST)
-
-
-@pytest.fixture
-async def connect(http: aiohttp.ClientSession) -> AsyncIterator[Connect]:
-    """Connects clients, and closes them in the end."""
-    sockets: list[ClientWebSocketResponse] = []
-
-    async def dial(server: BackendServer, query: str = "?model=any", **options: Any) -> Client:
-        url = f"ws://127.0.0.1:{server.port}/v1/realtime{query}"
-        sockets.append(await http.ws_connect(url, max_msg_size=0, **options))
-        return Client(sockets[-1])
-
-    yield dial
-    for each in sockets:
-        await each.close()
-
-
-@pytest.fixture
-async def client(connect: Connect, server: BackendServer) -> Client:
-    return await connect(server)
-
-
-def spoken(events: list[Event]) -> tuple[bytes, str]:
-    audio = b"".join(b64decode(event["delta"]) for event in events if event["type"] == AUDIO)
-    return audio, "".join(e["delta"] for e in events if e["type"] == TRANSCRIPT)
 
 
 # Conversations.
@@ -359,7 +271,7 @@ async def test_the_subprotocol_that_browsers_need(connect: Connect, server: Back
 
 
 @pytest.mark.parametrize(
-    ("query", "status"), [("?call_id=rtc_1", 404), ("?intent=transcription", 404)]
+    ("query", "status"), [("?call_id=rtc_1", 404), ("?intent=conversation", 400)]
 )
 async def test_sessions_that_this_server_has_not(
     http: aiohttp.ClientSession, server: BackendServer, query: str, status: int
@@ -397,7 +309,8 @@ async def test_a_session_at_its_limit_is_told_and_closed(connect: Connect, start
     (*_, error) = await client.until("error")
     assert error["error"]["code"] == "session_expired"
     message = await client.socket.receive()
-    assert (message.type, message.data) == (WSMsgType.CLOSE, 1000)
+    assert (message.type, message.data) == (WSMsgType.CLOSE, aiohttp.WSCloseCode.GOING_AWAY)
+    assert message.extra == error["error"]["message"]
 
 
 async def test_closing_the_server_closes_its_sessions_and_leaves_nothing_behind(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.audio.formats import PCM24K, PCMA, PCMU, AudioFormat
 from gateway.backend.config import Pacing
-from tests.backend.virtual import AUDIO, CLOSING, OPENING, TRANSCRIPT, VirtualClient, types
+from tests.backend.virtual import AUDIO, CLOSING, END, OPENING, TRANSCRIPT, VirtualClient, types
 
 pytestmark = pytest.mark.pure
 
@@ -18,7 +18,6 @@ ITEM = ["conversation.item.added", "conversation.item.done"]
 COMMITTED = ["input_audio_buffer.committed", *ITEM]
 STARTED = "input_audio_buffer.speech_started"
 STOPPED = "input_audio_buffer.speech_stopped"
-END = ["response.done", "rate_limits.updated"]
 PCMU_BOTH = {
     "audio": {
         "input": {"format": {"type": "audio/pcmu"}},
@@ -152,7 +151,10 @@ def test_the_shell_is_told_when_there_is_something_to_drain() -> None:
 
 def test_limits_of_what_a_response_is_asked_for() -> None:
     client = VirtualClient()
-    for entries, letters, code in ((17, 1, "invalid_value"), (1, 4097, "invalid_value")):
+    for entries, letters, code in (
+        (17, 1, "object_above_max_properties"),
+        (1, 4097, "invalid_value"),
+    ):
         wanted = {
             "metadata": {str(number): "x" for number in range(entries)},
             "instructions": "SAY: " + "x" * letters,
@@ -472,7 +474,7 @@ def test_truncation_beyond_what_was_generated_is_refused() -> None:
     client.send("response.create")
     client.advance(0.2)
     item_id = client.of("response.output_item.added")[0]["item"]["id"]
-    assert error_of(client.truncate(item_id, 201))["code"] is None
+    assert error_of(client.truncate(item_id, 201))["code"] == "invalid_value"
     assert types(client.truncate(item_id, 200)) == ["conversation.item.truncated"]
 
 
@@ -496,15 +498,13 @@ def test_unknown_items(verb: str) -> None:
 
 def test_items_are_created_where_they_are_wanted_and_deleted() -> None:
     client = VirtualClient()
-    output = {"type": "function_call_output", "call_id": "call_1", "output": "{}"}
+    call = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
     client.text("a")
     first = client.log[-1]["item"]["id"]
-    (added, done) = client.send(
-        "conversation.item.create", item={**output, "id": "mine"}, previous_item_id="root"
-    )
+    (added, done) = client.create({**call, "id": "mine"}, previous_item_id="root")
     assert added["previous_item_id"] is None
     assert done["item"]["id"] == "mine"
-    assert done["item"]["output"] == "{}"
+    assert done["item"]["arguments"] == "{}"
     (added, _) = client.text("b", previous_item_id="mine")
     assert added["previous_item_id"] == "mine"
     (added, _) = client.text("c")
@@ -538,12 +538,13 @@ def test_a_deleted_item_does_not_stop_the_response_that_speaks_it() -> None:
         ("session.update", {"session": {"type": "x"}}, "invalid_value", "session.type"),
         ("input_audio_buffer.append", {}, "missing_required_parameter", "audio"),
         ("input_audio_buffer.append", {"audio": "&&&"}, "invalid_value", "audio"),
-        ("input_audio_buffer.append", {"audio": 7}, "invalid_value", "audio"),
+        ("input_audio_buffer.append", {"audio": 7}, "invalid_type", "audio"),
         ("input_audio_buffer.append", {"audio": "é"}, "invalid_value", "audio"),
-        ("response.create", {"response": 1}, "invalid_value", "response"),
+        ("response.create", {"response": 1}, "invalid_type", "response"),
+        ("response.create", {"respond": {}}, "unknown_parameter", "respond"),
         (
             "response.create",
-            {"response": {"conversation": "none"}},
+            {"response": {"conversation": "new"}},
             "invalid_value",
             "response.conversation",
         ),
@@ -556,16 +557,16 @@ def test_a_deleted_item_does_not_stop_the_response_that_speaks_it() -> None:
         (
             "response.create",
             {"response": {"metadata": {"a": 1}}},
-            "invalid_value",
+            "invalid_type",
             "response.metadata.a",
         ),
         ("conversation.item.create", {}, "missing_required_parameter", "item"),
         ("conversation.item.create", {"item": {}}, "missing_required_parameter", "item.type"),
-        ("conversation.item.create", {"item": {"type": []}}, "invalid_value", "item.type"),
+        ("conversation.item.create", {"item": {"type": []}}, "invalid_type", "item.type"),
         (
             "conversation.item.create",
             {"item": {"type": "message", "role": "user", "content": [{}]}},
-            "invalid_value",
+            "missing_required_parameter",
             "item.content[0].type",
         ),
         (
@@ -576,9 +577,9 @@ def test_a_deleted_item_does_not_stop_the_response_that_speaks_it() -> None:
         ),
         (
             "conversation.item.truncate",
-            {"item_id": "item_no"},
-            "item_truncate_invalid_item_id",
-            "item_id",
+            {"item_id": "item_no", "content_index": 0, "audio_end_ms": -1},
+            "integer_below_min_value",
+            "audio_end_ms",
         ),
     ],
 )
@@ -599,7 +600,7 @@ def test_a_nested_monster_is_an_error() -> None:
         monster = [monster]
     client = VirtualClient()
     error = error_of(client.update({"tools": monster}))
-    assert error["code"] == "invalid_event"
+    assert (error["code"], error["type"]) == ("invalid_value", "invalid_request_error")
     assert client.update({})[0]["session"]["tools"] == []
 
 

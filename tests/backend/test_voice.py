@@ -15,14 +15,15 @@ import structlog
 
 from gateway.audio import g711
 from gateway.audio.formats import PCM24K, PCMA, PCMU, AudioFormat
-from gateway.backend.dialogue import Dialogue, DialogueRun, Pressed
-from gateway.backend.server import DEFAULT_DIALOGUE
+from gateway.backend.config import DEFAULT_DIALOGUE
+from gateway.backend.dialogue import DialogueRun, Pressed
+from gateway.backend.dialogue_parse import parse_dialogue
 from gateway.backend.voice import PROMPTS, Voice, VoiceError, decode_clip, prompt_name, tone
 from tests.backend.speech_samples import PCM16K, prompt
 
 pytestmark = pytest.mark.loop
 
-BUILT_IN = Dialogue.parse(DEFAULT_DIALOGUE.read_text())
+BUILT_IN = parse_dialogue(DEFAULT_DIALOGUE.read_text())
 PROGRAM = """#!{python}
 import sys, time, wave
 text = open(sys.argv[sys.argv.index("-f") + 1]).read()
@@ -98,7 +99,7 @@ def test_prompt_names_ignore_case_and_the_pause_at_the_end() -> None:
 
 async def test_the_story_is_long_enough_to_be_interrupted() -> None:
     voice = Voice(find_program=nothing)
-    clips = await voice.speak(DialogueRun(BUILT_IN).answer(Pressed("1")), PCMU)
+    clips = await voice.speak(DialogueRun(BUILT_IN).answer(Pressed("1")).line, PCMU)
     assert sum(map(len, clips)) / 8000 > 15
 
 

@@ -1,19 +1,29 @@
 """A client of one session in virtual time, which checks the form of everything that it is sent."""
 
+import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
-from typing import Any
+from typing import Any, get_args
+
+from openai.types.realtime import RealtimeServerEvent
 
 from gateway.audio.formats import AudioFormat
 from gateway.backend.config import Pacing
-from gateway.backend.dialogue import Dialogue
+from gateway.backend.dialogue_parse import parse_dialogue
 from gateway.backend.ear import WINDOW_MS
+from gateway.backend.rates import RateLimits
 from gateway.backend.session import BackendSession, SessionOptions
+from gateway.backend.session_config import Kind
 
 Event = dict[str, Any]
 
-PART = {"response_id", "item_id", "output_index", "content_index"}
+OFFICIAL: dict[str, Any] = {
+    get_args(model.model_fields["type"].annotation)[0]: model
+    for model in get_args(get_args(RealtimeServerEvent)[0])
+}
+PLACE = {"response_id", "item_id", "output_index"}
+PART = PLACE | {"content_index"}
 CATALOGUE: dict[str, set[str]] = {
     "session.created": {"session"},
     "session.updated": {"session"},
@@ -26,6 +36,7 @@ CATALOGUE: dict[str, set[str]] = {
     "input_audio_buffer.speech_stopped": {"item_id", "audio_end_ms"},
     "input_audio_buffer.committed": {"item_id", "previous_item_id"},
     "input_audio_buffer.cleared": set(),
+    "input_audio_buffer.timeout_triggered": {"item_id", "audio_start_ms", "audio_end_ms"},
     "response.created": {"response"},
     "response.done": {"response"},
     "response.output_item.added": {"response_id", "output_index", "item"},
@@ -36,6 +47,16 @@ CATALOGUE: dict[str, set[str]] = {
     "response.output_audio.done": PART,
     "response.output_audio_transcript.delta": PART | {"delta"},
     "response.output_audio_transcript.done": PART | {"transcript"},
+    "response.output_text.delta": PART | {"delta"},
+    "response.output_text.done": PART | {"text"},
+    "response.function_call_arguments.delta": PLACE | {"call_id", "delta"},
+    "response.function_call_arguments.done": PLACE | {"call_id", "name", "arguments"},
+    "conversation.item.input_audio_transcription.delta": {"item_id", "content_index", "delta"},
+    "conversation.item.input_audio_transcription.completed": {
+        *("item_id", "content_index", "transcript", "usage")
+    },
+    "mcp_list_tools.in_progress": {"item_id"},
+    "mcp_list_tools.failed": {"item_id"},
     "rate_limits.updated": {"rate_limits"},
     "error": {"error"},
 }
@@ -43,6 +64,8 @@ CATALOGUE: dict[str, set[str]] = {
 
 TRANSCRIPT = "response.output_audio_transcript.delta"
 AUDIO = "response.output_audio.delta"
+TEXT = "response.output_text.delta"
+ARGUMENTS = "response.function_call_arguments.delta"
 OPENING = ["response.output_item.added", "conversation.item.added", "response.content_part.added"]
 CLOSING = [
     "response.output_audio.done",
@@ -51,6 +74,10 @@ CLOSING = [
     "conversation.item.done",
     "response.output_item.done",
 ]
+WRITTEN_CLOSING = ["response.output_text.done", *CLOSING[2:]]
+CALL_OPENING = OPENING[:2]
+CALL_CLOSING = ["response.function_call_arguments.done", *CLOSING[3:]]
+END = ["response.done", "rate_limits.updated"]
 
 DIALOGUE = """
 start = "menu"
@@ -81,7 +108,7 @@ def types(events: list[Event]) -> list[str]:
     kinds: list[str] = []
     for event in events:
         kind = event["type"]
-        if not (kind in (AUDIO, TRANSCRIPT) and {kind} & set(kinds[-2:])):
+        if not (kind in (AUDIO, TRANSCRIPT, TEXT, ARGUMENTS) and {kind} & set(kinds[-2:])):
             kinds.append(kind)
     return kinds
 
@@ -103,6 +130,9 @@ class VirtualClient:
         letter_ms: int = 50,
         mute: bool = False,
         limit_s: float = 3600.0,
+        kind: Kind = "realtime",
+        rate_limits: RateLimits | None = None,
+        token: Callable[[], str] | None = None,
         session: Event | None = None,
     ) -> None:
         self.now = 1000.0
@@ -113,9 +143,18 @@ class VirtualClient:
         self.heard_at: list[float] = []
         self.clips: dict[str, bytes] = {}
         numbers = count(1)
+        options = SessionOptions(
+            dialogue=parse_dialogue(dialogue),
+            model="model-x",
+            started_at=1_700_000_000,
+            limit_s=limit_s,
+            pacing=pacing,
+            kind=kind,
+            rate_limits=rate_limits or RateLimits(),
+        )
         self.session = BackendSession(
-            SessionOptions(Dialogue.parse(dialogue), "model-x", 1_700_000_000, limit_s, pacing),
-            token=lambda: f"{next(numbers):04}",
+            options,
+            token=token or (lambda: f"{next(numbers):04}"),
             random=lambda: random,
             now=self.now,
         )
@@ -137,7 +176,14 @@ class VirtualClient:
             "role": "user",
             "content": [{"type": "input_text", "text": text}],
         }
+        return self.create(item, **fields)
+
+    def create(self, item: Event, **fields: Any) -> list[Event]:
         return self.send("conversation.item.create", item=item, **fields)
+
+    def respond(self, **wanted: Any) -> list[Event]:
+        """Ask for a response and let it come to its end."""
+        return self.send("response.create", response=wanted) + self.until_done()
 
     def truncate(self, item_id: str, audio_end_ms: int, **fields: Any) -> list[Event]:
         place = {"item_id": item_id, "content_index": 0, "audio_end_ms": audio_end_ms}
@@ -221,36 +267,62 @@ class VirtualClient:
 
 
 def check(event: Event) -> None:
-    """An event has exactly its fields, and items are such as strict clients can read."""
+    """An event has exactly its fields, is of its official type, and strict clients can read it."""
     assert set(event) == {"type", "event_id"} | CATALOGUE[event["type"]], event
     assert event["event_id"].startswith("event_")
+    OFFICIAL[event["type"]].model_validate(event)
     if event["type"] == "error":
         assert set(event["error"]) == {"type", "code", "message", "param", "event_id"}
         assert event["error"]["message"]
     for item in _items(event):
-        assert item["object"] == "realtime.item"
-        assert item["status"] in ("in_progress", "completed", "incomplete")
-        for part in item.get("content", ()):
-            if part["type"] in ("input_audio", "output_audio"):
-                assert "transcript" in part
-            if part["type"] == "output_audio":
-                assert isinstance(part["transcript"], str)
+        check_item(item)
     if "part" in event:
-        assert event["part"]["type"] == "audio"
-        assert isinstance(event["part"]["transcript"], str)
+        kind = event["part"]["type"]
+        assert set(event["part"]) == {"type", {"audio": "transcript", "text": "text"}[kind]}
+        assert all(isinstance(value, str) for value in event["part"].values())
     if "response" in event:
         check_response(event["response"])
+
+
+def check_item(item: Event) -> None:
+    assert item["object"] == "realtime.item"
+    assert item["id"]
+    if item["type"] != "mcp_list_tools":
+        assert item["status"] in ("in_progress", "completed", "incomplete")
+    if item["type"] == "function_call":
+        assert item["call_id"].startswith("call")
+        if item["status"] == "completed":
+            json.loads(item["arguments"])
+    for part in item.get("content", ()):
+        if part["type"] in ("input_audio", "output_audio"):
+            assert "transcript" in part
+        if part["type"] == "output_audio":
+            assert isinstance(part["transcript"], str)
+        if part["type"] in ("input_text", "output_text"):
+            assert isinstance(part["text"], str)
 
 
 def check_response(response: Event) -> None:
     assert response["object"] == "realtime.response"
     assert isinstance(response["audio"]["output"]["voice"], str)
     assert AudioFormat.from_session(response["audio"]["output"]["format"])
+    output = [item["status"] for item in response["output"]]
+    assert "in_progress" not in output or response["status"] == "in_progress"
+    details = response["status_details"]
+    if response["status"] in ("in_progress", "completed"):
+        assert details is None
+    else:
+        assert details["type"] == response["status"]
+        if response["status"] == "failed":
+            assert all(isinstance(details["error"][key], str) for key in ("type", "message"))
     usage = response["usage"]
     assert (usage is None) == (response["status"] == "in_progress")
     if usage is not None:
         assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
         inputs, outputs = usage["input_token_details"], usage["output_token_details"]
+        cached = inputs["cached_tokens_details"]
+        assert inputs["cached_tokens"] == cached["text_tokens"] + cached["audio_tokens"]
+        assert all(cached[kind] <= inputs[kind] for kind in cached)
         assert usage["input_tokens"] == inputs["text_tokens"] + inputs["audio_tokens"]
         assert usage["output_tokens"] == outputs["text_tokens"] + outputs["audio_tokens"]
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from gateway.audio.formats import PCMU, AudioFormat
 from gateway.audio.playout import Playout
 from gateway.legs.leg import LegError, LegEvent, MediaStats, Played
+from gateway.realtime.session import settled_formats, with_formats
 from gateway.upstream.errors import BackendError
 from gateway.upstream.webhook import Delivered, WebhookError
 
@@ -113,8 +114,13 @@ class FakeCallee(FakeLeg):
 class FakeSession:
     """A Realtime session; the test plays the server."""
 
-    def __init__(self, effective: dict[str, Any]) -> None:
+    def __init__(
+        self, effective: dict[str, Any], input_format: AudioFormat, output_format: AudioFormat
+    ) -> None:
         self.effective = effective
+        self.input_format, self.output_format = input_format, output_format
+        self.cancels = False
+        self.lives_s: float | None = None
         self.sent: list[dict[str, Any]] = []
         self.audio = b""
         self.close_reason = ""
@@ -208,17 +214,46 @@ class FakeBackend:
         self._hang = hang
         self._effective = effective
         self.asked: list[dict[str, Any]] = []
-        self.session: FakeSession | None = None
+        self.sessions: list[FakeSession] = []
+        self.lives_s: float | None = None
+        """Of the sessions that are opened from now on."""
+        self._news = asyncio.Event()
 
-    async def open(self, session: dict[str, Any]) -> Any:
-        self.asked.append(session)
+    @property
+    def session(self) -> FakeSession | None:
+        """The one that was opened last."""
+        return self.sessions[-1] if self.sessions else None
+
+    async def opened(self, number: int) -> None:
+        """Wait until so many sessions were opened, and the call has dealt with the last."""
+        async with asyncio.timeout(5):
+            while len(self.sessions) < number:
+                self._news.clear()
+                await self._news.wait()
+        await settle()
+
+    def fail(self, error: str | BackendError = "") -> None:
+        """Open no session any more; without an error open them again."""
+        self._error = error
+
+    async def open(self, session: dict[str, Any], leg_format: AudioFormat) -> Any:
+        asked = with_formats(session, leg_format)
+        self.asked.append(asked)
         if self._hang:
             await asyncio.Event().wait()
         if self._error:
             error = self._error
             raise error if isinstance(error, BackendError) else BackendError(error)
-        self.session = FakeSession(session if self._effective is None else self._effective)
-        return self.session
+        effective = asked if self._effective is None else self._effective
+        try:
+            formats = settled_formats(asked, effective)
+        except ValueError as error:
+            raise BackendError(str(error), code="unsupported_format", refused=True) from None
+        opened = FakeSession(effective, *formats)
+        opened.lives_s = self.lives_s
+        self.sessions.append(opened)
+        self._news.set()
+        return opened
 
 
 async def settle() -> None:

@@ -4,113 +4,23 @@ Time is the media clock, which the tests turn by hand; nothing here waits.
 """
 
 import asyncio
-import base64
-import itertools
 import json
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 import structlog
 
 from gateway.calls.call import Call
+from gateway.calls.continuity import ContinuityPolicy
 from gateway.calls.machine import CallMachine
 from gateway.calls.policy import CallPolicy, Refusal
+from gateway.calls.sessions import Sources
+from gateway.calls.sounds import Sounds
 from gateway.legs.leg import DtmfIn, LegAnswered, LegBroken, LegEnded, LegError
-from tests.calls.fakes import SILENCE, FakeBackend, FakeControl, FakeLeg, FakeSession, settle
+from tests.calls.fakes import SILENCE, FakeBackend, FakeLeg
+from tests.calls.line import SPEECH, VOICE, audio_done, created, delta, done, line, record_of
 
 pytestmark = pytest.mark.loop
-
-VOICE = bytes(range(160))  # one frame, nothing in it is silence
-
-
-def delta(audio: bytes, response: str = "resp_1", item: str = "item_1") -> dict[str, Any]:
-    return {
-        "type": "response.output_audio.delta",
-        "event_id": "event_x",
-        "response_id": response,
-        "item_id": item,
-        "output_index": 0,
-        "content_index": 0,
-        "delta": base64.b64encode(audio).decode(),
-    }
-
-
-def created(response: str = "resp_1") -> dict[str, Any]:
-    return {"type": "response.created", "response": {"id": response, "conversation_id": "conv_1"}}
-
-
-def audio_done(response: str = "resp_1", item: str = "item_1") -> dict[str, Any]:
-    return {
-        "type": "response.output_audio.done",
-        "response_id": response,
-        "item_id": item,
-        "output_index": 0,
-        "content_index": 0,
-    }
-
-
-def done(response: str = "resp_1", status: str = "completed") -> dict[str, Any]:
-    return {"type": "response.done", "response": {"id": response, "status": status}}
-
-
-SPEECH = {"type": "input_audio_buffer.speech_started", "item_id": "item_u", "audio_start_ms": 0}
-
-
-class Line:
-    """A call in progress, and all that was seen of it."""
-
-    def __init__(self, leg: FakeLeg, backend: FakeBackend, policy: CallPolicy) -> None:
-        numbers = itertools.count()
-        machine = CallMachine(policy, new_event_id=lambda: f"event_{next(numbers)}")
-        self.leg = leg
-        self.backend = backend
-        self.call = Call("rtc_1", leg, machine, backend, structlog.get_logger())
-        self.control = FakeControl()
-        self.call.attach(self.control)
-        self.task = asyncio.ensure_future(self.call.run())
-
-    @property
-    def session(self) -> FakeSession:
-        assert self.backend.session is not None
-        return self.backend.session
-
-    @property
-    def seen(self) -> list[dict[str, Any]]:
-        return self.control.events
-
-    def buffer_events(self) -> list[tuple[str, str]]:
-        return [
-            (event["type"].rpartition(".")[2], event["response_id"])
-            for event in self.seen
-            if event["type"].startswith("output_audio_buffer.")
-        ]
-
-    def truncations(self) -> list[tuple[str, int]]:
-        return [
-            (event["item_id"], event["audio_end_ms"])
-            for event in self.session.sent
-            if event["type"] == "conversation.item.truncate"
-        ]
-
-
-@asynccontextmanager
-async def line(
-    *,
-    leg: FakeLeg | None = None,
-    backend: FakeBackend | None = None,
-    policy: CallPolicy | None = None,
-    answered: bool = True,
-) -> AsyncIterator[Line]:
-    call = Line(leg or FakeLeg(), backend or FakeBackend(), policy or CallPolicy())
-    await settle()
-    if answered:
-        call.leg.emit(LegAnswered())
-    yield call
-    call.leg.emit(LegEnded("remote_bye"))
-    await asyncio.wait_for(call.task, 1)
 
 
 async def test_the_greeting_is_asked_for_when_the_caller_is_there() -> None:
@@ -436,11 +346,6 @@ async def test_digits_kept_from_the_model() -> None:
 # Ends.
 
 
-async def record_of(call: Line) -> dict[str, Any]:
-    record: dict[str, Any] = await asyncio.wait_for(call.task, 1)
-    return record
-
-
 async def test_the_record_says_how_it_went() -> None:
     async with line() as call:
         await call.session.say(created(), delta(VOICE * 50))
@@ -481,8 +386,10 @@ async def test_a_leg_without_a_port_is_rejected() -> None:
     assert call.session.closed
 
 
-async def test_a_lost_session_hangs_up() -> None:
-    async with line() as call:
+async def test_a_session_that_cannot_be_had_again_hangs_up() -> None:
+    policy = CallPolicy(continuity=ContinuityPolicy(give_up_s=0.05))
+    async with line(policy=policy) as call:
+        call.backend.fail("handshake answered 503")
         await call.session.lose()
         record = await record_of(call)
     assert record["reason"] == "session_lost"
@@ -529,7 +436,6 @@ async def test_a_format_that_cannot_be_served_is_known_before_the_caller_is_answ
         record = await record_of(call)
     assert (record["reason"], record["sip_status"]) == ("backend_format", 503)
     assert "answer" not in call.leg.done
-    assert call.session.closed
 
 
 async def test_a_server_that_says_nothing_of_formats_got_what_was_asked_for() -> None:
@@ -569,7 +475,7 @@ async def test_broken_media_ends_the_call() -> None:
 async def test_a_refusal_ends_at_once() -> None:
     leg, backend = FakeLeg(), FakeBackend()
     machine = CallMachine(CallPolicy(), new_event_id=str, refusal=Refusal(503, "full", 10))
-    call = Call("rtc_2", leg, machine, backend, structlog.get_logger())
+    call = Call("rtc_2", leg, machine, Sources(backend), structlog.get_logger(), Sounds())
     record = await asyncio.wait_for(call.run(), 1)
     assert leg.done == [("reject", 503, 10), "close"]
     assert (record["reason"], record["sip_status"]) == ("full", 503)

@@ -13,6 +13,7 @@ from gateway.calls.control import MAX_CONTROLS
 from gateway.calls.line import Line, LineConfig
 from gateway.calls.policy import CallPolicy
 from gateway.calls.registry import Registry
+from gateway.calls.sessions import Sources
 from gateway.legs.leg import (
     LegAnswered,
     LegEnded,
@@ -52,7 +53,7 @@ class Desk:
         self.line = Line(
             LineConfig(policy, **config),
             self.registry,
-            backend,
+            Sources(backend),
             self._dial,
             self.webhook,
             structlog.get_logger(),

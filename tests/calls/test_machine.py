@@ -1,19 +1,24 @@
 """The call machine: every state with every input, and the life of a call in each of its ways."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
-from gateway.audio.playout import ItemPart, Started
+from gateway.audio.playout import ItemPart, Started, Stopped
 from gateway.calls.commands import Accept, Command, HangUp, Refer, Reject, no_call, no_leg
+from gateway.calls.continuity import ContinuityPolicy, SessionFailed, SessionOpened
 from gateway.calls.effects import (
     AnswerLeg,
+    Background,
     DialLeg,
     Effect,
     EndLeg,
     Finish,
+    JoinSession,
     Note,
     OpenSession,
+    PlayApology,
     PostWebhook,
     ReferLeg,
     RejectLeg,
@@ -25,6 +30,7 @@ from gateway.calls.effects import (
 from gateway.calls.machine import CallMachine
 from gateway.calls.policy import CallPolicy, Refusal
 from gateway.calls.state import State
+from gateway.calls.talk import APOLOGY
 from gateway.legs.leg import (
     DtmfIn,
     LegAnswered,
@@ -49,6 +55,7 @@ POLICY = CallPolicy(session={"type": "realtime", "instructions": "be kind"})
 BY_APPLICATION = CallPolicy(application_decides=True)
 SESSION = {"type": "realtime", "instructions": "be brief"}
 TARGET = "tel:+4930123456"
+OPENED = SessionOpened({})
 NO_SESSION = RealtimeError("no", code="backend_unavailable", status=502)
 
 
@@ -70,7 +77,7 @@ def in_state(state: State, policy: CallPolicy = POLICY) -> CallMachine:
     if state is not State.INCOMING:
         call.start(0.0)
     if state in (State.ANSWERING, State.DIALLING, State.ACTIVE, State.TRANSFERRING):
-        call.session_opened({}, 1.0)
+        call.session_opened(OPENED, 1.0)
     if state in (State.ACTIVE, State.TRANSFERRING):
         call.leg_event(LegAnswered(), 2.0)
     if state is State.TRANSFERRING:
@@ -113,7 +120,7 @@ def test_a_call_is_answered_only_when_its_session_is_open() -> None:
     effects = call.start(0.0)
     assert kinds(effects) == [RingLeg, PostWebhook, OpenSession]
     assert OpenSession(POLICY.session) in effects
-    assert kinds(call.session_opened({}, 1.0)) == [AnswerLeg]
+    assert kinds(call.session_opened(OPENED, 1.0)) == [JoinSession, AnswerLeg]
     effects = call.leg_event(LegAnswered(), 2.0)
     assert notes(effects) == ["call.answered"]
     assert kinds(effects) == [ToBackend]
@@ -127,7 +134,7 @@ def test_without_greeting_the_model_waits_for_the_caller() -> None:
 
 def test_a_backend_that_cannot_be_had_is_a_503() -> None:
     call = in_state(State.CONNECTING)
-    effects = call.session_failed("backend_unavailable", NO_SESSION, 1.0)
+    effects = call.session_failed(SessionFailed("backend_unavailable", NO_SESSION), 1.0)
     assert effects[0] == RejectLeg(503, "backend_unavailable")
     assert (call.reason, call.sip_status) == ("backend_unavailable", 503)
 
@@ -160,16 +167,91 @@ def test_a_caller_who_gives_up_while_ringing_leaves_nothing_behind() -> None:
     call = in_state(State.CONNECTING)
     assert kinds(call.leg_event(LegEnded("cancelled", 487), 1.0)) == [Finish]
     assert (call.reason, call.sip_status) == ("cancelled", 487)
-    assert call.session_opened({}, 2.0) == []
+    assert call.session_opened(OPENED, 2.0) == []
     assert call.next_timeout() is None
+
+
+def give_up(call: CallMachine) -> list[Effect]:
+    """The session is lost, and no other is to be had."""
+    assert OpenSession in kinds(call.session_lost("closed with code 1006", 3.0))
+    call.session_failed(SessionFailed("x", NO_SESSION), 3.0)
+    effects: list[Effect] = []
+    while "session.gave_up" not in notes(effects):
+        at = call.next_timeout()
+        assert at is not None
+        effects = call.timeout(at)
+        if OpenSession in kinds(effects):
+            call.session_failed(SessionFailed("x", NO_SESSION), at)
+    return effects
 
 
 def test_a_lost_session_never_leaves_a_dead_line() -> None:
     call = in_state(State.ACTIVE)
-    effects = call.session_lost("closed with code 1006", 3.0)
-    assert kinds(effects) == [EndLeg, Finish]
-    assert notes(effects) == ["session.lost"]
+    assert kinds(give_up(call))[-2:] == [EndLeg, Finish]
     assert call.reason == "session_lost"
+
+
+def test_an_apology_is_said_before_the_end() -> None:
+    call = in_state(State.ACTIVE, replace(POLICY, has_apology=True))
+    assert kinds(give_up(call)) == [Background, PlayApology]
+    assert call.leg_event(Played(Started(APOLOGY)), 24.0) == []
+    assert kinds(call.leg_event(Played(Stopped(APOLOGY)), 27.0)) == [EndLeg, Finish]
+    assert call.reason == "session_lost"
+
+
+def test_an_apology_that_is_never_heard_is_not_waited_for_forever() -> None:
+    call = in_state(State.ACTIVE, replace(POLICY, has_apology=True))
+    give_up(call)
+    at = call.next_timeout()
+    assert at is not None
+    assert kinds(call.timeout(at)) == [EndLeg, Finish]
+
+
+def test_nobody_apologises_to_a_caller_who_is_not_there_yet() -> None:
+    call = in_state(State.ANSWERING, replace(POLICY, has_apology=True))
+    assert kinds(give_up(call))[-2:] == [EndLeg, Finish]
+
+
+def test_a_human_may_take_the_call_when_there_is_no_session() -> None:
+    call = in_state(State.ACTIVE, replace(POLICY, fallback_target=TARGET))
+    assert give_up(call)[-1] == ReferLeg(TARGET)
+    assert call.state is State.TRANSFERRING
+    effects = call.leg_event(ReferProgress(200, True), 25.0)
+    assert kinds(effects)[-2:] == [EndLeg, Finish]
+    assert call.reason == "transferred"
+
+
+def test_a_human_who_does_not_take_it_is_asked_once() -> None:
+    call = in_state(State.ACTIVE, replace(POLICY, fallback_target=TARGET, has_apology=True))
+    give_up(call)
+    assert call.leg_event(Played(Stopped(APOLOGY)), 27.0) == [ReferLeg(TARGET)]
+    effects = call.leg_event(ReferProgress(486, True), 28.0)
+    assert kinds(effects)[-2:] == [EndLeg, Finish]
+    assert call.reason == "session_lost"
+
+
+def test_a_transfer_under_way_is_not_cut_by_the_end_of_the_session() -> None:
+    call = in_state(State.TRANSFERRING)
+    effects = give_up(call)
+    assert EndLeg not in kinds(effects)
+    effects = call.leg_event(ReferProgress(486, True), 30.0)
+    assert kinds(effects)[-2:] == [EndLeg, Finish]
+    assert call.reason == "session_lost"
+
+
+def test_the_fallback_serves_a_call_whose_first_server_is_away() -> None:
+    policy = replace(POLICY, continuity=ContinuityPolicy(has_fallback=True))
+    call = in_state(State.CONNECTING, policy)
+    failed = SessionFailed("backend_unavailable", NO_SESSION)
+    assert call.session_failed(failed, 1.0) == [OpenSession(POLICY.session, fallback=True)]
+    assert kinds(call.session_opened(OPENED, 2.0)) == [JoinSession, AnswerLeg]
+
+
+def test_a_config_that_was_refused_is_not_tried_elsewhere() -> None:
+    policy = replace(POLICY, continuity=ContinuityPolicy(has_fallback=True))
+    call = in_state(State.CONNECTING, policy)
+    refused = SessionFailed("backend_unavailable", NO_SESSION, refused=True)
+    assert RejectLeg in kinds(call.session_failed(refused, 1.0))
 
 
 def test_a_leg_that_cannot_be_answered_is_refused_with_its_status() -> None:
@@ -198,8 +280,8 @@ def test_a_call_that_was_ended_before_it_began_stays_ended() -> None:
 
 
 INPUTS = {
-    "session_opened": lambda call: call.session_opened({}, 5.0),
-    "session_failed": lambda call: call.session_failed("x", NO_SESSION, 5.0),
+    "session_opened": lambda call: call.session_opened(OPENED, 5.0),
+    "session_failed": lambda call: call.session_failed(SessionFailed("x", NO_SESSION), 5.0),
     "session_lost": lambda call: call.session_lost("x", 5.0),
     "leg_failed": lambda call: call.leg_failed(500, "x", 5.0),
     "leg_opened": lambda call: call.leg_opened(5.0),
@@ -245,7 +327,7 @@ def test_an_application_decides_while_the_caller_hears_ringing() -> None:
     call = machine(BY_APPLICATION)
     assert kinds(call.start(0.0)) == [RingLeg, PostWebhook]
     assert kinds(call.command(Accept(SESSION), 1, 1.0)) == [OpenSession]
-    assert kinds(call.session_opened({}, 2.0)) == [AnswerLeg]
+    assert kinds(call.session_opened(OPENED, 2.0)) == [JoinSession, AnswerLeg]
     assert settled(call.leg_opened(2.1)) == {1: None}
     effects = call.leg_event(LegAnswered(), 2.2)
     assert kinds(effects) == []  # no greeting: the application speaks for itself
@@ -261,7 +343,7 @@ def test_nobody_decides_in_time() -> None:
 def test_after_a_backend_that_refused_the_caller_goes_on_ringing() -> None:
     call = in_state(State.RINGING)
     call.command(Accept(SESSION), 1, 1.0)
-    effects = call.session_failed("backend_unavailable", NO_SESSION, 2.0)
+    effects = call.session_failed(SessionFailed("backend_unavailable", NO_SESSION), 2.0)
     assert effects == [Settle(1, NO_SESSION)]
     assert call.state is State.RINGING
     assert call.next_timeout() == BY_APPLICATION.ring_timeout_s
@@ -273,7 +355,7 @@ def test_by_policy_a_backend_that_refused_is_a_503_to_the_caller() -> None:
     call.start(0.0)
     call.command(Accept(SESSION), 1, 1.0)
     error = RealtimeError("no", status=502)
-    effects = call.session_failed("backend_unavailable", error, 2.0)
+    effects = call.session_failed(SessionFailed("backend_unavailable", error), 2.0)
     assert kinds(effects) == [Settle, RejectLeg, Finish]
     assert not error.retry  # a client that tries again would only find that the call is gone
 
@@ -284,7 +366,7 @@ def test_the_same_accept_again_shares_the_outcome_and_another_one_is_an_error() 
     assert call.command(Accept(dict(SESSION)), 2, 1.1) == []
     other = call.command(Accept({"type": "realtime"}), 3, 1.2)
     assert settled(other) == {3: "call_already_accepted"}
-    call.session_opened({}, 2.0)
+    call.session_opened(OPENED, 2.0)
     assert settled(call.leg_opened(2.1)) == {1: None, 2: None}
     assert settled(call.command(Accept(SESSION), 4, 2.2)) == {4: None}
     call.leg_event(LegAnswered(), 2.3)
@@ -325,7 +407,7 @@ def test_hang_up_can_be_repeated_but_not_after_the_caller_left() -> None:
 def test_a_call_of_ours_dials_when_its_session_is_open() -> None:
     call = machine(POLICY, outbound=True)
     assert call.start(0.0, 0) == [OpenSession(POLICY.session)]
-    assert call.session_opened({}, 1.0) == [DialLeg()]
+    assert call.session_opened(OPENED, 1.0) == [JoinSession(), DialLeg()]
     assert settled(call.leg_opened(1.1)) == {0: None}
     assert notes(call.leg_event(LegRinging(180), 2.0)) == ["call.ringing"]
     assert call.is_ringing
@@ -346,7 +428,7 @@ def test_a_callee_who_does_not_answer_is_cancelled() -> None:
 def test_a_call_that_cannot_be_made_says_why(status: int, code: str) -> None:
     call = machine(POLICY, outbound=True)
     call.start(0.0, 0)
-    call.session_opened({}, 1.0)
+    call.session_opened(OPENED, 1.0)
     effects = call.leg_failed(status, code, 1.1)
     assert settled(effects) == {0: code}
     assert call.reason == code
@@ -355,7 +437,7 @@ def test_a_call_that_cannot_be_made_says_why(status: int, code: str) -> None:
 def test_without_a_session_nobody_is_called() -> None:
     call = machine(POLICY, outbound=True)
     call.start(0.0, 0)
-    effects = call.session_failed("backend_unavailable", NO_SESSION, 1.0)
+    effects = call.session_failed(SessionFailed("backend_unavailable", NO_SESSION), 1.0)
     assert kinds(effects) == [Settle, EndLeg, Finish]
     assert settled(effects) == {0: "backend_unavailable"}
 
@@ -540,7 +622,8 @@ def test_every_state_takes_every_input_and_ends_once(state: State, name: str) ->
     before = call.reason
     effects = INPUTS[name](call)
     if state in (State.RINGING, State.DIALLING, State.TRANSFERRING, State.ENDED):
-        assert not any(isinstance(effect, OpenSession) for effect in effects)
+        opens = any(isinstance(effect, OpenSession) for effect in effects)
+        assert opens == (name == "session_lost" and state not in (State.RINGING, State.ENDED))
     ended = any(isinstance(effect, Finish) for effect in effects)
     if state is State.ENDED:
         assert effects == []

@@ -173,7 +173,16 @@ BAD: list[tuple[object, str, str]] = [
     (source(format={}), MISSING, f"{IN}.format.type"),
     (output(format={"type": "pcm16"}), VALUE, f"{OUT}.format.type"),
     (output(format={"type": 1}), TYPE, f"{OUT}.format.type"),
-    (source(format={"type": "audio/pcm", "rate": 8000}), VALUE, f"{IN}.format.rate"),
+    (
+        source(format={"type": "audio/pcm", "rate": 8000}),
+        "integer_below_min_value",
+        f"{IN}.format.rate",
+    ),
+    (
+        source(format={"type": "audio/pcm", "rate": 48000}),
+        "integer_above_max_value",
+        f"{IN}.format.rate",
+    ),
     (source(format={"type": "audio/pcm", "rate": "24000"}), TYPE, f"{IN}.format.rate"),
     (source(format={"type": "audio/pcmu", "rate": 8000}), UNKNOWN, f"{IN}.format.rate"),
     (source(noise_reduction="near_field"), TYPE, f"{IN}.noise_reduction"),
@@ -356,7 +365,8 @@ def test_what_does_not_fit_is_named(config: object, code: str, param: str) -> No
         (top(tracing="x"), "Invalid value: 'x'. Value must be 'auto'."),
         (
             source(format={"type": "audio/pcm", "rate": 8000}),
-            "Invalid value: 8000. Value must be 24000.",
+            "Invalid 'session.audio.input.format.rate': integer below minimum value. "
+            "Expected a value >= 24000, but got 8000 instead.",
         ),
         (
             top(output_modalities=["text", "audio"]),

@@ -23,7 +23,9 @@ pytestmark = pytest.mark.pure
 def names_of(model: type[Model]) -> set[str]:
     """Names of the fields of a model and of those below it."""
     return set(model.model_fields) | {
-        key for one in model.model_json_schema()["$defs"].values() for key in one["properties"]
+        key
+        for one in model.model_json_schema().get("$defs", {}).values()
+        for key in one["properties"]
     }
 
 

@@ -4,12 +4,13 @@ from copy import deepcopy
 
 import pytest
 
-from gateway.audio.formats import PCM24K, PCMA, PCMU
-from gateway.realtime.session import append_bytes, formats_of, with_formats, without_fixed
+from gateway.audio.formats import PCM24K, PCMA, PCMU, AudioFormat
+from gateway.realtime.session import append_bytes, settled_formats, with_formats, without_fixed
 
 pytestmark = pytest.mark.pure
 
 PCM = {"type": "audio/pcm", "rate": 24000}
+PCM16K = AudioFormat("pcm16", 16_000)
 
 
 def test_a_session_follows_the_leg() -> None:
@@ -28,29 +29,44 @@ def test_a_format_of_its_own_stays() -> None:
     assert asked["audio"]["output"]["format"] == {"type": "audio/pcmu"}
 
 
+def test_the_format_that_the_server_is_known_for_wins() -> None:
+    config = {"type": "realtime", "audio": {"input": {"format": PCM}, "output": {"format": PCM}}}
+    asked = with_formats(config, PCMU, PCM16K, None)
+    assert asked["audio"]["input"]["format"] == {"type": "audio/pcm", "rate": 16000}
+    assert asked["audio"]["output"]["format"] == PCM
+
+
+ASKED = with_formats({"type": "realtime"}, PCMU, PCM16K)
+
+
 @pytest.mark.parametrize("audio", [None, {}, {"input": None}, {"input": {"format": None}}, "x"])
 def test_what_the_server_does_not_name_is_as_asked(audio: object) -> None:
-    assert formats_of({"audio": audio}, PCMU) == (PCMU, PCMU)
+    assert settled_formats(ASKED, {"audio": audio}) == (PCM16K, PCMU)
 
 
 def test_the_servers_word_counts() -> None:
     session = {"audio": {"input": {"format": PCM}, "output": {"format": {"type": "audio/pcma"}}}}
-    assert formats_of(session, PCMU) == (PCM24K, PCMA)
+    assert settled_formats(ASKED, session) == (PCM24K, PCMA)
 
 
-def test_how_long_an_append_is() -> None:
-    """The server's word counts before what was asked for; 47 characters are around the base64."""
-    pcmu = {"audio": {"input": {"format": {"type": "audio/pcmu"}}}}
-    opus = {"audio": {"input": {"format": {"type": "audio/opus"}}}}
-    pcm = {"audio": {"input": {"format": PCM}}}
-    assert append_bytes(pcmu, {}, 20) == 47 + 216
-    assert append_bytes(pcmu, pcm, 20) == append_bytes({}, {}, 20) == 47 + 1280
-    assert append_bytes(pcmu, opus, 20) == append_bytes(opus, {}, 20) == 47 + 1280
+@pytest.mark.parametrize("told", [{"type": "audio/pcm"}, {"type": "audio/pcm", "rate": None}])
+def test_pcm_without_a_rate_is_as_asked(told: dict[str, object]) -> None:
+    both = {"audio": {"input": {"format": told}, "output": {"format": told}}}
+    assert settled_formats(ASKED, both) == (PCM16K, PCM24K)
 
 
-def test_a_format_that_cannot_be_made() -> None:
-    with pytest.raises(ValueError):
-        formats_of({"audio": {"input": {"format": {"type": "audio/opus"}}}}, PCMU)
+@pytest.mark.parametrize(("audio_format", "encoded"), [(PCMU, 216), (PCM24K, 1280)])
+def test_how_long_an_append_is(audio_format: AudioFormat, encoded: int) -> None:
+    """47 characters are around the base64."""
+    assert append_bytes(audio_format, 20) == 47 + encoded
+
+
+@pytest.mark.parametrize("told", [{"type": "audio/opus"}, {"type": "audio/pcm", "rate": 11025}])
+def test_a_format_that_cannot_be_made(told: dict[str, object]) -> None:
+    effective = {"audio": {"input": {"format": told}}}
+    for asked, confirmed in ((ASKED, effective), (with_formats(effective, PCMU), {})):
+        with pytest.raises(ValueError):
+            settled_formats(asked, confirmed)
 
 
 def test_what_media_has_fixed_is_taken_out_of_an_update() -> None:

@@ -13,18 +13,16 @@ import pytest
 import uvloop
 
 from gateway.audio.formats import PCM24K, PCMU, AudioFormat
-from gateway.upstream import realtime
-from gateway.upstream.realtime import Backend, BackendConfig, RealtimeSession
+from gateway.upstream import session as session_module
+from gateway.upstream.backend import Backend
+from gateway.upstream.session import RealtimeSession
+from gateway.upstream.target import BackendConfig
 from tests.upstream.deaf import CERTIFICATE, DeafServer, ThrottledServer
 
 pytestmark = pytest.mark.loop
 
+SESSION = {"type": "realtime"}
 Run = Callable[[Coroutine[Any, Any, None]], None]
-
-
-def session_in(audio_format: AudioFormat) -> dict[str, Any]:
-    side = {"format": audio_format.to_session()}
-    return {"type": "realtime", "audio": {"input": side, "output": side}}
 
 
 async def frames_accepted(session: RealtimeSession, audio_format: AudioFormat) -> int:
@@ -48,12 +46,12 @@ def test_about_two_seconds_of_audio_wait(
         trusting = ssl.create_default_context(cafile=CERTIFICATE)
         connector = functools.partial(aiohttp.TCPConnector, ssl=trusting)
         monkeypatch.setattr(aiohttp, "TCPConnector", connector)
-    monkeypatch.setattr(realtime, "_CLOSE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(session_module, "CLOSE_TIMEOUT_S", 0.01)
 
     async def check() -> None:
         with DeafServer(tls) as server:
             async with Backend(BackendConfig(url=server.url)) as backend:
-                session = await backend.open(session_in(audio_format))
+                session = await backend.open(SESSION, audio_format)
                 accepted = await frames_accepted(session, audio_format)
                 assert 75 <= accepted <= 150
                 frame = audio_format.silence(audio_format.rate_hz // 50)
@@ -72,18 +70,18 @@ async def end_of(session: RealtimeSession) -> str:
 
 
 async def test_a_server_that_answers_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(realtime, "_PING_EVERY_S", 0.1)
+    monkeypatch.setattr(session_module, "_PING_EVERY_S", 0.1)
     with DeafServer() as server:
         async with Backend(BackendConfig(url=server.url)) as backend:
-            session = await backend.open(session_in(PCMU))
+            session = await backend.open(SESSION, PCMU)
             assert await end_of(session) == "the server was silent for 0.2 s"
 
 
 async def test_a_server_that_takes_no_audio_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(realtime, "_BLOCKED_S", 0.2)
+    monkeypatch.setattr(session_module, "_BLOCKED_S", 0.2)
     with DeafServer() as server:
         async with Backend(BackendConfig(url=server.url)) as backend:
-            session = await backend.open(session_in(PCMU))
+            session = await backend.open(SESSION, PCMU)
             ended = asyncio.create_task(end_of(session))
             while not ended.done():
                 session.append_audio(bytes(160))
@@ -95,11 +93,11 @@ async def test_a_server_behind_a_large_event_is_not_taken_for_deaf(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """For longer than a deaf one is borne, audio is dropped and no ping is answered."""
-    monkeypatch.setattr(realtime, "_BLOCKED_S", 0.2)
-    monkeypatch.setattr(realtime, "_PING_EVERY_S", 0.2)
+    monkeypatch.setattr(session_module, "_BLOCKED_S", 0.2)
+    monkeypatch.setattr(session_module, "_PING_EVERY_S", 0.2)
     with ThrottledServer(bytes_per_s=4 << 20) as server:
         async with Backend(BackendConfig(url=server.url)) as backend:
-            session = await backend.open(session_in(PCMU))
+            session = await backend.open(SESSION, PCMU)
             ended = asyncio.create_task(end_of(session))
             session.send({"type": "x", "text": "x" * (4 << 20)})
             assert session.congested
@@ -120,11 +118,11 @@ async def test_a_server_behind_a_large_event_is_not_taken_for_deaf(
 
 async def test_more_events_while_it_reads_do_not_hide_that(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits for it grows all the time, and it reads all the time."""
-    monkeypatch.setattr(realtime, "_BLOCKED_S", 0.2)
-    monkeypatch.setattr(realtime, "_PING_EVERY_S", 0.2)
+    monkeypatch.setattr(session_module, "_BLOCKED_S", 0.2)
+    monkeypatch.setattr(session_module, "_PING_EVERY_S", 0.2)
     with ThrottledServer(bytes_per_s=4 << 20) as server:
         async with Backend(BackendConfig(url=server.url)) as backend:
-            session = await backend.open(session_in(PCMU))
+            session = await backend.open(SESSION, PCMU)
             ended = asyncio.create_task(end_of(session))
             session.send({"type": "x", "text": "x" * (2 << 20)})
             for _ in range(100):
@@ -140,10 +138,10 @@ async def test_more_events_while_it_reads_do_not_hide_that(monkeypatch: pytest.M
 async def test_a_server_that_goes_deaf_in_a_large_event_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(realtime, "_BLOCKED_S", 0.2)
+    monkeypatch.setattr(session_module, "_BLOCKED_S", 0.2)
     with DeafServer() as server:
         async with Backend(BackendConfig(url=server.url)) as backend:
-            session = await backend.open(session_in(PCMU))
+            session = await backend.open(SESSION, PCMU)
             ended = asyncio.create_task(end_of(session))
             session.send({"type": "x", "text": "x" * (4 << 20)})
             while not ended.done():
@@ -155,7 +153,7 @@ async def test_a_server_that_goes_deaf_in_a_large_event_is_given_up(
 async def test_a_server_that_takes_no_events_is_given_up() -> None:
     with DeafServer() as server:
         async with Backend(BackendConfig(url=server.url)) as backend:
-            session = await backend.open(session_in(PCMU))
+            session = await backend.open(SESSION, PCMU)
             session.send({"type": "x", "text": "x" * (15 << 20)})  # as large as an append may be
             session.send({"type": "x", "text": "x" * (5 << 20)})
             assert not session.close_reason
@@ -166,10 +164,10 @@ async def test_a_server_that_takes_no_events_is_given_up() -> None:
 
 async def test_closing_does_not_wait_for_a_deaf_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it did not take is not kept for it either."""
-    monkeypatch.setattr(realtime, "_CLOSE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(session_module, "CLOSE_TIMEOUT_S", 0.1)
     with DeafServer() as server:
         async with Backend(BackendConfig(url=server.url)) as backend:
-            session = await backend.open(session_in(PCMU))
+            session = await backend.open(SESSION, PCMU)
             session.send({"type": "x", "text": "x" * (2 << 20)})
             await session.close()
             await asyncio.sleep(0.2)

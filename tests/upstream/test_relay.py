@@ -12,9 +12,10 @@ import pytest
 from aiohttp import WSMsgType, web
 
 from gateway.upstream import relay as relay_module
+from gateway.upstream.backend import Backend
 from gateway.upstream.errors import BackendError
-from gateway.upstream.realtime import Backend, BackendConfig
 from gateway.upstream.relay import Relay, RelayRequest
+from gateway.upstream.target import BackendConfig
 from tests.peers.fake_realtime import FakeConnection, FakeRealtime
 
 pytestmark = pytest.mark.loop

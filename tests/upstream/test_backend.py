@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from gateway.audio.formats import PCMU
 from gateway.realtime.events import parse_event
-from gateway.upstream import realtime
+from gateway.upstream import session as session_module
+from gateway.upstream.backend import Backend
 from gateway.upstream.errors import BackendError
-from gateway.upstream.realtime import Backend, BackendConfig
+from gateway.upstream.target import BackendConfig
 from tests.peers.fake_realtime import FakeRealtime
 
 pytestmark = pytest.mark.loop
@@ -41,13 +43,13 @@ def config(server: FakeRealtime, **changes: Any) -> BackendConfig:
 async def refusal(configuration: BackendConfig) -> str:
     async with Backend(configuration) as backend:
         with pytest.raises(BackendError) as caught:
-            await backend.open(SESSION)
+            await backend.open(SESSION, PCMU)
     return str(caught.value)
 
 
 async def test_a_session_is_configured_before_it_is_given_out(server: FakeRealtime) -> None:
     async with Backend(config(server)) as backend:
-        session = await backend.open(SESSION)
+        session = await backend.open(SESSION, PCMU)
         connection = await server.connection()
         assert [received.event["type"] for received in connection.received] == ["session.update"]
         assert "model=a-model" in connection.path_qs
@@ -59,7 +61,7 @@ async def test_a_session_is_configured_before_it_is_given_out(server: FakeRealti
 
 async def test_audio_and_events_keep_their_order(server: FakeRealtime) -> None:
     async with Backend(config(server)) as backend:
-        session = await backend.open(SESSION)
+        session = await backend.open(SESSION, PCMU)
         connection = await server.connection()
         session.append_audio(b"\x01" * 160)
         session.send({"type": "response.create", "event_id": "ü"})
@@ -75,7 +77,7 @@ async def test_audio_and_events_keep_their_order(server: FakeRealtime) -> None:
 
 async def test_messages_come_in_order_until_the_end(server: FakeRealtime) -> None:
     async with Backend(config(server)) as backend:
-        session = await backend.open(SESSION)
+        session = await backend.open(SESSION, PCMU)
         connection = await server.connection()
         for number in range(50):
             await connection.send({"type": "x", "number": number})
@@ -90,7 +92,7 @@ async def test_messages_come_in_order_until_the_end(server: FakeRealtime) -> Non
 
 async def test_a_dropped_connection_is_an_end_too(server: FakeRealtime) -> None:
     async with Backend(config(server)) as backend:
-        session = await backend.open(SESSION)
+        session = await backend.open(SESSION, PCMU)
         (await server.connection()).drop()
         assert await session.receive() is None
         assert session.close_reason
@@ -111,7 +113,7 @@ async def test_the_key_goes_where_the_server_wants_it(
     server: FakeRealtime, auth: str, header: tuple[str, str] | None, query: str | None
 ) -> None:
     async with Backend(config(server, api_key="sk-1", auth=auth)) as backend:
-        session = await backend.open(SESSION)
+        session = await backend.open(SESSION, PCMU)
         connection = await server.connection()
         assert (header is not None) == ("sk-1" in str(connection.headers))
         if header:
@@ -163,9 +165,9 @@ def test_a_config_does_not_show_its_key() -> None:
 async def test_a_quiet_server_that_answers_pings_is_kept(
     server: FakeRealtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(realtime, "_PING_EVERY_S", 0.05)
+    monkeypatch.setattr(session_module, "_PING_EVERY_S", 0.05)
     async with Backend(config(server)) as backend:
-        session = await backend.open(SESSION)
+        session = await backend.open(SESSION, PCMU)
         connection = await server.connection()
         reading = asyncio.create_task(session.receive())
         await asyncio.sleep(0.5)
@@ -181,7 +183,7 @@ async def test_a_ping_of_the_server_is_answered(monkeypatch: pytest.MonkeyPatch)
     heartbeat = functools.partial(web.WebSocketResponse, heartbeat=0.4)
     monkeypatch.setattr("tests.peers.fake_realtime.web.WebSocketResponse", heartbeat)
     async with FakeRealtime() as server, Backend(config(server)) as backend:
-        session = await backend.open(SESSION)
+        session = await backend.open(SESSION, PCMU)
         connection = await server.connection()
         reading = asyncio.create_task(session.receive())
         await asyncio.sleep(1)

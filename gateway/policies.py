@@ -1,0 +1,75 @@
+"""From settings to how calls are treated, and what a caller may hear besides the agent."""
+
+from pathlib import Path
+
+from gateway.audio.comfort import TONE, Prompt, WavError, read_wav
+from gateway.audio.formats import PCMA, PCMU
+from gateway.calls.continuity import ContinuityPolicy
+from gateway.calls.line import LineConfig
+from gateway.calls.patience import PatiencePolicy
+from gateway.calls.policy import CallPolicy
+from gateway.calls.sounds import Sounds
+from gateway.settings import PREFIX, Settings, SettingsError, split
+
+
+def line_config(settings: Settings) -> LineConfig:
+    """How the line treats its calls. Reads the files that the settings name.
+
+    Raises:
+        SettingsError: one of them cannot be played.
+    """
+    fills = settings.calls_filler != "off"
+    return LineConfig(
+        policy=CallPolicy(
+            session=settings.session_config,
+            application_decides=settings.on_incoming == "webhook",
+            ring_on_failure=settings.calls_on_backend_failure == "ring",
+            greet=settings.calls_greet,
+            digits_to_model=settings.dtmf_to_model == "item",
+            ring_timeout_s=settings.calls_ring_timeout_s,
+            max_duration_s=settings.calls_max_duration_s,
+            transfer_timeout_s=settings.calls_transfer_timeout_s,
+            continuity=ContinuityPolicy(
+                give_up_s=settings.realtime_give_up_s, has_fallback=settings.has_fallback
+            ),
+            patience=PatiencePolicy(
+                filler_after_s=settings.calls_filler_after_s if fills else None,
+                no_input_s=settings.calls_no_input_s,
+                no_input_times=settings.calls_no_input_times,
+                no_input_say=settings.calls_no_input_say,
+                goodbye=settings.calls_goodbye,
+                idle_s=settings.calls_idle_s,
+                max_duration_say=settings.calls_max_duration_say,
+            ),
+            has_apology=bool(settings.calls_apology),
+            fallback_target=settings.calls_fallback_target,
+        ),
+        reject_all=settings.on_incoming == "reject",
+        targets=split(settings.calls_targets),
+        sounds=Sounds(
+            filler=_filler(settings.calls_filler),
+            apologises=_prompt("calls_apology", settings.calls_apology),
+        ),
+    )
+
+
+def _filler(setting: str) -> Prompt | None:
+    if setting == "off":
+        return None
+    return TONE if setting == "tone" else _prompt("calls_filler", setting)
+
+
+def _prompt(setting: str, path: str) -> Prompt | None:
+    """The recording in this file; nothing if none is named."""
+    if not path:
+        return None
+    try:
+        prompt = read_wav(Path(path).read_bytes())
+    except (OSError, WavError) as error:
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        raise SettingsError(
+            f"{PREFIX}{setting.upper()} holds {path!r}, which cannot be played: {reason}"
+        ) from None
+    for audio_format in (PCMU, PCMA):
+        prompt.in_format(audio_format)  # made now, so that no call waits for it
+    return prompt

@@ -1,0 +1,116 @@
+"""Settings of SIP and media."""
+
+import ipaddress
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
+
+from gateway.settings import values
+from gateway.settings.errors import SettingsError
+from gateway.settings.values import (
+    PORT,
+    SECONDS,
+    Absent,
+    Group,
+    Meaning,
+    Off,
+    Port,
+    Seconds,
+    is_loopback,
+    split,
+)
+
+
+class SipSettings(Group):
+    sip_host: Annotated[
+        str, AfterValidator(values.ip), Meaning("address the SIP sockets bind to", "an IP address")
+    ] = "127.0.0.1"
+    sip_udp_port: Annotated[Port, Meaning("SIP over UDP; 0 turns it off", PORT)] = 5060
+    sip_tcp_port: Annotated[Port, Meaning("SIP over TCP; 0 turns it off", PORT)] = 5060
+    sip_tls_port: Annotated[Off, Meaning("SIP over TLS", "0 (off)", reserved=True)] = 0
+    sip_ws_port: Annotated[Off, Meaning("SIP over WebSocket", "0 (off)", reserved=True)] = 0
+    sip_tls_cert: Annotated[Absent, Meaning("SIP TLS certificate", "nothing", reserved=True)] = ""
+    sip_tls_key: Annotated[Absent, Meaning("SIP TLS key", "nothing", reserved=True)] = ""
+    sip_tls_ca: Annotated[Absent, Meaning("SIP TLS client CA", "nothing", reserved=True)] = ""
+    sip_advertised_host: Annotated[
+        str,
+        AfterValidator(lambda value: value and values.ip(value)),
+        Meaning(
+            "what Contact, Via and SDP say; empty: GATEWAY_SIP_HOST; needed when that is 0.0.0.0 "
+            "or ::",
+            "an IP address of the same family as GATEWAY_SIP_HOST",
+        ),
+    ] = ""
+    sip_allow: Annotated[
+        str,
+        AfterValidator(values.networks),
+        Meaning(
+            "who may send requests; empty: anyone when GATEWAY_SIP_HOST is loopback, else nobody",
+            "networks like 192.0.2.0/24, comma-separated",
+        ),
+    ] = ""
+    sip_users: Annotated[Absent, Meaning("digest users", "nothing", secret=True, reserved=True)] = (
+        ""
+    )
+    sip_register: Annotated[
+        Absent, Meaning("registrations to keep", "nothing", secret=True, reserved=True)
+    ] = ""
+    sip_trunk: Annotated[
+        str,
+        AfterValidator(lambda value: value and values.trunk(value)),
+        Meaning(
+            "who carries calls that we make to telephone numbers; a password is told only to the "
+            "realm given, which is the host if left out; no user and password for a trunk that "
+            "knows us by our address",
+            "sip:user:password@host:port;transport=tcp;realm=example, all but the host optional",
+            secret=True,
+        ),
+    ] = ""
+    sip_srtp: Annotated[
+        Literal["off", "offer"],
+        Meaning("media encryption; calls that insist on SRTP get 488", "offer", reserved=True),
+    ] = "offer"
+
+    rtp_port_min: Annotated[Port, Meaning("first media port", "1024 to 65535")] = 20000
+    rtp_port_max: Annotated[Port, Meaning("last media port", "1024 to 65535")] = 29999
+    rtp_timeout_s: Annotated[
+        Seconds, Meaning("hang up when a caller who is not on hold sends nothing", SECONDS)
+    ] = 30
+
+    @property
+    def sip_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] | None:
+        """Who may send SIP requests; None for anyone, () for nobody."""
+        networks = tuple(ipaddress.ip_network(network) for network in split(self.sip_allow))
+        return None if not networks and is_loopback(self.sip_host) else networks
+
+
+def check(settings: SipSettings) -> None:
+    """Raises SettingsError: two settings contradict each other."""
+    _check_addresses(settings)
+    if not 1024 <= settings.rtp_port_min < settings.rtp_port_max:
+        raise SettingsError(
+            f"GATEWAY_RTP_PORT_MIN holds {settings.rtp_port_min}; it may hold 1024 up to one less "
+            f"than GATEWAY_RTP_PORT_MAX, which holds {settings.rtp_port_max}"
+        )
+    if not settings.sip_udp_port and not settings.sip_tcp_port:
+        raise SettingsError(
+            "GATEWAY_SIP_UDP_PORT holds 0; it may hold 1 to 65535, because "
+            "GATEWAY_SIP_TCP_PORT is 0 too and no call could come in"
+        )
+
+
+def _check_addresses(settings: SipSettings) -> None:
+    """Callers must be told an address that they can send to."""
+    host = ipaddress.ip_address(settings.sip_host)
+    advertised = ipaddress.ip_address(settings.sip_advertised_host or settings.sip_host)
+    if advertised.is_unspecified:
+        raise SettingsError(
+            f"GATEWAY_SIP_ADVERTISED_HOST holds {settings.sip_advertised_host or 'nothing'}; it "
+            "may hold the IP address that callers reach, and must when GATEWAY_SIP_HOST is "
+            f"every address ({settings.sip_host})"
+        )
+    if advertised.version != host.version:
+        raise SettingsError(
+            f"GATEWAY_SIP_ADVERTISED_HOST holds {settings.sip_advertised_host!r}; it may hold an "
+            f"IPv{host.version} address, as GATEWAY_SIP_HOST does ({settings.sip_host})"
+        )
