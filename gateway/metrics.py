@@ -94,6 +94,22 @@ class Metrics:
             registry=self._registry,
         )
 
+        self._handovers = Counter(
+            "gateway_session_handovers",
+            "Realtime sessions that took over a call from another.",
+            registry=self._registry,
+        )
+        self._losses = Counter(
+            "gateway_session_losses",
+            "Realtime sessions that were lost in a call.",
+            registry=self._registry,
+        )
+        self._outage = Counter(
+            "gateway_session_outage_seconds",
+            "Time that calls were without a Realtime session.",
+            registry=self._registry,
+        )
+
     def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """Add a gauge whose value is read at each scrape."""
         Gauge(name, meaning, registry=self._registry).set_function(read)
@@ -110,6 +126,9 @@ class Metrics:
         self._rtp.labels("received").inc(record["rtp_received"])
         self._rtp.labels("sent").inc(record["rtp_sent"])
         self._rtp_lost.inc(record["rtp_lost"])
+        self._handovers.inc(record["handovers"])
+        self._losses.inc(record["session_losses"])
+        self._outage.inc(record["outage_s"])
         if record["duration_s"]:
             self._duration.observe(record["duration_s"])
         if record["setup_ms"] is not None:

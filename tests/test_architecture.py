@@ -62,6 +62,8 @@ PURE_MODULES = {
     "gateway.calls.continuity",
     "gateway.calls.conversation",
     "gateway.calls.memory",
+    "gateway.calls.memory_items",
+    "gateway.calls.memory_list",
     "gateway.calls.patience",
     "gateway.calls.talk",
     "gateway.calls.tape",

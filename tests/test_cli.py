@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from gateway.cli import main
 from gateway.settings import PREFIX
 
 pytestmark = pytest.mark.loop
@@ -81,7 +82,9 @@ def test_the_backend_limits_the_threads_before_numpy_is_loaded(tmp_path: Path) -
 def test_serving_loads_no_phone(tmp_path: Path) -> None:
     modules, _ = loaded("serve", cwd=tmp_path)
     assert "app" in rooms(modules)
-    assert not {"phone", "backend"} & rooms(modules)
+    assert "phone" not in rooms(modules)
+    agent = {name for name in modules if name.startswith("gateway.backend.")}
+    assert agent <= {"gateway.backend.dialogue", "gateway.backend.dialogue_parse"}  # a setting
 
 
 def test_bad_settings_are_told_before_anything_heavy_is_loaded(tmp_path: Path) -> None:
@@ -104,11 +107,13 @@ def test_bad_settings_are_told_before_anything_heavy_is_loaded(tmp_path: Path) -
     assert "aiohttp" not in modules
     assert rooms(set(modules)) == {
         "audio",
+        "backend",
         "calls",
         "cli",
         "realtime",
         "settings",
         "sip",
+        "upstream",
         "webhooks",
     }
 
@@ -129,6 +134,33 @@ def test_a_bad_command_line_is_status_2(tmp_path: Path, arguments: tuple[str, ..
     done = gateway(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert "error: " in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--speedup", "0"),
+        ("--speedup", "inf"),
+        ("--jitter-ms", "-1"),
+        ("--first-audio-ms", "soon"),
+        ("--session-limit-s", "0"),
+        ("--session-limit-s", "nan"),
+        ("--seed", "x"),
+    ],
+)
+def test_a_bad_option_is_named(capsys: pytest.CaptureFixture[str], option: str, value: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["backend", f"{option}={value}"])
+    assert ended.value.code == 2
+    assert f"argument {option}: " in capsys.readouterr().err
+
+
+def test_a_bad_plan_of_faults_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text('[{"at": "connect", "do": "fly"}]')
+    done = gateway("backend", "--port", "0", "--faults", "plan.json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("gateway: plan.json: faults[0].do: 'fly'")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

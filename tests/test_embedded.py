@@ -3,7 +3,9 @@
 import asyncio
 import errno
 import os
+import random
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,25 @@ async def test_a_child_that_is_killed_is_started_again_where_it_was(
         "agent.restart_failed",
     ]
     assert lines[0]["status"] == -signal.SIGKILL
+
+
+async def test_the_child_is_told_what_it_is_to_be(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('start = "a"\notherwise = "No."\n[states.a]\nsay = "Press a key."\n')
+    said = []
+    async with (
+        EmbeddedAgent(logs.get_log(), dialogue=path, seed=-4, session_limit_s=77.5) as agent,
+        aiohttp.ClientSession() as http,
+        http.ws_connect(agent.url.format(model="x")) as ws,
+    ):
+        session = (await ws.receive_json())["session"]
+        assert session["expires_at"] - time.time() < 78
+        await ws.send_json({"type": "response.create"})
+        while (event := await ws.receive_json())["type"] != "response.done":
+            said.append(event.get("transcript", ""))
+    assert "Press a key." in said
+    source = random.Random("-4/1")
+    assert session["id"] == f"sess_{source.getrandbits(80):020x}"
 
 
 async def test_a_child_that_ends_before_it_serves_is_tried_again(

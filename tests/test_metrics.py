@@ -35,6 +35,9 @@ def record(**fields: Any) -> dict[str, Any]:
         "leg": "sip",
         "reason": "remote_bye",
         "bargeins": 0,
+        "handovers": 0,
+        "session_losses": 0,
+        "outage_s": 0.0,
         "rtp_received": 0,
         "rtp_sent": 0,
         "rtp_lost": 0,
@@ -98,6 +101,9 @@ def test_a_call_is_counted_by_its_record() -> None:
     metrics.call_ended(
         record(
             bargeins=2,
+            handovers=5,
+            session_losses=2,
+            outage_s=0.75,
             rtp_received=100,
             rtp_sent=90,
             rtp_lost=3,
@@ -110,6 +116,9 @@ def test_a_call_is_counted_by_its_record() -> None:
     lines = metrics.text().decode().splitlines()
     for line in (
         "gateway_bargeins_total 2.0",
+        "gateway_session_handovers_total 5.0",
+        "gateway_session_losses_total 2.0",
+        "gateway_session_outage_seconds_total 0.75",
         'gateway_rtp_packets_total{direction="received"} 100.0',
         'gateway_rtp_packets_total{direction="sent"} 90.0',
         "gateway_rtp_lost_packets_total 3.0",

@@ -1,15 +1,18 @@
 """Settings: every variable, its default, and the one line that a bad one gets."""
 
 import os
+import wave
 from pathlib import Path
 
 import pytest
 
 from gateway.cli import main
 from gateway.settings import PREFIX, Settings, SettingsError, example
+from gateway.upstream.presets import PRESETS
 
 pytestmark = pytest.mark.pure
 
+FORMAT = "leg, pcmu, pcma or pcm@<rate>, whose rate is 8000 to 48000 in whole thousands"
 ROOT = Path(__file__).parents[1]
 
 
@@ -71,7 +74,38 @@ def test_unknown_variable_in_the_file_is_named(tmp_path: Path) -> None:
         ("CALLS_GREET", "perhaps", "true, false"),
         ("DTMF_TO_MODEL", "tone", "off, item"),
         ("REALTIME_URL", "https://example.net", "a ws:// or wss:// URL"),
-        ("REALTIME_AUTH", "header:", "bearer, header:<name> or query:<name>"),
+        (
+            "REALTIME_AUTH",
+            "header:",
+            "bearer, header:<name>, query:<name>, basic or subprotocol",
+        ),
+        ("REALTIME_PRESET", "opnai", ", ".join(sorted(PRESETS))),
+        ("REALTIME_FALLBACK_PRESET", "opnai", ", ".join(sorted(PRESETS))),
+        ("REALTIME_FALLBACK_URL", "http://h/", "a ws:// or wss:// URL"),
+        ("REALTIME_URL", "ws://", "a ws:// or wss:// URL"),
+        ("REALTIME_DIALECT", "alpha", "ga, beta, xai, qwen"),
+        ("REALTIME_SESSION_SHAPE", "round", "nested, flat"),
+        ("REALTIME_DROP_EVENTS", "ping,Ping!", "event types, comma-separated"),
+        ("REALTIME_OMIT", "a b", "names of fields, comma-separated"),
+        ("REALTIME_INPUT_FORMAT", "pcm@11025", FORMAT),
+        ("REALTIME_OUTPUT_FORMAT", "opus", FORMAT),
+        ("REALTIME_TRUNCATE", "maybe", "send, skip"),
+        ("REALTIME_CONFIRM", "maybe", "wait, skip"),
+        ("REALTIME_INTERRUPT", "me", "server, cancel"),
+        ("REALTIME_MODEL", "..", "a name that the server knows"),
+        ("REALTIME_SESSION_LIMIT_S", "-1", "seconds, or 0"),
+        ("REALTIME_GIVE_UP_S", "0", "seconds, above 0"),
+        ("AGENT_SEED", "seven", "an integer"),
+        ("AGENT_SESSION_LIMIT_S", "0", "seconds, above 0"),
+        ("CALLS_NO_INPUT_S", "-1", "seconds, or 0 (off)"),
+        ("CALLS_NO_INPUT_TIMES", "-1", "0 to 100"),
+        ("CALLS_IDLE_S", "x", "seconds, or 0 (off)"),
+        ("CALLS_FILLER_AFTER_S", "0", "seconds, above 0"),
+        (
+            "CALLS_FALLBACK_TARGET",
+            "sip:a@b?subject=x",
+            "a URI like tel:+15551234567 or sip:user@host",
+        ),
         ("SIP_ALLOW", "192.0.2.0/33", "networks like 192.0.2.0/24, comma-separated"),
         ("SIP_HOST", "example.net", "an IP address"),
         ("LOG_LEVEL", "loud", "debug, info, warning, error"),
@@ -120,13 +154,82 @@ def test_a_webhook_that_may_not_be_called_stops_start_up(
     assert line.endswith("; it may hold an http:// or https:// URL")
 
 
-@pytest.mark.parametrize("name", ("API_KEYS", "CALLS_TARGETS", "WEBHOOK_SECRET", "SIP_ALLOW"))
+@pytest.mark.parametrize(
+    "name", ("API_KEYS", "CALLS_TARGETS", "WEBHOOK_SECRET", "SIP_ALLOW", "REALTIME_HEADERS")
+)
 @pytest.mark.parametrize("value", (",", " , ", ",,"))
 def test_nothing_between_commas_is_not_nothing(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     line = complaint(monkeypatch, **{name: value})
     assert line.startswith(f"GATEWAY_{name} holds nothing between its commas; it may hold ")
+
+
+@pytest.mark.parametrize("name", ("REALTIME_API_KEY", "REALTIME_FALLBACK_API_KEY"))
+@pytest.mark.parametrize("key", ("canary\n", "cänary"))
+def test_a_key_that_no_header_carries_is_named_but_not_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, key: str
+) -> None:
+    line = complaint(monkeypatch, **{name: key})
+    assert line == f"GATEWAY_{name} holds a key that no header can carry; it may hold a key"
+
+
+@pytest.mark.parametrize("value", ("canary", "X-Key", "X-Key: cänary", "Host: canary"))
+def test_a_header_that_cannot_be_sent_is_named_but_not_shown(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    line = complaint(monkeypatch, REALTIME_HEADERS=value)
+    assert "nary" not in line
+    assert line.startswith("GATEWAY_REALTIME_HEADERS holds a header ") or "X-Key" in line
+    assert line.endswith("; it may hold name: value, comma-separated")
+
+
+def test_a_placeholder_that_nothing_fills_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = complaint(monkeypatch, REALTIME_URL="ws://h/?d={deployment}")
+    assert line.startswith(
+        "GATEWAY_REALTIME_URL holds a placeholder other than {model} and {session}; "
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("CALLS_APOLOGY", "a WAV file"),
+        ("CALLS_FILLER", "off, tone or a WAV file"),
+        ("AGENT_DIALOGUE", "a file"),
+    ],
+)
+def test_files_are_read_at_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, allowed: str
+) -> None:
+    line = complaint(monkeypatch, **{name: "none"})
+    assert line == (
+        f"GATEWAY_{name} holds 'none', which cannot be read: No such file or directory; "
+        f"it may hold {allowed}"
+    )
+    (tmp_path / "wrong").write_bytes(b"\xff = ]")
+    line = complaint(monkeypatch, **{name: "wrong"})
+    assert line.startswith(f"GATEWAY_{name} holds 'wrong', which ")
+    assert line.endswith(f"; it may hold {allowed}")
+
+
+def test_files_that_are_what_they_should_be(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(bytes(1600))
+    dialogue = ROOT / "gateway" / "backend" / "dialogues" / "default.toml"
+    for name, value in (
+        ("CALLS_APOLOGY", "sound.wav"),
+        ("CALLS_FILLER", "sound.wav"),
+        ("AGENT_DIALOGUE", str(dialogue)),
+        ("AGENT_SEED", "-7"),
+    ):
+        monkeypatch.setenv(PREFIX + name, value)
+    settings = Settings.load()
+    assert (settings.calls_apology, settings.calls_filler) == ("sound.wav", "sound.wav")
+    assert (settings.agent_dialogue, settings.agent_seed) == (str(dialogue), "-7")
 
 
 @pytest.mark.parametrize("key", ("ek_canary", "sk canary", "sk-cänary"))
@@ -246,12 +349,43 @@ def test_compose_passes_every_setting_of_the_env_file() -> None:
         ({"HTTP_TLS_CERT": "none.pem", "HTTP_TLS_KEY": "none.key"}, "GATEWAY_HTTP_TLS_CERT"),
         ({"SIP_UDP_PORT": "0", "SIP_TCP_PORT": "0"}, "GATEWAY_SIP_UDP_PORT"),
         ({"HTTP_HOST": "0.0.0.0"}, "GATEWAY_API_KEYS"),
+        ({"REALTIME_PRESET": "azure"}, "GATEWAY_REALTIME_URL"),
+        ({"REALTIME_PRESET": "openai"}, "GATEWAY_REALTIME_API_KEY"),
+        ({"REALTIME_FALLBACK_PRESET": "localai"}, "GATEWAY_REALTIME_FALLBACK_URL"),
+        ({"REALTIME_FALLBACK_PRESET": "xai"}, "GATEWAY_REALTIME_FALLBACK_API_KEY"),
+        ({"REALTIME_FALLBACK_API_KEY": "k"}, "GATEWAY_REALTIME_FALLBACK_URL"),
+        ({"REALTIME_FALLBACK_MODEL": "m"}, "GATEWAY_REALTIME_FALLBACK_URL"),
+        ({"REALTIME_OMIT": "audio.input.format"}, "GATEWAY_REALTIME_INPUT_FORMAT"),
+        (
+            {"REALTIME_OMIT": "output_audio_format", "REALTIME_OUTPUT_FORMAT": "leg"},
+            "GATEWAY_REALTIME_OUTPUT_FORMAT",
+        ),
+        (
+            {"REALTIME_DIALECT": "beta", "REALTIME_SESSION_SHAPE": "flat"},
+            "GATEWAY_REALTIME_SESSION_SHAPE",
+        ),
     ],
 )
 def test_contradictions_are_named(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], named: str
 ) -> None:
     assert complaint(monkeypatch, **variables).startswith(f"{named} holds ")
+
+
+def test_a_preset_says_what_its_address_looks_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert complaint(monkeypatch, REALTIME_PRESET="speaches") == (
+        "GATEWAY_REALTIME_URL holds nothing; it may hold a ws:// or wss:// URL like "
+        "ws://HOST:8000/v1/realtime?model={model}, and must when GATEWAY_REALTIME_PRESET is "
+        "speaches"
+    )
+    monkeypatch.setenv("GATEWAY_REALTIME_URL", "ws://127.0.0.1:8000/v1/realtime?model={model}")
+    assert Settings.load().has_server
+
+
+def test_a_header_may_stand_for_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_REALTIME_PRESET", "openai")
+    monkeypatch.setenv("GATEWAY_REALTIME_HEADERS", "Authorization: Bearer sk-1")
+    assert Settings.load().has_server
 
 
 def test_off_loopback_nobody_is_allowed_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,9 +24,9 @@ Triggers: `dtmf` (keys), `any_speech`, `text` (part of what was typed, or "any")
 of the function that has returned, or "any"; with `contains`, a part of what it returned), `idle_s`
 (seconds of silence after the agent has spoken; once, until the caller does something).
 
-Functions belong to the application on the other side. Nothing is done here to transfer a call or to
-end it: a dialogue calls the functions that the application offers for it, by convention `transfer`
-with a `target`, and `hang_up`.
+Functions belong to the application on the other side; one that the session does not offer is not
+called. Nothing is done here to transfer a call or to end it: a dialogue calls what the application
+offers for that, by convention `transfer` with a `target`, and `hang_up`.
 
 Placeholders, in what is said and in the texts of arguments: `{keys}`, `{text}`, `{result}` are the
 last that came; `{result.name}` is a field of a result that is a JSON object; `{duration}` is how

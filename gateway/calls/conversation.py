@@ -83,6 +83,11 @@ class Conversation:
         self._parts[part] = None
 
     @property
+    def active(self) -> str:
+        """The id of the response in progress; "" if there is none."""
+        return self._active
+
+    @property
     def is_quiet(self) -> bool:
         """Whether nothing is under way between the caller and the model. What the model said may
         still be heard."""
@@ -129,7 +134,7 @@ class Conversation:
     def resumed(self) -> list[Effect]:
         """The next session is there and knows what was said: it is asked for what is owed."""
         owed, self._owed = self._owed, False
-        if owed and not self._asked:
+        if owed and not (self._asked or self._client_asked):
             self._ask()
         return self._drain()
 

@@ -106,6 +106,13 @@ class Memory:
             message.cut(part.content_index, heard.heard_ms, heard.held_ms)
             self._items.count(message)
 
+    def interrupt(self, response_id: str) -> None:
+        """The caller cut in on this response; to be told after `cut`. Whatever of it was not cut
+        then, and is not complete, had not brought any audio: nothing of that was heard."""
+        for item in self._items:
+            if item.response_id == response_id and isinstance(item, Message):
+                item.interrupt()
+
     def replay(self) -> list[Event]:
         """The events that put the conversation into a session that has none.
 
@@ -244,14 +251,7 @@ class Memory:
         for shown in output if isinstance(output, list) else ():
             self._show(shown, done=event["type"] == "response.done", response_id=response_id)
         if text_of(response, "status_details", "reason") == "turn_detected":
-            self._interrupted(response_id)
-
-    def _interrupted(self, response_id: str) -> None:
-        """The caller spoke, and the playout was emptied. Whatever of the response was not cut then,
-        and was not complete, had not brought any audio."""
-        for item in self._items:
-            if item.response_id == response_id and isinstance(item, Message):
-                item.interrupt()
+            self.interrupt(response_id)
 
     def _output_item(self, event: Event) -> None:
         done = event["type"] == "response.output_item.done"
@@ -275,8 +275,7 @@ class Memory:
         """
         if not isinstance(shown, dict):
             return
-        is_listed = previous is not None
-        item = self._find(text_of(shown, "id"), shown, response_id, is_listed=is_listed)
+        item = self._find(text_of(shown, "id"), shown, response_id)
         if item is None:
             return
         if previous is not None and not item.is_listed:
@@ -290,11 +289,9 @@ class Memory:
         item = self._find(item_id, {"type": "message", "role": role}, response_id)
         return item if isinstance(item, Message) and item.role == role else None
 
-    def _find(
-        self, item_id: str, shown: dict[str, Any], response_id: str, *, is_listed: bool = False
-    ) -> Item | None:
+    def _find(self, item_id: str, shown: dict[str, Any], response_id: str) -> Item | None:
         """The item, also a new one, if it belongs to the conversation."""
-        if response_id in self._aside and not is_listed and item_id not in self._items:
+        if response_id in self._aside and item_id not in self._items:
             return None
         item = self._items.add(item_id, shown)
         if item is not None:

@@ -61,8 +61,6 @@ class ItemList:
 
     def count(self, item: Item) -> None:
         """The item has changed: keep within the bounds."""
-        if self._items.get(item.id) is not item:
-            return
         self._bytes += item.size - item.counted
         item.counted = item.size
         if item.counted > MAX_BYTES:

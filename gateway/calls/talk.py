@@ -171,6 +171,8 @@ class Talk:
         heard = [entry for entry in heard if entry.part != APOLOGY]
         for entry in heard:
             self._memory.cut(entry)
+        if self.conversation.active:
+            self._memory.interrupt(self.conversation.active)
         effects = self._outgoing(now, self.conversation.cleared(heard, cause))
         return [*effects, *self._settle(self._patience.cleared(now), now)]
 

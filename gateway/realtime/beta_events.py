@@ -17,7 +17,7 @@ content, MCP items and their events, key presses, passes unchanged.
 from collections.abc import Callable
 from typing import Any, Final
 
-from gateway.realtime.beta_items import item_from_beta, item_to_beta, part_of_content
+from gateway.realtime.beta_items import input_to_beta, item_from_beta, item_to_beta, part_of_content
 from gateway.realtime.beta_session import (
     flat_path,
     flat_request,
@@ -180,7 +180,7 @@ def _transcription(session: dict[str, Any]) -> dict[str, Any]:
 
 
 def _request_to_beta(response: dict[str, Any]) -> dict[str, Any]:
-    return _with_items(flat_request(response), "input", item_to_beta)
+    return _with_items(flat_request(response), "input", input_to_beta)
 
 
 def _request_from_beta(response: dict[str, Any]) -> dict[str, Any]:

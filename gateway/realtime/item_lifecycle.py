@@ -4,6 +4,8 @@ Servers announce an item as `.created`, as `.added`, as both, or not at all befo
 done with it, and many never say `.done`. Whoever builds a history needs each exactly once.
 """
 
+from typing import Any
+
 from gateway.realtime.beta_events import is_complete, item_event
 from gateway.realtime.events import Event, text_of
 
@@ -13,6 +15,7 @@ class ItemLifecycle:
 
     def __init__(self) -> None:
         self._open: dict[str, bool] = {}  # known item -> whether it is not done
+        self._previous: dict[str, Any] = {}  # open item -> the one before it, where that was told
         self._out_of_band: set[str] = set()  # responses whose items are in no conversation
 
     def events(self, event: Event) -> list[Event]:
@@ -29,6 +32,7 @@ class ItemLifecycle:
                 return [*self._finished(event), event]
             case "conversation.item.deleted":
                 self._open.pop(text_of(event, "item_id"), None)
+                self._previous.pop(text_of(event, "item_id"), None)
             case "response.created":
                 response = event.get("response")
                 if isinstance(response, dict) and response.get("conversation_id", "") is None:
@@ -44,6 +48,8 @@ class ItemLifecycle:
         complete = is_complete(event.get("item"))
         if item_id:
             self._open[item_id] = not complete
+            if not complete and "previous_item_id" in event:
+                self._previous[item_id] = event["previous_item_id"]
         added = event | {"type": "conversation.item.added"}
         return [added, item_event("done", event)] if complete else [added]
 
@@ -64,5 +70,7 @@ class ItemLifecycle:
         known, is_open = item_id in self._open, self._open.get(item_id, True)
         if item_id:
             self._open[item_id] = False
+        if item_id in self._previous:
+            event = event | {"previous_item_id": self._previous.pop(item_id)}
         changes = [] if not is_open else ["done"] if known else ["added", "done"]
         return [item_event(change, event) for change in changes]

@@ -228,7 +228,8 @@ class MissingFields:
         ]
         if not isinstance(response.get("status_details"), dict):
             response["status_details"] = None
-        response["usage"] = _usage(response.get("usage") or event.get("usage"), done=done)
+        usage = response.get("usage") or event.get("usage", response.get("usage"))
+        response["usage"] = _usage(usage, done=done)
         event["response"] = response
         if done:
             self._forget(response["id"])

@@ -6,7 +6,6 @@ transcodes. What the server finally says in `session.updated` is what counts.
 """
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any
 
 from gateway.audio.formats import AudioFormat
@@ -29,15 +28,13 @@ def with_formats(
         input_format: whatever the session says; for a server that takes nothing else.
         output_format: likewise, for one that sends nothing else.
     """
-    config = deepcopy(session)
-    audio = _object(config, "audio")
+    audio = _object(session.get("audio"))
     for direction, fixed in (("input", input_format), ("output", output_format)):
-        side = _object(audio, direction)
-        if fixed is not None:
-            side["format"] = fixed.to_session()
-        elif not isinstance(side.get("format"), dict):
-            side["format"] = leg_format.to_session()
-    return config
+        side = _object(audio.get(direction))
+        named = side.get("format") if fixed is None else fixed.to_session()
+        wanted = named if isinstance(named, dict) else leg_format.to_session()
+        audio = audio | {direction: side | {"format": wanted}}
+    return session | {"audio": audio}
 
 
 def without_fixed(event: Event) -> Event:
@@ -106,12 +103,9 @@ def turn_detection_of(session: Session) -> Mapping[str, Any] | None:
     return shown if isinstance(shown, dict) else None
 
 
-def _object(parent: dict[str, Any], key: str) -> dict[str, Any]:
-    """The object at `key`, made when it is missing or null."""
-    value = parent.get(key)
-    if not isinstance(value, dict):
-        value = parent[key] = {}
-    return value
+def _object(value: object) -> dict[str, Any]:
+    """The object, or an empty one where there is none."""
+    return value if isinstance(value, dict) else {}
 
 
 def _without(parent: dict[str, Any], *path: str) -> dict[str, Any]:

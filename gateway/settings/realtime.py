@@ -39,7 +39,9 @@ class RealtimeSettings(Group):
             url=True,
         ),
     ] = ""
-    realtime_api_key: Annotated[str, Meaning("its key", "a key", secret=True)] = ""
+    realtime_api_key: Annotated[
+        str, AfterValidator(values.key), Meaning("its key", "a key", secret=True)
+    ] = ""
     realtime_auth: Annotated[
         str,
         AfterValidator(lambda value: value and values.auth(value)),
@@ -164,7 +166,7 @@ class RealtimeSettings(Group):
         ),
     ] = ""
     realtime_fallback_api_key: Annotated[
-        str, Meaning("the second server's key", "a key", secret=True)
+        str, AfterValidator(values.key), Meaning("the second server's key", "a key", secret=True)
     ] = ""
     realtime_fallback_model: Annotated[
         str,

@@ -9,7 +9,6 @@ from typing import Annotated, Final, NamedTuple
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gateway.audio.comfort import WavError, read_wav
 from gateway.backend.dialogue import DialogueError
 from gateway.backend.dialogue_parse import parse_dialogue
 from gateway.calls.targets import check_pattern, check_target
@@ -76,6 +75,12 @@ def keys(value: str) -> str:
             raise Fault("holds a key with blanks or other than ASCII characters")
         if key.startswith("ek_"):
             raise Fault("holds a key that begins with ek_, as client secrets do")
+    return value
+
+
+def key(value: str) -> str:
+    if not value.isascii() or not value.isprintable():
+        raise Fault("holds a key that no header can carry")
     return value
 
 
@@ -160,6 +165,9 @@ def filler(value: str) -> str:
 
 
 def wav(value: str) -> str:
+    # Loads numpy, which nobody has to wait for whose settings are wrong, or name no recording.
+    from gateway.audio.comfort import WavError, read_wav
+
     try:
         read_wav(_contents(value))
     except WavError as error:

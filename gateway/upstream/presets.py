@@ -89,12 +89,13 @@ PRESETS: Final[Mapping[str, Preset]] = {
             output_format=PCM24K,
         )
     ),
-    "speaches": Preset(
+    "speaches": Preset(  # its releases cannot truncate yet
         BackendConfig(
             "",
             default_model="",
             dialect=DialectOptions(
                 "beta",
+                truncate="skip",
                 drop_events=frozenset({"input_audio_buffer.partial_transcription"}),
                 omit=frozenset(
                     {

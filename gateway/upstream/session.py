@@ -119,7 +119,10 @@ class RealtimeSession:
             elif message.type not in (WSMsgType.PONG, WSMsgType.BINARY):
                 # No Realtime server we know means anything by a binary message.
                 self._next_ping.cancel()
-                code = self._socket.close_code
+                # A server that hangs up at once hears no answer to its close, and for that the
+                # socket would say 1006.
+                said = message.data if message.type is WSMsgType.CLOSE else 0
+                code = said or self._socket.close_code
                 ended = f"closed with code {code}" if code else "connection lost"
                 self.close_reason = self.close_reason or ended
                 return None

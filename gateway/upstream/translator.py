@@ -15,9 +15,7 @@ from gateway.realtime.events import Event, EventError, encode_event, parse_event
 _APPEND = b'"input_audio_buffer.append"'
 _TYPE_WINDOW = 64  # bytes within which clients write the type
 _DELTA = b'"response.output_audio.delta"'
-_BETA_APPEND = b'"input_audio_buffer.append"'
-_TYPE_WINDOW = 64  # bytes within which clients write the type
-_DELTA = b'"response.audio.delta"'
+_BETA_DELTA = b'"response.audio.delta"'
 
 
 def new_event_id() -> str:

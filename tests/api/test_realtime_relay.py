@@ -286,19 +286,28 @@ async def test_a_browser_comes_through_the_doors_of_the_api(server: FakeRealtime
         await runner.cleanup()
 
 
-async def test_the_embedded_agent_serves_such_a_session_too() -> None:
+@pytest.mark.parametrize(
+    ("headers", "kind"),
+    [
+        ({}, "response.output_audio.delta"),
+        ({"OpenAI-Beta": "realtime=v1"}, "response.audio.delta"),
+    ],
+)
+async def test_the_embedded_agent_serves_such_a_session_too(
+    headers: dict[str, str], kind: str
+) -> None:
     agent = await serve_agent(AgentConfig(port=0, seed=1))
     try:
         url = f"ws://127.0.0.1:{agent.port}/v1/realtime?model={{model}}"
         async with serving(url) as api:
             api.caller = Caller("secret", {"type": "realtime", "instructions": "Sing."})
-            async with api.connect("", headers={"OpenAI-Beta": "realtime=v1"}) as client:
+            async with api.connect("", headers=headers) as client:
                 created = await event_of(client)
                 assert created["session"]["instructions"] == "Sing."
                 await client.send_json({"type": "response.create"})
                 kinds: list[Any] = []
                 while kinds[-1:] != ["response.done"]:
                     kinds += await types_of(client, 1)
-                assert "response.output_audio.delta" in kinds
+                assert kind in kinds
     finally:
         await agent.close()

@@ -204,11 +204,9 @@ async def test_binary_messages_and_bytes_that_are_no_text(client: Client) -> Non
 
 async def test_half_a_surrogate_pair_comes_back(client: Client) -> None:
     await client.until("session.created")
-    await client.socket.send_str(
-        '{"type":"session.update","session":{"type":"realtime","x":"\\ud800"}}'
-    )
-    (updated,) = await client.until("session.updated")
-    assert updated["session"]["x"] == "\ud800"
+    await client.socket.send_str('{"type":"dance","event_id":"\\ud800"}')
+    (error,) = await client.until("error")
+    assert error["error"]["event_id"] == "\ud800"
 
 
 async def test_a_message_beyond_16_mib_ends_the_connection(client: Client) -> None:
@@ -238,7 +236,10 @@ async def test_a_client_that_does_not_read_is_cut_off(
         b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
     await reader.readuntil(b"\r\n\r\n")
-    event = {"type": "session.update", "session": {"type": "realtime", "x": "y" * 60_000}}
+    event = {
+        "type": "session.update",
+        "session": {"type": "realtime", "instructions": "y" * 60_000},
+    }
     payload = json.dumps(event).encode()
     frame = b"\x81\xfe" + len(payload).to_bytes(2) + bytes(4) + payload
     with pytest.raises(ConnectionError):
@@ -280,6 +281,20 @@ async def test_sessions_that_this_server_has_not(
     async with http.get(url) as response:
         assert response.status == status
         assert set((await response.json())["error"]) == {"message", "type", "param", "code"}
+
+
+async def test_a_session_that_only_listens(connect: Connect, server: BackendServer) -> None:
+    client = await connect(server, "?intent=transcription")
+    (created,) = await client.until("session.created")
+    assert created["session"]["type"] == "transcription"
+
+
+async def test_no_key_is_asked_for_and_any_is_ignored(
+    connect: Connect, server: BackendServer
+) -> None:
+    for headers in ({}, {"Authorization": "Bearer x"}, {"api-key": "x"}):
+        client = await connect(server, headers=headers)
+        await client.until("session.created")
 
 
 async def test_a_plain_request_is_told_to_upgrade(

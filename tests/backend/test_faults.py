@@ -1,13 +1,20 @@
 """Plans of faults: reading them, and what they make of one connection's traffic."""
 
 import json
-from typing import Any
+from typing import Any, get_args
 
+import openai.types.beta.realtime as beta
+import openai.types.realtime as ga
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.backend.fault_plan import FaultError, plan_from_json, plan_from_toml
+from gateway.backend.fault_plan import (
+    SERVER_EVENTS,
+    FaultError,
+    plan_from_json,
+    plan_from_toml,
+)
 from gateway.backend.faults import (
     Close,
     Delay,
@@ -25,6 +32,7 @@ from gateway.backend.faults import (
     WireFaults,
     frame,
 )
+from tests.backend.virtual import CATALOGUE
 
 pytestmark = pytest.mark.pure
 
@@ -115,6 +123,14 @@ def test_mistakes_name_their_place(fault: Any, said: str) -> None:
     with pytest.raises(FaultError) as error:
         plan_from_json(json.dumps([fault]))
     assert said in str(error.value)
+
+
+def test_the_names_of_events_are_those_of_the_service_and_none_is_missing() -> None:
+    official = {"transcription_session.created"}  # has no type in the package
+    for union in (ga.RealtimeServerEvent, beta.RealtimeServerEvent):
+        for model in get_args(get_args(union)[0]):
+            official |= set(get_args(model.model_fields["type"].annotation))
+    assert official >= SERVER_EVENTS >= set(CATALOGUE)
 
 
 @pytest.mark.parametrize("text", ["", "{", "5", '{"fault": []}', "[" * 10_000, '{"faults": {}}'])

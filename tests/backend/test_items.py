@@ -6,12 +6,13 @@ from hypothesis import strategies as st
 
 from gateway.backend.items import (
     Conversation,
-    Item,
     Word,
     assistant_item,
-    client_item,
+    call_item,
+    listing_item,
     spoken_item,
 )
+from gateway.backend.tokens import Tokens
 from gateway.realtime.errors import RealtimeError
 
 pytestmark = pytest.mark.pure
@@ -71,83 +72,64 @@ def test_what_was_shown_does_not_change_afterwards() -> None:
 
 def test_tokens_count_text_and_audio() -> None:
     conversation = Conversation("conv")
-    conversation.insert(spoken_item("a", 2000))
-    assert conversation.tokens() == (0, 20)
+    conversation.insert(spoken_item("a", 2099))
+    assert conversation.tokens == Tokens(text=0, audio=20)
     spoken = assistant_item("b")
-    spoken.speak(1000, [Word(0, "12345678")])
+    spoken.speak(1049, [Word(0, "12345678")])
     conversation.insert(spoken)
-    assert conversation.tokens() == (2, 40)
+    assert conversation.tokens == Tokens(text=2, audio=40)
+    written = assistant_item("c")
+    written.write("123456789")
+    call = call_item("d", "call", "1234")
+    call.body["arguments"] = "12345678"
+    for item in (written, call, listing_item("e", "server")):
+        conversation.insert(item)
+    assert conversation.tokens == Tokens(text=2 + 2 + 3, audio=40)
 
 
-@pytest.mark.parametrize("end_ms", [-1, 1.5, True, "1", None])
-def test_a_cut_needs_a_number(end_ms: object) -> None:
+def test_a_transcript_of_the_caller_is_no_text_for_the_model() -> None:
+    item = spoken_item("a", 1000)
+    item.body["content"][0]["transcript"] = "many words of the caller"
+    assert item.tokens == Tokens(text=0, audio=10)
+
+
+def test_new_ids_are_new() -> None:
+    conversation = Conversation("conv")
+    conversation.insert(spoken_item("item_1", 0))
+    conversation.insert(call_item("item_2", "call_3", "f"))
+    conversation.upcoming = "item_4"
+    tokens = iter(["1", "2", "4", "5", "3", "6"])
+    assert conversation.new_id(lambda: next(tokens)) == "item_5"
+    assert conversation.new_call_id(lambda: next(tokens)) == "call_6"
+    assert conversation.has("item_4")
+    assert not conversation.has("item_5")
+    assert conversation.called("call_3") == "f"
+    assert conversation.called("call_4") is None
+
+
+def test_only_the_beginning_of_the_agents_audio_can_be_kept() -> None:
     conversation = Conversation("conv")
     item = assistant_item("a")
-    item.speak(1000, [])
+    item.speak(1000, [Word(0, "One"), Word(400, " two")])
     conversation.insert(item)
-    with pytest.raises(RealtimeError) as refused:
-        conversation.truncate("a", 0, end_ms)
-    assert refused.value.param == "audio_end_ms"
     with pytest.raises(RealtimeError) as refused:
         conversation.truncate("a", 1, 0)
     assert refused.value.param == "content_index"
+    with pytest.raises(RealtimeError) as refused:
+        conversation.truncate("a", 0, 1001)
+    assert (refused.value.code, refused.value.param) == ("invalid_value", None)
+    conversation.truncate("a", 0, 400)
+    assert item.transcript == "One"
+    assert item.audio_ms == 400
 
 
 def test_an_item_without_audio_cannot_be_cut() -> None:
     conversation = Conversation("conv")
-    for item in (spoken_item("user", 1000), assistant_item("silent"), call("call")):
+    written = assistant_item("written")
+    written.write("Hello.")
+    items = [spoken_item("user", 1000), assistant_item("silent"), written]
+    for item in [*items, call_item("call", "c", "f")]:
         conversation.insert(item)
-        with pytest.raises(RealtimeError, match="Only model output audio"):
+        with pytest.raises(RealtimeError, match="Only model output audio") as refused:
             conversation.truncate(item.id, 0, 0)
-
-
-def call(item_id: str) -> Item:
-    fields = {"call_id": "c", "name": "n", "arguments": "{}"}
-    return client_item({"type": "function_call", "id": item_id, **fields}, "fresh")
-
-
-def test_client_items_keep_what_is_known_and_get_an_id() -> None:
-    given_item = {
-        "type": "message",
-        "role": "assistant",
-        "status": "in_progress",
-        "secret": 1,
-        "content": [{"type": "output_text", "text": "t", "more": 2}],
-    }
-    assert client_item(given_item, "fresh").body == {
-        "id": "fresh",
-        "object": "realtime.item",
-        "type": "message",
-        "status": "completed",
-        "role": "assistant",
-        "content": [{"type": "output_text", "text": "t"}],
-    }
-    assert call("mine").body["call_id"] == "c"
-
-
-@pytest.mark.parametrize(
-    ("item", "param"),
-    [
-        ([], "item"),
-        ({"type": "message", "id": ""}, "item.id"),
-        ({"type": "message", "id": "a b"}, "item.id"),
-        ({"type": "message", "id": 7}, "item.id"),
-        ({"type": "mcp_call"}, "item.type"),
-        ({"type": "message", "role": "tool", "content": []}, "item.role"),
-        ({"type": "message", "role": [], "content": []}, "item.role"),
-        ({"type": "message", "role": "user"}, "item.content"),
-        ({"type": "message", "role": "user", "content": ["x"]}, "item.content"),
-        (
-            {"type": "message", "role": "user", "content": [{"type": "input_text"}]},
-            "item.content[0].text",
-        ),
-        (
-            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": 1}]},
-            "item.content[0].text",
-        ),
-    ],
-)
-def test_client_items_that_are_none(item: object, param: str) -> None:
-    with pytest.raises(RealtimeError) as refused:
-        client_item(item, "fresh")
-    assert refused.value.param == param
+        assert refused.value.param == "item_id"

@@ -6,18 +6,21 @@ from typing import Any
 import pytest
 
 from gateway.audio.formats import PCM24K, PCMA
-from gateway.backend.session_config import SessionConfig
+from gateway.backend.session_config import Kind, SessionConfig
 from gateway.backend.turns import TurnSettings
+from gateway.realtime.client_events import check_client_event
 from gateway.realtime.errors import RealtimeError
 
 pytestmark = pytest.mark.pure
 
 
-def config() -> SessionConfig:
-    return SessionConfig("sess_1", model="m", expires_at=1)
+def config(kind: Kind = "realtime") -> SessionConfig:
+    return SessionConfig("sess_1", kind, model="m", expires_at=1)
 
 
-def update(target: SessionConfig, session: object, *, voice_locked: bool = False) -> None:
+def update(target: SessionConfig, session: Any, *, voice_locked: bool = False) -> None:
+    """As it comes from a client: checked before."""
+    check_client_event({"type": "session.update", "session": session})
     target.update(session, voice_locked=voice_locked)
 
 
@@ -45,15 +48,19 @@ def test_only_what_is_present_changes() -> None:
 def test_fields_that_are_not_read_are_kept_and_shown() -> None:
     target = config()
     tools = [{"type": "function", "name": "f", "parameters": {}}]
-    update(target, {"type": "realtime", "tools": tools, "tomorrow": {"x": 1}})
+    prompt = {"id": "pmpt_1", "variables": {"x": "1"}}
+    audio = {"output": {"speed": 1.2}}
+    update(target, {"type": "realtime", "tools": tools, "prompt": prompt, "audio": audio})
     tools[0]["name"] = "changed"
-    assert target.shown()["tools"][0]["name"] == "f"
-    assert target.shown()["tomorrow"] == {"x": 1}
+    shown = target.shown()
+    assert shown["tools"][0]["name"] == "f"
+    assert shown["prompt"] == prompt
+    assert shown["audio"]["output"]["speed"] == 1.2
 
 
 def test_identity_and_model_are_not_the_clients_to_change() -> None:
     target = config()
-    update(target, {"type": "realtime", "model": "x", "id": "y", "object": "z", "expires_at": 9})
+    update(target, {"type": "realtime", "model": "x"})
     shown = target.shown()
     assert (shown["model"], shown["id"], shown["expires_at"]) == ("m", "sess_1", 1)
 
@@ -95,9 +102,10 @@ def test_a_format_is_shown_in_full() -> None:
 def test_the_ends_of_the_ranges_are_allowed() -> None:
     target = config()
     for threshold in (0, 1):
-        vad = {"threshold": threshold, "prefix_padding_ms": 0, "silence_duration_ms": 0}
+        vad = {"type": "server_vad", "threshold": threshold}
+        vad |= {"prefix_padding_ms": 0, "silence_duration_ms": 0, "idle_timeout_ms": 5000}
         update(target, {"type": "realtime", "audio": {"input": {"turn_detection": vad}}})
-        assert target.turns == TurnSettings(threshold, 0, 0)
+        assert target.turns == TurnSettings(threshold, 0, 0, idle_timeout_ms=5000)
 
 
 @pytest.mark.parametrize(
@@ -116,56 +124,87 @@ def test_semantic_vad_waits_as_long_as_it_is_not_eager(eagerness: str, silence_m
     assert target.turns == TurnSettings()
 
 
+def test_noise_reduction_keeps_its_strength() -> None:
+    target = config()
+
+    def reduced(value: Any) -> Any:
+        audio = {"input": {"noise_reduction": value}}
+        update(target, {"type": "realtime", "audio": audio})
+        return target.shown()["audio"]["input"]["noise_reduction"]
+
+    assert reduced({"type": "near_field"}) == {"type": "near_field", "strength": 1.0}
+    assert reduced({"strength": 0.5}) == {"type": "near_field", "strength": 0.5}
+    assert reduced({"type": "far_field"}) == {"type": "far_field", "strength": 0.5}
+    assert reduced(None) is None
+    assert reduced({"type": "far_field"}) == {"type": "far_field", "strength": 1.0}
+
+
+def test_tracing_is_not_changed_once_it_is_on() -> None:
+    target = config()
+    for tracing in ("auto", "auto", None, {"group_id": "g"}, {"group_id": "g"}):
+        update(target, {"type": "realtime", "tracing": tracing})
+        assert target.shown()["tracing"] == tracing
+    with pytest.raises(RealtimeError) as refused:
+        update(target, {"type": "realtime", "tracing": "auto", "instructions": "no"})
+    assert refused.value.param == "session.tracing"
+    assert target.shown()["instructions"] == ""
+
+
+def test_a_voice_of_ones_own_is_shown_by_its_id() -> None:
+    target = config()
+    update(target, {"type": "realtime", "audio": {"output": {"voice": {"id": "voice_1"}}}})
+    assert target.voice == target.shown()["audio"]["output"]["voice"] == "voice_1"
+
+
+def test_mcp_servers_are_known_by_their_labels() -> None:
+    target = config()
+    assert target.mcp_servers == []
+    servers = [
+        {"type": "mcp", "server_label": label, "server_url": "https://mcp.example"}
+        for label in ("a", "b")
+    ]
+    update(target, {"type": "realtime", "tools": [*servers, {"type": "function", "name": "f"}]})
+    assert target.mcp_servers == ["a", "b"]
+
+
+def test_a_transcription_session_has_an_input_alone() -> None:
+    target = config("transcription")
+    assert target.transcribes
+    assert target.mcp_servers == []
+    audio = {"input": {"format": {"type": "audio/pcma"}, "turn_detection": None}}
+    update(target, {"type": "transcription", "audio": audio})
+    assert target.turns is None
+    assert target.input_format == PCMA
+    assert set(target.shown()["audio"]) == {"input"}
+
+
 INPUT, VAD = "session.audio.input", "session.audio.input.turn_detection"
 
 
 @pytest.mark.parametrize(
     ("session", "param"),
     [
-        (None, "session"),
         ({}, "session.type"),
-        ({"type": "transcription"}, "session.type"),
-        ({"type": "realtime", "output_modalities": ["text"]}, "session.output_modalities"),
-        ({"type": "realtime", "audio": []}, "session.audio"),
-        ({"type": "realtime", "audio": {"input": 1}}, INPUT),
+        ({"type": "realtime", "tomorrow": 1}, "session.tomorrow"),
+        ({"type": "realtime", "output_modalities": ["text", "audio"]}, "session.output_modalities"),
         ({"type": "realtime", "audio": {"input": {"format": None}}}, f"{INPUT}.format"),
         (
-            {"type": "realtime", "audio": {"input": {"format": {"type": "audio/opus"}}}},
-            f"{INPUT}.format",
+            {"type": "realtime", "audio": {"input": {"turn_detection": {"type": "cosmic_vad"}}}},
+            f"{VAD}.type",
         ),
         (
             {
                 "type": "realtime",
-                "audio": {"output": {"format": {"type": "audio/pcm", "rate": 8000}}},
+                "audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": 1.1}}},
             },
-            "session.audio.output.format",
-        ),
-        ({"type": "realtime", "audio": {"input": {"turn_detection": 5}}}, VAD),
-        *(
-            (
-                {"type": "realtime", "audio": {"input": {"turn_detection": {name: value}}}},
-                f"{VAD}.{name}",
-            )
-            for name, value in [
-                ("type", "cosmic_vad"),
-                ("eagerness", "high"),
-                ("threshold", 1.1),
-                ("threshold", float("nan")),
-                ("threshold", True),
-                ("prefix_padding_ms", -1),
-                ("silence_duration_ms", 1.5),
-                ("create_response", 1),
-                ("interrupt_response", None),
-            ]
+            f"{VAD}.threshold",
         ),
     ],
 )
 def test_a_wrong_field_is_named_and_nothing_changes(session: Any, param: str) -> None:
     target = config()
     before = deepcopy((target.shown(), target.turns, target.input_format, target.output_format))
-    if isinstance(session, dict):
-        session["instructions"] = "must not arrive"
     with pytest.raises(RealtimeError) as refused:
-        update(target, session)
+        update(target, session | {"instructions": "must not arrive"})
     assert refused.value.param == param
     assert before == (target.shown(), target.turns, target.input_format, target.output_format)

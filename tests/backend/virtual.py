@@ -126,7 +126,7 @@ class VirtualClient:
         *,
         dialogue: str = DIALOGUE,
         pacing: Pacing = SMOOTH,
-        random: float = 0.0,
+        random: Callable[[], float] | float = 0.0,
         letter_ms: int = 50,
         mute: bool = False,
         limit_s: float = 3600.0,
@@ -155,7 +155,7 @@ class VirtualClient:
         self.session = BackendSession(
             options,
             token=token or (lambda: f"{next(numbers):04}"),
-            random=lambda: random,
+            random=random if callable(random) else lambda: random,
             now=self.now,
         )
         self.drain()

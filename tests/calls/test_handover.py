@@ -365,3 +365,13 @@ async def test_any_number_of_losses_leaves_one_call() -> None:
         assert [session.closed for session in backend.sessions] == [True] * 5 + [False]
     record = await record_of(call)
     assert (record["reason"], record["session_losses"]) == ("remote_bye", 5)
+
+
+async def test_what_a_key_cut_off_before_a_sound_was_never_said() -> None:
+    async with line(policy=QUIET) as call:
+        await call.session.say(created(), *added(message("item_1", "assistant"))[:1])
+        await call.session.say(transcript("Nobody heard this"))
+        call.leg.emit(DtmfIn("1", 1))
+        await call.session.say(done(status="cancelled"))
+        session = await lose(call)
+        assert "item_1" not in told(session)

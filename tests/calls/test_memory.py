@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from gateway.audio.playout import Heard, ItemPart
 from gateway.calls.memory import Memory
 from gateway.calls.memory_items import heard_text
+from gateway.realtime.client_events import check_client_event
 from gateway.realtime.events import Event
 
 pytestmark = pytest.mark.pure
@@ -76,6 +77,7 @@ def assert_acceptable(events: list[Event]) -> None:
     calls: set[str] = set()
     for event in events:
         CREATE.validate_python(event)
+        check_client_event(event)
         assert "previous_item_id" not in event
         item = event["item"]
         if item["type"] == "function_call":
@@ -344,8 +346,11 @@ class TestConversation:
             added(typed("c", "three"), "a"),
             added(typed("b", "two"), "a"),
             added(typed("d", "four"), "unknown"),
+            added(typed("e", "five"), "e"),
         )
-        assert lines(remembered) == ["user: one", "user: two", "user: three", "user: four"]
+        late = {"type": "conversation.item.done", "item": typed("c", "three")}
+        feed(remembered, late | {"previous_item_id": "a"})
+        assert lines(remembered) == [f"user: {n}" for n in ("one", "two", "three", "four", "five")]
         create = {"type": "conversation.item.create", "previous_item_id": "root"}
         remembered.to_backend(create | {"item": {"id": "z"} | typed("z", "zero")})
         feed(remembered, added(typed("z", "zero")))
@@ -392,6 +397,18 @@ class TestTurns:
     def test_a_turn_of_an_instant(self) -> None:
         told = "user: [The caller spoke for 1 second; there is no transcript.]"
         assert lines(memory(*turn("a", ms=200))) == [told]
+
+    def test_turns_that_a_server_does_not_name(self) -> None:
+        nameless = [
+            {name: value for name, value in event.items() if name != "item_id"}
+            for event in (*turn("a")[:2], *turn("b", ms=1000)[:2])
+        ]
+        done = turn("a")[4]
+        remembered = memory(*nameless[:2], *turn("a")[2:], *nameless[2:], *turn("b")[2:], done)
+        assert [line.split(";")[0] for line in lines(remembered)] == [
+            "user: [The caller spoke for 3 seconds",
+            "user: [The caller spoke for 1 second",
+        ]
 
     def test_the_caller_was_silent(self) -> None:
         timeout = {
@@ -558,7 +575,9 @@ class TestHeardText:
 
     @given(st.text(), st.integers(-10, 5000), st.integers(-10, 5000))
     def test_it_is_a_beginning_of_the_text(self, text: str, heard_ms: int, held_ms: int) -> None:
-        assert text.startswith(heard_text(text, heard_ms, held_ms))
+        heard = heard_text(text, heard_ms, held_ms)
+        assert text.startswith(heard)
+        assert heard_ms > 0 or not heard
 
 
 class TestFunctionCalls:
@@ -656,6 +675,11 @@ class TestOtherServers:
                 "conversation.item.done",
             ),
             tuple({event["type"] for event in FLOW} - {"response.done"}),
+            (
+                "response.output_audio_transcript.done",
+                "response.output_item.done",
+                "conversation.item.done",
+            ),
             tuple({event["type"] for event in FLOW} - {"conversation.item.done"}),
             tuple({event["type"] for event in FLOW} - {"response.output_audio_transcript.done"}),
         ],
@@ -707,13 +731,19 @@ class TestOtherServers:
         assert lines(memory(added(item), added(item | {"id": None}), *words("r", "", "x"))) == []
 
     def test_words_of_the_other_kind(self) -> None:
-        remembered = memory(added(typed("a", "Hello.", "assistant")), *words("r", "a", "Bye."))
-        assert lines(remembered) == ["assistant: Hello."]
+        delta = {"type": "response.output_text.delta", "item_id": "u", "delta": "!"}
+        remembered = memory(added(typed("u", "Hi.")), added(typed("a", "Hello.", "assistant")))
+        feed(remembered, *words("r", "a", "Bye."), delta)
+        assert lines(remembered) == ["user: Hi.", "assistant: Hello."]
 
     @pytest.mark.parametrize("text", [None, 7, True, [], {}])
     def test_text_that_is_none(self, text: object) -> None:
         item = typed("a", "x") | {"content": [{"type": "input_text", "text": text}, text]}
         assert lines(memory(added(item), added(item | {"id": "b", "content": text}))) == []
+
+    def test_the_end_of_a_response_has_the_last_word(self) -> None:
+        flow = self.FLOW
+        assert lines(memory(*flow[:5], flow[-1])) == ["assistant: Hello there."]
 
     def test_a_message_of_spaces(self) -> None:
         assert lines(memory(*spoken("resp_1", "a", "      "))) == []
@@ -749,6 +779,11 @@ class TestOutOfBand:
         flow[0] = created("resp_1", None)
         flow[-1] = {"type": "response.done", "response": {"id": "resp_1", "conversation_id": None}}
         assert lines(memory(*flow)) == ["assistant: Hello."]
+        assert lines(memory(*flow[:6])) == ["assistant: Hello."]
+
+    def test_a_response_without_an_id(self) -> None:
+        nameless = {"type": "response.created", "response": {"conversation_id": None}}
+        assert lines(memory(nameless, *words("", "a", "Hello."))) == ["assistant: Hello."]
 
 
 class TestBounds:
@@ -771,7 +806,9 @@ class TestBounds:
         assert len(items(remembered)) == 200
         feed(remembered, added(typed("last", "x")))
         assert [item["id"] for item in items(remembered)][:2] == ["i0", "i1"]
-        assert items(remembered)[-1]["id"] == "last"
+        feed(remembered, added(typed("more", "x")))
+        assert [item["id"] for item in items(remembered)][:2] == ["i0", "i1"]
+        assert len(items(remembered)) == 200
 
     def test_an_item_that_is_too_long_costs_no_other(self) -> None:
         remembered = memory(added(typed("a", "one")), added(typed("b", "x" * 70_000)))
@@ -825,6 +862,13 @@ class TestHandover:
         told = items(remembered)
         feed(remembered, *echo(remembered.replay()))
         assert items(remembered) == told
+
+    def test_what_stood_in_for_the_words_is_not_taken_for_words(self) -> None:
+        remembered = memory(*turn("u"))
+        feed(remembered, *echo(remembered.replay()))
+        kind = "conversation.item.input_audio_transcription.delta"
+        feed(remembered, {"type": kind, "item_id": "u", "delta": "Good"})
+        assert lines(remembered) == ["user: Good"]
 
     def test_a_memory_that_knows_only_the_echo_tells_the_same(self) -> None:
         remembered = self.conversation()

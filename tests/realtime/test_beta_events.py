@@ -117,7 +117,7 @@ CLIENT: list[Event] = [
     },
     {"type": "response.create"},
     {"type": "response.create", "event_id": "e", "response": RESPONSE},
-    {"type": "response.create", "response": {"input": [ITEMS[1], ITEMS[2], CALL, RESULT]}},
+    {"type": "response.create", "response": {"input": [ITEMS[1], CALL, RESULT]}},
     {"type": "response.cancel", "response_id": "resp_1"},
 ]
 
@@ -192,8 +192,11 @@ def test_what_beta_has_no_word_for_is_not_asked_of_a_beta_server() -> None:
             },
         }
     ]
-    [asked] = client_to_beta({"type": "response.create", "response": {"prompt": {"id": "p"}}})
-    assert asked["response"] == {}
+    response = {"prompt": {"id": "pmpt_1"}, "input": [message("assistant", SPOKEN)]}
+    [asked] = client_to_beta({"type": "response.create", "response": response})
+    said_as_text = message("assistant", {"type": "text", "text": "hello"})
+    assert asked["response"] == {"input": [said_as_text]}
+    assert fault(BETA_CLIENT, asked) == ""
 
 
 @pytest.mark.parametrize(

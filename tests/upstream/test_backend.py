@@ -11,6 +11,7 @@ from aiohttp import web
 
 from gateway.audio.formats import PCMU
 from gateway.realtime.events import parse_event
+from gateway.upstream import backend as backend_module
 from gateway.upstream import session as session_module
 from gateway.upstream.backend import Backend
 from gateway.upstream.errors import BackendError
@@ -107,6 +108,12 @@ async def test_a_dropped_connection_is_an_end_too(server: FakeRealtime) -> None:
         ("bearer", ("Authorization", "Bearer sk-1"), None),
         ("header:api-key", ("api-key", "sk-1"), None),
         ("query:key", None, "key=sk-1"),
+        ("basic", ("Authorization", "Basic sk-1"), None),
+        (
+            "subprotocol",
+            ("Sec-WebSocket-Protocol", "realtime,openai-insecure-api-key.sk-1"),
+            None,
+        ),
     ],
 )
 async def test_the_key_goes_where_the_server_wants_it(
@@ -121,6 +128,64 @@ async def test_the_key_goes_where_the_server_wants_it(
         if query:
             assert query in connection.path_qs
         await session.close()
+
+
+async def test_more_headers_go_along(server: FakeRealtime) -> None:
+    more = (("OpenAI-Beta", "realtime=v1"), ("X-Tenant", "a"))
+    async with Backend(config(server, headers=more)) as backend:
+        session = await backend.open(SESSION, PCMU)
+        headers = (await server.connection()).headers
+        assert (headers["OpenAI-Beta"], headers["X-Tenant"]) == ("realtime=v1", "a")
+        await session.close()
+
+
+async def test_each_session_has_an_id_of_its_own(server: FakeRealtime) -> None:
+    known = config(server, url=server.url + "?key={session}")
+    async with Backend(known) as backend:
+        for _ in range(2):
+            await (await backend.open(SESSION, PCMU)).close()
+    first, second = (connection.path_qs for connection in server.connections)
+    assert first != second and len(first) == len("/v1/realtime?key=") + 32
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_when_to_come_again_is_told(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def busy(self: FakeRealtime, request: web.Request) -> web.Response:
+        return web.Response(status=status, headers={"Retry-After": "7"})
+
+    monkeypatch.setattr(FakeRealtime, "_connect", busy)
+    async with FakeRealtime() as server, Backend(config(server)) as backend:
+        with pytest.raises(BackendError) as caught:
+            await backend.open(SESSION, PCMU)
+    error = caught.value
+    assert (error.status, error.retry_after, error.retry_after_s) == (status, "7", 7.0)
+    assert not error.refused
+
+
+NOW = 1_750_000_000.0  # Sun, 15 Jun 2025 15:06:40 GMT
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0),
+        (" 120 ", 120),
+        ("Sun, 15 Jun 2025 15:07:10 GMT", 30),
+        ("Sun, 15 Jun 2025 15:07:10 -0000", 30),
+        ("Sunday, 15-Jun-25 15:07:10 GMT", 30),
+        ("Sun, 15 Jun 2025 15:00:00 GMT", 0),
+        ("Sun, 15 Jun 2036 15:00:00 GMT", 86_400),
+        ("9" * 400, 86_400),
+        ("-1", None),
+        ("1.5", None),
+        ("soon", None),
+        ("²", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_what_a_retry_after_means(value: str | None, seconds: float | None) -> None:
+    assert backend_module._seconds(value, NOW) == seconds
 
 
 async def test_a_refused_handshake_names_the_status() -> None:

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
+from gateway.realtime.dialects import DialectOptions
 from gateway.upstream import relay as relay_module
 from gateway.upstream.backend import Backend
 from gateway.upstream.errors import BackendError
@@ -39,10 +40,13 @@ async def dialling(server: FakeRealtime, **changes: Any) -> AsyncIterator[Backen
 
 @asynccontextmanager
 async def joined(
-    server: FakeRealtime, request: RelayRequest | None = None, heartbeat_s: float | None = None
+    server: FakeRealtime,
+    request: RelayRequest | None = None,
+    heartbeat_s: float | None = None,
+    **knobs: Any,
 ) -> AsyncIterator[Any]:
     """A client whose WebSocket is relayed to `server`."""
-    async with dialling(server) as backend, aiohttp.ClientSession() as session:
+    async with dialling(server, **knobs) as backend, aiohttp.ClientSession() as session:
         served = asyncio.Event()
         relays: list[Relay] = []
 
@@ -355,3 +359,91 @@ async def test_headers_go_along_and_the_key_is_ours(server: FakeRealtime) -> Non
         assert headers["OpenAI-Beta"] == "realtime=v1"
         assert headers.getall("Authorization") == ["Bearer ours"]
         await relay.close()
+
+
+# Backends of another dialect.
+
+
+async def test_a_client_of_ga_with_a_server_of_beta(server: FakeRealtime) -> None:
+    async with joined(server, dialect=DialectOptions("beta")) as client:
+        connection = await server.connection()
+        assert (await event_of(client))["type"] == "session.created"
+        await client.send_json(
+            {"type": "session.update", "session": {"type": "realtime", "instructions": "Sing."}}
+        )
+        assert (await connection.expect("session.update"))["session"] == {"instructions": "Sing."}
+        place = {"response_id": "resp_1", "item_id": "item_1", "content_index": 0}
+        await connection.send({"type": "response.audio.delta", **place, "delta": "AAAA"})
+        await connection.send({"type": "response.audio.done", **place})
+        kinds = [(await event_of(client))["type"] for _ in range(3)]
+        assert kinds == [
+            "session.updated",
+            "response.output_audio.delta",
+            "response.output_audio.done",
+        ]
+
+
+async def test_a_client_of_beta_with_a_server_of_neither(server: FakeRealtime) -> None:
+    async with joined(server, RelayRequest(beta=True), dialect=DialectOptions("xai")) as client:
+        connection = await server.connection()
+        await event_of(client)
+        await client.send_json({"type": "session.update", "session": {"voice": "eve"}})
+        assert (await connection.expect("session.update"))["session"]["voice"] == "eve"
+        place = {"response_id": "resp_1", "item_id": "item_1", "content_index": 0}
+        await connection.send({"type": "response.output_audio.delta", **place, "delta": "AAAA"})
+        kinds = [(await event_of(client))["type"] for _ in range(2)]
+        assert kinds == ["session.updated", "response.audio.delta"]
+
+
+async def test_a_client_of_beta_with_a_server_of_beta_is_left_alone(server: FakeRealtime) -> None:
+    async with joined(server, RelayRequest(beta=True), dialect=DialectOptions("beta")) as client:
+        connection = await server.connection()
+        await event_of(client)
+        odd = ' { "type" : "response.audio.done" } '
+        await connection.send_text(odd)
+        assert (await client.receive()).data == odd
+        await client.send_str(odd)
+        await connection.expect("response.audio.done")
+
+
+async def test_a_client_is_answered_what_the_server_is_not_asked(server: FakeRealtime) -> None:
+    async with joined(server, dialect=DialectOptions(truncate="skip")) as client:
+        connection = await server.connection()
+        await event_of(client)
+        await client.send_json(
+            {
+                "type": "conversation.item.truncate",
+                "item_id": "item_1",
+                "content_index": 0,
+                "audio_end_ms": 480,
+            }
+        )
+        answer = await event_of(client)
+        assert (answer["type"], answer["audio_end_ms"]) == ("conversation.item.truncated", 480)
+        await client.send_json({"type": "x"})
+        await connection.expect("x")
+        assert not connection.events("conversation.item.truncate")
+
+
+@pytest.mark.parametrize(
+    ("options", "beta"), [(DialectOptions("beta"), False), (DialectOptions(), True)]
+)
+async def test_a_config_for_a_server_that_speaks_beta(
+    server: FakeRealtime, options: DialectOptions, beta: bool
+) -> None:
+    """Because it knows nothing else, or because the client asked it to."""
+    asked = RelayRequest(session={"type": "realtime", "instructions": "Sing."}, beta=beta)
+    async with joined(server, asked, dialect=options) as client:
+        connection = await server.connection()
+        assert connection.events("session.update")[0]["session"] == {"instructions": "Sing."}
+        assert (await event_of(client))["session"]["instructions"] == "Sing."
+
+
+async def test_a_config_for_a_server_that_confirms_nothing() -> None:
+    async with (
+        FakeRealtime(update="ignore") as server,
+        joined(server, CONFIGURED, confirms=False) as client,
+    ):
+        assert (await event_of(client))["type"] == "session.created"
+        await (await server.connection()).send({"type": "next"})
+        assert (await event_of(client))["type"] == "next"

@@ -2,7 +2,7 @@
 
 From its source and README (`src/speech_to_speech/api/openai_realtime`).
 
-* No key. PCM at 16 kHz where the session names no format, else 24 kHz, which is the one rate of the
+* No key, no model. PCM at 16 kHz where the session names no format, else 24 kHz, which is the one rate of the
   official types; another format is taken and misread.
 * A response is created, then come its transcript and its audio, and it is done: there are no items,
   no parts. What is spoken by the caller is no item either, and nothing is committed.
@@ -23,7 +23,7 @@ _NATIVE = Format("pcm", 16_000)
 
 
 class HuggingFace(GAServer):
-    door: ClassVar = Door("/v1/realtime", ())
+    door: ClassVar = Door("/v1/realtime", (), {})
     fields: ClassVar = {name: FIELDS[name] for name in FIELDS if name not in _UNKNOWN}
     truncates: ClassVar = False
 
