@@ -52,33 +52,6 @@ class Prompt:
         return audio
 
 
-class Loop:
-    """Audio without end, handed out piece by piece.
-
-    Args:
-        audio: one round of it, at least a sample.
-    """
-
-    def __init__(self, audio: bytes) -> None:
-        self._audio = audio
-        self._at = 0
-
-    def next(self, size: int) -> bytes:
-        """The next `size` bytes."""
-        at = self._at
-        piece = self._audio[at : at + size]
-        self._at = at + size
-        missing = size - len(piece)
-        if missing:
-            rounds, self._at = divmod(missing, len(self._audio))
-            piece += self._audio * rounds + self._audio[: self._at]
-        return piece
-
-    def restart(self) -> None:
-        """Begin again, as softly as the audio does."""
-        self._at = 0
-
-
 def read_wav(data: bytes) -> Prompt:
     """Read a WAV file: PCM of 8 or 16 bits, mono or stereo, at a rate from 8 to 48 kHz.
 

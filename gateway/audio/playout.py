@@ -25,8 +25,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.audio.comfort import Loop
 from gateway.audio.formats import AudioFormat
+from gateway.audio.loop import Loop
 
 _LIMIT_MS: Final = 600_000
 

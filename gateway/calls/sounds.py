@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from gateway.audio.comfort import TONE, Loop, Prompt
+from gateway.audio.comfort import TONE, Prompt
 from gateway.audio.formats import AudioFormat
+from gateway.audio.loop import Loop
 
 
 @dataclass(frozen=True, slots=True)

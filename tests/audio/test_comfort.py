@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gateway.audio import g711
-from gateway.audio.comfort import MAX_PROMPT_S, TONE, Loop, WavError, read_wav
+from gateway.audio.comfort import MAX_PROMPT_S, TONE, WavError, read_wav
 from gateway.audio.formats import PCM24K, PCMA, PCMU, AudioFormat
+from gateway.audio.loop import Loop
 
 pytestmark = pytest.mark.pure
 

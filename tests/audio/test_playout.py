@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.audio.comfort import Loop
 from gateway.audio.formats import PCM24K, PCMU, AudioFormat
+from gateway.audio.loop import Loop
 from gateway.audio.playout import Heard, ItemPart, Playout, Started, Stopped
 
 pytestmark = pytest.mark.pure

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.audio.comfort import Loop
 from gateway.audio.formats import PCMU
+from gateway.audio.loop import Loop
 from gateway.audio.playout import Heard, ItemPart, Playout, Started, Stopped
 
 pytestmark = pytest.mark.pure

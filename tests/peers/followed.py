@@ -141,6 +141,10 @@ class FollowedCall:
         self.wait(lambda: len(voiced()) >= frames, f"{frames} frames of sound", timeout_s)
         return voiced()[:frames]
 
+    def hears_out(self, at_s: float) -> None:
+        """Wait until what was sent by then, as Unix time, is here."""
+        self.wait(lambda: self.phone.media.packets[-1].at_s > at_s, "audio")
+
     def say(self, audio: bytes) -> None:
         """Speak, in mu-law."""
         self.phone.media.say(frames(audio))

@@ -64,13 +64,10 @@ class HandedOver:
         self.answers = [GREETING]
         """What the agent has to have said, in order."""
         self.stops_ms: list[float] = []
-        """How long after what interrupted it the voice was last heard."""
+        """From each interruption to the last frame of the voice."""
+        self.handovers = 0
+        """Those that were waited for."""
         self._words = words
-        self._handovers = 0
-
-    @property
-    def resumed(self) -> list[LogLine]:
-        return self.call.log("session.resumed")
 
     # What is done at a handover.
 
@@ -78,8 +75,9 @@ class HandedOver:
         """A number is pressed, the first key before and the others after."""
         self._until_before(0.3)
         self.call.phone.press("1")
-        self._until_after()
-        self._press("2#", KEYS_ACROSS)
+        self.until_after()
+        self._press("2#")
+        self._asked(KEYS_ACROSS)
 
     def speech_across(self) -> None:
         """Words that begin before it interrupt the voice."""
@@ -87,33 +85,48 @@ class HandedOver:
         self._until_before(0.04)
         began_s = time.time()
         self.call.say(self._words)
-        assert began_s < logged_s(self._until_after())
-        self._interrupted("speech", began_s)
+        assert began_s < logged_s(self.until_after())
+        self._interrupted(began_s)
         self._spoken_to()
 
     def speech_after(self) -> None:
         self._have_it_speak()
-        self._until_after()
+        self.until_after()
         began_s = time.time()
         self.call.say(self._words)
-        self._interrupted("speech", began_s)
+        self._interrupted(began_s)
         self._spoken_to()
 
     def key_after(self) -> None:
         self._have_it_speak()
-        self._until_after()
+        self.until_after()
         began_s = time.time()
-        self._press("7", KEY_AFTER)
-        self._interrupted("dtmf", began_s)
-        self.call.phone.press("#")
+        self._press("7")
+        self._interrupted(began_s)
+        self._press("#")
+        self._asked(KEY_AFTER)
 
     def nothing(self) -> None:
         """The voice goes on and is heard to its end."""
         self._have_it_speak()
-        self._until_after()
+        self.until_after()
         self.call.until("output_audio_buffer.stopped", response_id=self._latest())
 
     # The moments of a handover.
+
+    def until_after(self) -> LogLine:
+        """Wait until just after the next one."""
+        call = self.call
+        self.handovers += 1
+        call.wait(lambda: len(self._resumed()) >= self.handovers, "handover", LIMIT_S + 5)
+        call.until("session.updated", self.handovers)
+        return self._resumed()[self.handovers - 1]
+
+    def _until_before(self, lead_s: float) -> None:
+        """Wait until so long before the next one, if there is the time, else before another."""
+        while (wait_s := self._renewal_s() - lead_s - time.time()) < 0:
+            self.until_after()
+        time.sleep(wait_s)
 
     def _renewal_s(self) -> float:
         """When the gateway opens the next session, as Unix time; see `gateway.calls.continuity`."""
@@ -122,54 +135,125 @@ class HandedOver:
         left_s = expires_s - logged_s(self.call.log("session.connected")[-1])
         return expires_s - min(max(left_s / 10, 2), left_s / 2)
 
-    def _until_before(self, lead_s: float) -> None:
-        """Wait until so long before the next handover for which there is still the time."""
-        while (wait_s := self._renewal_s() - lead_s - time.time()) < 0:
-            self._until_after()
-        time.sleep(wait_s)
+    def _resumed(self) -> list[LogLine]:
+        return self.call.log("session.resumed")
 
-    def _until_after(self) -> LogLine:
-        self._handovers += 1
-        at_most_s = LIMIT_S + 5
-        self.call.wait(lambda: len(self.resumed) >= self._handovers, "handover", at_most_s)
-        self.call.until("session.updated", self._handovers)
-        return self.resumed[self._handovers - 1]
+    # What is said.
 
-    # Parts of the above.
-
-    def _press(self, keys: str, answer: str) -> None:
+    def _press(self, keys: str) -> None:
         for key in keys:
             self.call.phone.press(key)
+
+    def _asked(self, answer: str) -> None:
+        """Wait until the voice begins that answers this way."""
         self.answers.append(answer)
+        self.call.until("output_audio_buffer.started", len(self.answers))
+
+    def _spoken_to(self) -> None:
+        self._asked(SPEECH)
+        self.call.until("output_audio_buffer.stopped", response_id=self._latest())
 
     def _have_it_speak(self) -> None:
-        """Have a voice that will be heard across the next handover, if there is none."""
-        self.call.until("response.output_audio_transcript.done", len(self.answers))
-        started = len(self.call.events("output_audio_buffer.started"))
-        if self.call.events("output_audio_buffer.stopped", response_id=self._latest()) or (
-            started == len(self.answers) and self._renewal_s() - time.time() > 2.2
-        ):
+        """See to it that a voice will be heard across the next handover."""
+        voice = stretches(self.call.heard)[-1]
+        ends_s = voice[0].at_s + len(sound(self.answers[-1])) / 8000
+        if ends_s < self._renewal_s() + 0.5:
             self._until_before(2.0)
-            self._press("7#", KEY_AFTER)
-        self.call.until("output_audio_buffer.started", len(self.answers))
+            self._press("7#")
+            self._asked(KEY_AFTER)
 
     def _latest(self) -> str:
         """The response that was last heard to begin."""
         return str(self.call.events("output_audio_buffer.started")[-1]["response_id"])
 
-    def _interrupted(self, cause: str, began_s: float) -> None:
+    def _interrupted(self, began_s: float) -> None:
         """The voice that was heard across the handover stops at once, and the session after it
-        knows how much of it was heard."""
-        call = self.call
-        count = len(call.log("bargein.cleared"))
-        call.wait(lambda: len(cuts()) > 0, "interruption")
+        learns how much of it was heard."""
+        call, whole = self.call, self.answers[-1]
 
         def cuts() -> list[LogLine]:
             lines = call.log("bargein.cleared")
             return [line for line in lines if logged_s(line) > began_s]
 
-    def _spoken_to(self) -> None:
-        """The words are answered."""
-        self.answers.append(SPEECH)
-        self.call.until("output_audio_buffer.started", len(self.answers))
-        self.call.until("output_audio_buffer.stopped", response_id=self._latest())
+        call.wait(lambda: bool(cuts()), "interruption")
+        cleared_s, item_id = logged_s(cuts()[0]), cuts()[0]["item_id"]
+        assert cleared_s - began_s < 1
+        truncated = call.until("conversation.item.truncated", item_id=item_id)
+        call.hears_out(cleared_s + 0.2)
+        voice = stretches(call.heard)[-1]
+        late = [packet for packet in voice if packet.at_s > cleared_s]
+        assert len(late) <= 1, f"{len(late)} frames of voice after the clear"
+        assert abs(truncated["audio_end_ms"] - len(voice) * FRAME_MS) <= FRAME_MS
+        self.stops_ms.append((voice[-1].at_s - began_s) * 1000)
+        (part,) = call.retrieve(item_id)["content"]
+        assert part["type"] == "output_text"
+        assert whole.startswith(part["text"]) and 0 < len(part["text"]) < len(whole)
+
+
+def assert_rtp_never_stopped(packets: list[Packet]) -> float:
+    """Returns the longest pause between two packets, in milliseconds."""
+    pairs = list(pairwise(packets))
+    assert {b.sequence - a.sequence & 0xFFFF for a, b in pairs} == {1}
+    assert {b.timestamp - a.timestamp & 0xFFFFFFFF for a, b in pairs} == {FRAME_BYTES}
+    longest_s = max(b.at_s - a.at_s for a, b in pairs)
+    assert longest_s < 0.2  # the media clock makes up for less
+    return longest_s * 1000
+
+
+def assert_all_is_heard(packets: list[Packet], answers: list[str]) -> int:
+    """Each answer is heard from its beginning, without a gap; returns the frames that lack."""
+    voices = stretches(packets, MOST_GAP_FRAMES + 1)
+    assert len(voices) == len(answers), [len(voice) for voice in voices]
+    lack = 0
+    for voice, answer in zip(voices, answers, strict=True):
+        spoken = [packet for packet in voice if packet.payload != SILENCE]
+        lack += len(voice) - len(spoken)
+        padded = sound(answer) + SILENCE
+        assert padded.startswith(audio_of(spoken)), f"something else is heard of {answer!r}"
+    return lack
+
+
+def test_handovers_are_not_noticed(tmp_path: Path) -> None:
+    (tmp_path / "dialogue.toml").write_text(DIALOGUE)
+    env = {
+        "GATEWAY_AGENT_DIALOGUE": str(tmp_path / "dialogue.toml"),
+        "GATEWAY_AGENT_SESSION_LIMIT_S": f"{LIMIT_S:g}",
+        "GATEWAY_SESSION": SESSION,
+        **VOICELESS,
+    }
+    with GatewayProcess("", env) as gateway, FollowedCall(gateway) as call:
+        began_s = time.monotonic()
+        scene = HandedOver(call, mulaw(prompt("Hello")))
+        call.until("output_audio_buffer.stopped")
+        for act in cycle(
+            (
+                *(scene.keys_across, scene.speech_across, scene.keys_across, scene.speech_after),
+                *(scene.key_after, scene.nothing),
+            )
+        ):
+            act()
+            if scene.handovers >= HANDOVERS and time.monotonic() - began_s >= CALL_S:
+                break
+        call.until("output_audio_buffer.stopped", response_id=scene._latest())
+        items = {str(event["item"]["id"]) for event in call.events("conversation.item.added")}
+        for item_id in items:
+            call.retrieve(item_id)
+        record = call.hang_up()
+        packets = call.heard
+    longest_ms = assert_rtp_never_stopped(packets)
+    lack = assert_all_is_heard(packets, scene.answers)
+    assert call.transcripts() == scene.answers
+    assert record["reason"] == "remote_bye"
+    assert record["handovers"] >= HANDOVERS
+    assert (record["session_losses"], record["outage_s"]) == (0, 0)
+    assert {line["planned"] for line in call.log("session.resumed")} == {True}
+    assert len(call.events("session.created")) == 1  # what every sideband begins with
+    assert len(call.events("session.updated")) == record["handovers"]
+    ends = {event["response"]["status"] for event in call.events("response.done")}
+    assert ends == {"completed", "cancelled"} or ends == {"completed"}
+    print(
+        f"{record['duration_s']:.1f} s, {record['handovers']} handovers, {len(packets)} packets, "
+        f"longest pause {longest_ms:.1f} ms, {lack} frames lack, {len(scene.answers)} answers, "
+        f"{len(scene.stops_ms)} interruptions, voice stopped after "
+        f"{min(scene.stops_ms):.0f} to {max(scene.stops_ms):.0f} ms, {len(items)} items known"
+    )
