@@ -2,7 +2,7 @@
 
 It knows as much of the protocol as a G.711 call needs, and recognises the audio appends by their
 first bytes. In echo mode each append is answered by one delta with the same audio, the worst case
-for the gateway. In burst mode it behaves like a model: the caller's audio is consumed, and every
+for the gateway; where the session has two rates, with every instant of it at the other rate. In burst mode it behaves like a model: the caller's audio is consumed, and every
 four seconds three seconds of speech come in 200 ms deltas at three times real time.
 
 `GET /stats` on the same port tells what arrived since it was last asked.
@@ -15,36 +15,24 @@ import json
 import signal
 import time
 from array import array
-from base64 import b64decode, b64encode
-from binascii import a2b_base64
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable
+from functools import cache
 from random import Random
 from typing import Any, cast
 
 import uvloop
 
 from bench import websocket
-from bench.marks import (
-    FRAME_BYTES,
-    MAGIC,
-    MAGIC_BASE64,
-    MARK,
-    MARK_AT,
-    MARK_BASE64_AT,
-    MARK_BASE64_END,
-    MEASURED,
-    percentile,
-)
+from bench.formats import PCMU, Format, in_format
+from bench.marks import MEASURED, MarkReader, percentile
 
 _APPEND = b'{"type":"input_audio_buffer.append","audio":"'
 _AUDIO_AT = len(_APPEND)
-_MARK_AT, _MARK_END = _AUDIO_AT + MARK_BASE64_AT, _AUDIO_AT + MARK_BASE64_END
-_FRAME_BASE64_BYTES = 216
-_ONE_FRAME_BYTES = _AUDIO_AT + _FRAME_BASE64_BYTES + 2  # with the closing `"}`
 _DELTA = "response.output_audio.delta"
 _MAX_DELAYS = 5_000_000
 
-BURST_DELTAS, BURST_DELTA_BYTES = 15, 1600  # 3 s of speech in deltas of 200 ms
+BURST_DELTAS, BURST_DELTA_MS = 15, 200  # 3 s of speech
 BURST_DELTA_INTERVAL_S = 0.2 / 3
 BURST_EVERY_S = 4.0
 
@@ -91,11 +79,13 @@ class ModelConnection(asyncio.Protocol):
             "id": "sess_bench",
             "output_modalities": ["audio"],
             "audio": {
-                "input": {"format": {"type": "audio/pcm", "rate": 24000}},
-                "output": {"format": {"type": "audio/pcm", "rate": 24000}, "voice": "marin"},
+                # Not 24 kHz as elsewhere: the relay asks for nothing.
+                "input": {"format": {"type": "audio/pcmu"}},
+                "output": {"format": {"type": "audio/pcmu"}, "voice": "marin"},
             },
         }
-        self._last_counter = -1
+        self._input = self._output = PCMU
+        self._marks = MarkReader(PCMU)
         self._responses = 0
         self._speaking = False
         self._delta_start = b""
@@ -169,30 +159,32 @@ class ModelConnection(asyncio.Protocol):
     def _append(self, message: bytes) -> None:
         counters = self._counters
         counters.appends += 1
-        if len(message) == _ONE_FRAME_BYTES:
-            if message.startswith(MAGIC_BASE64, _MARK_AT):
-                self._marked(a2b_base64(message[_MARK_AT:_MARK_END]))
-        else:  # several frames in one append
-            audio = b64decode(message[_AUDIO_AT:-2])
-            for at in range(MARK_AT, len(audio) - MARK.size, FRAME_BYTES):
-                if audio.startswith(MAGIC, at):
-                    self._marked(audio[at : at + MARK.size])
+        audio = a2b_base64(message[_AUDIO_AT:-2])
+        for mark in self._marks.read(audio, time.time_ns()):
+            if mark.flags & MEASURED and not mark.repeated:
+                counters.arrived(mark.delay_ns)
         if self._mode == "echo":
             if not self._speaking:
                 self._begin()
-            self._delta(message[_AUDIO_AT:])
+            if self._input == self._output:
+                self._delta(message[_AUDIO_AT:])
+            else:
+                audio = in_format(audio, self._input, self._output)
+                self._delta(b2a_base64(audio, newline=False) + b'"}')
 
-    def _marked(self, mark: bytes) -> None:
-        _, flags, _, counter, sent_ns = MARK.unpack(mark)
-        if counter > self._last_counter:  # not a frame that concealment repeats
-            self._last_counter = counter
-            if flags & MEASURED:
-                self._counters.arrived(time.time_ns() - sent_ns)
+    def _take_formats(self) -> None:
+        """Those of the session from now on."""
+        sides = self._session["audio"]
+        self._output = Format.from_session(sides["output"]["format"])
+        before, self._input = self._input, Format.from_session(sides["input"]["format"])
+        if self._input != before:
+            self._marks = MarkReader(self._input)
 
     def _event(self, event: dict[str, Any]) -> None:
         kind = event["type"]
         if kind == "session.update":
             _merge(self._session, event["session"])
+            self._take_formats()
             self._send({"type": "session.updated", "session": self._session})
             if self._mode == "burst" and self._timer is None:
                 first = self._counters.connections * 0.37 % BURST_EVERY_S  # not all at once
@@ -270,7 +262,7 @@ class ModelConnection(asyncio.Protocol):
 
     def _burst_delta(self, began: float, sent: int) -> None:
         if self._speaking and sent < BURST_DELTAS:
-            self._delta(_SPEECH_BASE64 + b'"}')
+            self._delta(_speech(self._output) + b'"}')
             due, then = began + (sent + 1) * BURST_DELTA_INTERVAL_S, sent + 1
             self._timer = self._loop.call_at(due, self._burst_delta, began, then)
             return
@@ -279,7 +271,10 @@ class ModelConnection(asyncio.Protocol):
         self._timer = self._loop.call_at(began + BURST_EVERY_S, self._burst)
 
 
-_SPEECH_BASE64 = b64encode(Random(4733).randbytes(BURST_DELTA_BYTES))
+@cache
+def _speech(format: Format) -> bytes:
+    audio = Random(4733).randbytes(format.bytes_per_ms * BURST_DELTA_MS)
+    return b2a_base64(audio, newline=False)
 
 
 def _merge(into: dict[str, Any], changes: dict[str, Any]) -> None:

@@ -9,8 +9,10 @@ from array import array
 from random import Random
 from struct import Struct, pack
 
+from bench import marks
 from bench.caller import AUDIO_TYPE, DIGIT_TYPE
-from bench.marks import FRAME_BYTES, MAGIC, MARK, MARK_AT, MEASURED, NEAR_KEY
+from bench.formats import PCMU
+from bench.marks import FRAME_BYTES, MEASURED, NEAR_KEY
 
 FRAME_NS = 20_000_000
 CYCLE_FRAMES = 250  # audio, and at its end one key press
@@ -23,9 +25,7 @@ _HEADER = Struct("!BBHII")
 _SEQUENCE_AND_TIME = Struct("!HI")
 _EVENT = Struct("!BBH")
 _NS_PER_SAMPLE = 125_000
-_MARK_IN_PACKET = _HEADER.size + MARK_AT
-_PACKET_BYTES = _HEADER.size + FRAME_BYTES
-_SPEECH = Random(1889).randbytes(FRAME_BYTES)
+_FRAME = marks.unmarked_frame()
 
 
 class Stream:
@@ -56,8 +56,8 @@ class Stream:
         self._cycle = CYCLE_FRAMES if keys else FIRST_KEY_FRAME
         self._frame = number * 37 % FIRST_KEY_FRAME  # place in the cycle
         self._key_started = 0
-        self._packet = bytearray(_HEADER.pack(0x80, AUDIO_TYPE, 0, 0, self._ssrc) + _SPEECH)
-        self._last_counter = -1
+        self._packet = bytearray(_HEADER.pack(0x80, AUDIO_TYPE, 0, 0, self._ssrc) + _FRAME)
+        self._reader = marks.MarkReader(PCMU)
         self._lowest = self._highest = -1
         self._first_timestamp = 0
 
@@ -79,9 +79,7 @@ class Stream:
                 flags |= NEAR_KEY
         packet = self._packet
         _SEQUENCE_AND_TIME.pack_into(packet, 2, self._sequence, self._timestamp)
-        MARK.pack_into(
-            packet, _MARK_IN_PACKET, MAGIC, flags, self._number & 0xFFFF, self.sent, time.time_ns()
-        )
+        marks.write(packet, _HEADER.size, flags, self.sent, time.time_ns())
         self.sent += 1
         self._sequence = self._sequence + 1 & 0xFFFF
         self._timestamp = self._timestamp + FRAME_BYTES & 0xFFFFFFFF
@@ -125,16 +123,13 @@ class Stream:
         """An RTP packet came in at this unix time; `measured` when inside the window."""
         if len(data) < 12 or data[1] & 0x7F != AUDIO_TYPE:
             return
-        if len(data) == _PACKET_BYTES and data.startswith(MAGIC, _MARK_IN_PACKET):
-            _, flags, _, counter, sent_ns = MARK.unpack_from(data, _MARK_IN_PACKET)
-            if counter <= self._last_counter:
+        for mark in self._reader.read(data[_HEADER.size :], arrival_ns):
+            if mark.repeated:
                 self.repeated += 1
-            else:
-                self._last_counter = counter
-                if flags & MEASURED:
-                    self.returned += 1
-                    self.returned_countable += not flags & NEAR_KEY
-                    self.round_trips_ns.append(arrival_ns - sent_ns)
+            elif mark.flags & MEASURED:
+                self.returned += 1
+                self.returned_countable += not mark.flags & NEAR_KEY
+                self.round_trips_ns.append(mark.delay_ns)
         if not measured:
             return
         sequence, timestamp = _SEQUENCE_AND_TIME.unpack_from(data, 2)
