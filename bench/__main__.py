@@ -29,6 +29,13 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--seconds", type=float, default=20.0, help="length of each measurement")
     parser.add_argument("--rate", type=float, default=25.0, help="calls set up per second")
+    parser.add_argument(
+        "--pcm",
+        type=_calls,
+        default=[20, 100],
+        help="which of the numbers in --calls are measured again with servers that take only PCM",
+    )
+    parser.add_argument("--no-pcm", dest="pcm", action="store_const", const=[], help="none of them")
     parser.add_argument("--mode", choices=("echo", "burst"), default="echo")
     parser.add_argument(
         "--baseline",
@@ -68,6 +75,9 @@ def main() -> int:
     baseline = options.baseline and options.mode == "echo"
     if options.baseline and not baseline:
         print("no relay rows: the relay carries an echo, not bursts", file=sys.stderr)
+    if options.pid and options.pcm:
+        print("no rows for PCM: what runs already has its formats", file=sys.stderr)
+        options.pcm = []
     rows: list[Row] = []
     status = 0
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
@@ -84,7 +94,10 @@ def main() -> int:
         for calls in options.calls:
             print(f"{calls} calls ...", file=sys.stderr, flush=True)
             try:
-                rows += measure(target, calls, options.seconds, baseline=baseline)
+                for row in measure(
+                    target, calls, options.seconds, pcm=calls in options.pcm, baseline=baseline
+                ):
+                    rows.append(row)
             except BenchError as error:
                 print(f"{calls} calls could not be measured: {error}", file=sys.stderr)
                 status = 1

@@ -39,6 +39,7 @@ WARM_UP_CALLS = 2
 RTP_PORTS = range(10000, 20000)
 """Below the system's own choice of ports, beside the gateway's default range."""
 _BASELINE_SECONDS = 10.0
+_PCM_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,25 @@ class Target:
     sip_port: int
     model_port: int
     """These two count when `pid` names a gateway that runs already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Which audio the gateway is told that the Realtime server takes and sends."""
+
+    name: str
+    input_format: str
+    output_format: str
+    """As in `GATEWAY_REALTIME_INPUT_FORMAT` and its sister."""
+
+
+AS_THE_CALLER = Server("gateway", "leg", "leg")
+"""G.711 on both sides: the audio passes as it is."""
+PCM_SERVERS = (
+    Server("to pcm 24/24", "pcm@24000", "pcm@24000"),
+    Server("to pcm 16/24", "pcm@16000", "pcm@24000"),
+)
+"""Servers that take no G.711, as there are many: the gateway changes the rate both ways."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +107,12 @@ def _model(target: Target) -> Iterator[Model]:
 
 
 @contextmanager
-def _gateway(target: Target, model_port: int, calls: int) -> Iterator[Gateway]:
+def _gateway(target: Target, model_port: int, server: Server, calls: int) -> Iterator[Gateway]:
     if target.pid:
         yield Gateway(target.pid, target.sip_port, None)
         return
-    sip_port, log = free_port(socket.SOCK_DGRAM), target.folder / f"gateway-{calls}.log"
+    sip_port = free_port(socket.SOCK_DGRAM)
+    log = target.folder / f"{server.name.replace('/', '-')} {calls}.log"
     needed = 2 * (calls + WARM_UP_CALLS) + 100  # freed ports are used again last
     # Somewhere else for each run, so that two of them seldom want the same ports.
     first_rtp_port = RTP_PORTS.start + os.getpid() * 98 % (len(RTP_PORTS) - needed)
@@ -99,6 +120,8 @@ def _gateway(target: Target, model_port: int, calls: int) -> Iterator[Gateway]:
     env |= {
         "PYTHONPATH": str(ROOT),
         "GATEWAY_REALTIME_URL": f"ws://127.0.0.1:{model_port}/v1/realtime?model={{model}}",
+        "GATEWAY_REALTIME_INPUT_FORMAT": server.input_format,
+        "GATEWAY_REALTIME_OUTPUT_FORMAT": server.output_format,
         "GATEWAY_SIP_UDP_PORT": str(sip_port),
         "GATEWAY_SIP_TCP_PORT": str(free_port(socket.SOCK_STREAM)),
         "GATEWAY_HTTP_PORT": str(free_port(socket.SOCK_STREAM)),
@@ -211,21 +234,21 @@ def _ended_calls(log: Path | None, expected: int) -> Row:
     }
 
 
-def _gateway_row(target: Target, model: Model, calls: int, seconds: float) -> Row:
-    with _gateway(target, model.port, calls) as gateway:
+def _gateway_row(target: Target, model: Model, server: Server, calls: int, seconds: float) -> Row:
+    with _gateway(target, model.port, server, calls) as gateway:
         sip = ("--sip", gateway.sip_port)
         pids = [gateway.pid, model.pid]
         _run_load(target, pids, 1, "--calls", WARM_UP_CALLS, "--settle", 0, *sip)
         time.sleep(1)
         idle = usage_of(gateway.pid)
         _model_stats(model.port)  # forget the warm-up
-        result, (window, server) = _run_load(target, pids, seconds, "--calls", calls, *sip)
+        result, (window, model_window) = _run_load(target, pids, seconds, "--calls", calls, *sip)
         time.sleep(1)
         stats = _model_stats(model.port)
         log = _ended_calls(gateway.log, result["calls"] + WARM_UP_CALLS)
     after = window.after
     return {
-        "what": "gateway",
+        "what": server.name,
         "calls": result["calls"],
         "calls_wanted": calls,
         **_costs(result["calls"], window),
@@ -237,7 +260,7 @@ def _gateway_row(target: Target, model: Model, calls: int, seconds: float) -> Ro
         "children_rss_mb": after.children_rss_bytes / 2**20,
         **_traffic(result, stats),
         "sessions_open": stats["open"] - 1,  # besides the connection that asks
-        "model_core_percent": server.core_percent,
+        "model_core_percent": model_window.core_percent,
         "model_digits": stats["digits"],
         "model_broken": stats["broken"],
         **log,
@@ -266,20 +289,32 @@ def _relay_row(target: Target, model: Model, calls: int, seconds: float) -> Row:
     }
 
 
-def measure(target: Target, calls: int, seconds: float, *, baseline: bool) -> list[Row]:
+def measure(
+    target: Target, calls: int, seconds: float, *, pcm: bool, baseline: bool
+) -> Iterator[Row]:
     """Measure the gateway at this many calls, and after it the yardstick.
 
     Args:
+        pcm: measure it again with each of `PCM_SERVERS`; `target.pid` must then be None.
         baseline: measure the yardstick; `target.mode` must then be `echo`.
 
     Raises:
         BenchError: the gateway did not start, or took no call.
     """
     with _model(target) as model:
-        gateway = _gateway_row(target, model, calls, seconds)
-        if not baseline:
-            return [gateway]
-        relay = _relay_row(target, model, gateway["calls"], min(seconds, _BASELINE_SECONDS))
-    if relay["cpu_ms_per_call_s"]:
-        gateway["times_relay"] = gateway["cpu_ms_per_call_s"] / relay["cpu_ms_per_call_s"]
-    return [gateway, relay]
+        gateway = _gateway_row(target, model, AS_THE_CALLER, calls, seconds)
+        if baseline:
+            relay = _relay_row(target, model, gateway["calls"], min(seconds, _BASELINE_SECONDS))
+            gateway["times_relay"] = _times(gateway, relay)
+        yield gateway
+        for server in PCM_SERVERS if pcm else ():
+            row = _gateway_row(target, model, server, calls, min(seconds, _PCM_SECONDS))
+            yield row | {"times_g711": _times(row, gateway)}
+        if baseline:
+            yield relay
+
+
+def _times(row: Row, other: Row) -> float | None:
+    """How many times the CPU of the other a row cost."""
+    cost: float = other["cpu_ms_per_call_s"]
+    return row["cpu_ms_per_call_s"] / cost if cost else None

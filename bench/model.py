@@ -1,9 +1,10 @@
 """A fake Realtime server that costs next to nothing: `python -m bench.model --port N`.
 
-It knows as much of the protocol as a G.711 call needs, and recognises the audio appends by their
+It knows as much of the protocol as a call needs, and recognises the audio appends by their
 first bytes. In echo mode each append is answered by one delta with the same audio, the worst case
-for the gateway; where the session has two rates, with every instant of it at the other rate. In burst mode it behaves like a model: the caller's audio is consumed, and every
-four seconds three seconds of speech come in 200 ms deltas at three times real time.
+for the gateway, or with that audio at another rate where the session asks for another. In burst
+mode it behaves like a model: the caller's audio is consumed, and every four seconds three seconds
+of speech come in 200 ms deltas at three times real time.
 
 `GET /stats` on the same port tells what arrived since it was last asked.
 """

@@ -32,7 +32,7 @@ def _lines(head: list[str], body: list[list[str]]) -> list[str]:
 
 
 def _main_cells(row: Row, mode: str) -> list[str]:
-    gateway = row["what"] == "gateway"
+    gateway = row["what"] != "relay"
     echo = mode == "echo"
     return [
         row["what"],
@@ -40,6 +40,7 @@ def _main_cells(row: Row, mode: str) -> list[str]:
         _number(row, "cpu_ms_per_call_s"),
         _number(row, "core_percent", 1),
         _number(row, "times_relay", 1),
+        _number(row, "times_g711"),
         _triple(row, "lateness") if gateway else "–",
         _triple(row, "uplink"),
         _pair(row, "round_trip") if echo else "–",
@@ -55,6 +56,7 @@ def _check_cells(row: Row) -> list[str]:
     if row["children"]:
         children += f": {row['children_core_percent']:.1f} % core, {row['children_rss_mb']:.0f} MB"
     return [
+        row["what"],
         str(row["calls"]),
         f"{row['calls']}/{row['calls_wanted']}, {row.get('ended_calls', '–')} ended",
         _pair(row, "setup"),
@@ -70,10 +72,11 @@ def _check_cells(row: Row) -> list[str]:
     ]
 
 
-_MAIN = ["", "calls", "CPU ms/call-s", "core %", "x relay", "lateness p50/p99/max ms"]
+_MAIN = ["", "calls", "CPU ms/call-s", "core %", "x relay", "x G.711"]
+_MAIN += ["lateness p50/p99/max ms"]
 _MAIN += ["uplink p50/p99/max ms", "round trip p50/p99 ms", "lost up", "lost down", "lost round"]
 _MAIN += ["KB/call"]
-_CHECK = ["calls", "up", "setup p50/p99 ms", "keys sent/logged/model", "RTCP in"]
+_CHECK = ["", "calls", "up", "setup p50/p99 ms", "keys sent/logged/model", "RTCP in"]
 _CHECK += ["drops gateway/tools", "core taken", "idle MB", "children", "warnings", "CPU load/model"]
 _CHECK += ["load lateness p50/p99/max ms"]
 
@@ -89,7 +92,7 @@ A key reaches the model some seconds after the press: not those pressed just bef
 
 def table(rows: list[Row], mode: str, shared_core: bool) -> str:
     """All rows as text, ready to print."""
-    gateways = [row for row in rows if row["what"] == "gateway"]
+    gateways = [row for row in rows if row["what"] != "relay"]
     lines = [f"mode {mode}", *_lines(_MAIN, [_main_cells(row, mode) for row in rows]), ""]
     lines += _lines(_CHECK, [_check_cells(row) for row in gateways])
     lines += _LEGEND.splitlines()

@@ -57,11 +57,8 @@ class Transcriber:
         self._waiting: deque[tuple[float, str, Heard]] = deque()
 
     def transcribe(self, item_id: str, heard: Heard, now: float) -> None:
-        """Take an item that was committed; `timeout` sends its transcript."""
-        due = now + self._delay_s()
-        if self._waiting:
-            due = max(due, self._waiting[-1][0])  # in the order of the items
-        self._waiting.append((due, item_id, heard))
+        """Take an item that was committed. Transcripts come in the order of the items."""
+        self._waiting.append((now + self._delay_s(), item_id, heard))
 
     def next_timeout(self) -> float | None:
         return self._waiting[0][0] if self._waiting else None

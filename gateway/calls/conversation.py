@@ -31,6 +31,8 @@ from gateway.realtime.audio import part_of
 from gateway.realtime.events import Event, text_of
 from gateway.realtime.session import turn_detection_of
 
+_BUSY = {"conversation_already_has_active_response", "response_already_active"}
+"""How servers say that another response is in progress: as the error's code, or as its type."""
 _REMEMBERED_RESPONSES = 16
 """How many interrupted responses are remembered; their late audio comes within a second or two."""
 
@@ -259,7 +261,7 @@ class Conversation:
         request = text_of(event, "error", "event_id") or self._asked
         if not request or request != self._last_asked:
             return  # it answers somebody else, a client that controls the call
-        if fields["code"] == "conversation_already_has_active_response":
+        if {fields["code"], fields["type"]} & _BUSY:
             self._due = self._last_request
         self._asked, self._unwanted = "", False
 

@@ -23,6 +23,20 @@ pytestmark = pytest.mark.pure
 BESIDE_OPENING = [kind for kind in OPENING if not kind.startswith("conversation")]
 BESIDE_CLOSING = [kind for kind in CLOSING if not kind.startswith("conversation")]
 STARTED = "input_audio_buffer.speech_started"
+DOORS = """
+start = "outside"
+otherwise = "Nothing new."
+[states.outside]
+say = "You are outside."
+[[states.outside.on]]
+dtmf = "1"
+say = "The door opens."
+goto = "inside"
+[states.inside]
+[[states.inside.on]]
+dtmf = "1"
+say = "You are inside already."
+"""
 
 
 def user(text: str) -> Event:
@@ -113,6 +127,20 @@ def test_it_answers_its_own_input_and_the_dialogue_stays_where_it_is() -> None:
     assert said(client.done())[0] == "I look it up."
 
 
+def test_it_does_not_move_the_dialogue_on() -> None:
+    client = VirtualClient(dialogue=DOORS)
+    client.respond()
+    client.respond(conversation="none", input=[user("DTMF 1")])
+    assert said(client.done()) == ["The door opens."]
+    client.text("DTMF 1")
+    client.respond()
+    assert said(client.done()) == ["The door opens."]
+    client.respond(input=[user("DTMF 1")])
+    assert said(client.done()) == ["You are inside already."]
+    client.respond(conversation="none", input=[user("DTMF 1")])
+    assert said(client.done()) == ["The door opens."]
+
+
 def test_a_response_of_the_conversation_may_have_its_own_input() -> None:
     client = client_with(HANG_UP)
     client.text("DTMF 1")
@@ -142,6 +170,14 @@ def test_usage_counts_what_the_response_was_about() -> None:
     inputs = client.done()["usage"]["input_token_details"]
     assert inputs["cached_tokens_details"]["text_tokens"] == read
     assert inputs["text_tokens"] > read
+    client.text("t" * 400)
+    client.respond(output_modalities=["text"], conversation="none")
+    beside = client.done()["usage"]["input_token_details"]
+    assert beside["text_tokens"] - beside["cached_tokens_details"]["text_tokens"] >= 100
+    read = inputs["text_tokens"]
+    client.respond(output_modalities=["text"], instructions="say: " + "y" * 40)
+    inputs = client.done()["usage"]["input_token_details"]
+    assert inputs["cached_tokens_details"]["text_tokens"] == read
     client.respond(input=[user("u" * 80)], output_modalities=["text"], instructions="say: y")
     inputs = client.done()["usage"]["input_token_details"]
     assert inputs["text_tokens"] == 21
@@ -227,8 +263,11 @@ def test_a_client_cannot_take_the_id_of_a_turn_that_has_begun() -> None:
 
 def test_the_voice_that_was_heard_stays() -> None:
     client = VirtualClient()
-    client.update({"audio": {"output": {"voice": {"id": "voice_1"}}}})
     marin = {"output": {"voice": "marin"}}
+    client.respond(audio=marin, output_modalities=["text"], instructions="say: Hi.")
+    client.respond(conversation="none", instructions="say: Hi.")
+    updated = client.update({"audio": {"output": {"voice": {"id": "voice_1"}}}})
+    assert types(updated) == ["session.updated"]
     client.respond(audio=marin, output_modalities=["text"], instructions="say: Hi.")
     assert client.done()["audio"]["output"]["voice"] == "marin"
     client.respond()

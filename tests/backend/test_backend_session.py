@@ -425,6 +425,21 @@ def test_clear_empties_the_buffer_and_ends_a_turn_that_had_begun() -> None:
     assert started["audio_start_ms"] == 320 + 992 + 32 - 300
 
 
+def test_a_commit_in_mid_speech_takes_the_item_that_was_announced() -> None:
+    client = greeted()
+    client.hear(0.9, 320)
+    events = client.send("input_audio_buffer.commit")
+    assert types(events) == COMMITTED
+    (started,) = client.of(STARTED)
+    assert events[0]["item_id"] == started["item_id"]
+    assert client.hear(0.0, 992) == []
+    client.hear(0.9, 320)
+    client.send("input_audio_buffer.clear")
+    client.append(bytes(8 * 500))
+    committed = client.send("input_audio_buffer.commit")[0]["item_id"]
+    assert committed not in [event["item_id"] for event in client.of(STARTED)]
+
+
 def test_positions_survive_a_change_of_format() -> None:
     client = greeted()
     client.hear(0.0, 1600)
@@ -523,6 +538,26 @@ def test_a_deleted_item_does_not_stop_the_response_that_speaks_it() -> None:
     client.send("conversation.item.delete", item_id=item_id)
     client.until_done()
     assert client.done()["status"] == "completed"
+
+
+def test_the_tools_of_an_mcp_server_are_asked_for_once_and_in_vain() -> None:
+    client = greeted()
+    servers = [
+        {"type": "mcp", "server_label": label, "server_url": "https://mcp.example"}
+        for label in "ab"
+    ]
+    listing = ["conversation.item.added", "mcp_list_tools.in_progress", "mcp_list_tools.failed"]
+    events = client.update({"tools": servers[:1]})
+    assert types(events) == ["session.updated", *listing]
+    item = events[1]["item"]
+    assert (item["type"], item["server_label"], item["tools"]) == ("mcp_list_tools", "a", [])
+    assert events[2]["item_id"] == events[3]["item_id"] == item["id"]
+    (retrieved,) = client.send("conversation.item.retrieve", item_id=item["id"])
+    assert retrieved["item"] == item
+    events = client.update({"tools": servers})
+    assert types(events) == ["session.updated", *listing]
+    assert events[1]["item"]["server_label"] == "b"
+    assert types(client.update({"tools": servers})) == ["session.updated"]
 
 
 # Errors.

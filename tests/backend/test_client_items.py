@@ -96,6 +96,8 @@ def test_audio_has_its_length_and_is_not_kept(items: ClientItems) -> None:
     for size in (0, 1, 2, 3, 8000):
         item = items.created(message("user", audio(4800 + size), audio(1200)), PCMU)
         assert item.audio_ms == (6000 + size) // 8
+    for size in (7, 8, 15, 16, 17):
+        assert items.created(message("user", audio(size)), PCMU).audio_ms == size // 8
     assert items.created(message("user", audio(4800)), PCM24K).audio_ms == 100
 
 

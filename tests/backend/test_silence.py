@@ -47,6 +47,8 @@ def test_silence_is_committed_and_answered() -> None:
     assert (triggered["audio_start_ms"], triggered["audio_end_ms"]) == (6592 - 5000, 6592)
     assert committed["previous_item_id"] is not None
     assert done["item"]["content"] == [{"type": "input_audio", "transcript": None}]
+    (refused,) = client.send("input_audio_buffer.commit")
+    assert refused["error"]["code"] == "input_audio_buffer_commit_empty"
     client.until_done()
     assert said(client.done()) == ["Nothing new."]
 
@@ -96,6 +98,14 @@ def test_speech_puts_it_off_until_the_next_response() -> None:
     assert client.advance(60.0) == []
     client.respond()
     assert TIMEOUT == types(client.advance(6.0)[:5])
+
+
+def test_who_speaks_while_the_agent_ends_is_not_silent() -> None:
+    client = client_with(interrupt_response=False, create_response=False)
+    client.send("response.create", response={"instructions": "say: " + "word " * 20})
+    client.hear(0.9, 16_000)
+    assert client.done()["status"] == "completed"
+    assert client.of("input_audio_buffer.timeout_triggered") == []
 
 
 def test_without_a_response_before_it_nothing_happens() -> None:

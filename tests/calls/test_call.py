@@ -306,11 +306,21 @@ async def test_the_answer_to_digits_is_heard(keys: str) -> None:
         assert "response.cancel" not in call.session.types()
 
 
-async def test_digits_are_answered_although_the_server_had_begun_to_speak_by_itself() -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"code": "conversation_already_has_active_response"},
+        {"code": "response_already_active"},
+        {"type": "conversation_already_has_active_response"},
+    ],
+)
+async def test_digits_are_answered_although_the_server_had_begun_to_speak_by_itself(
+    said: dict[str, str],
+) -> None:
     async with line(policy=CallPolicy(greet=False)) as call:
         call.leg.emit(DtmfIn("#", 1))
         asked = call.session.sent[-1]
-        busy = {"code": "conversation_already_has_active_response", "event_id": asked["event_id"]}
+        busy = {**said, "event_id": asked["event_id"]}
         await call.session.say(created("resp_x"), {"type": "error", "error": busy})
         assert call.session.types().count("response.create") == 1
         await call.session.say(done("resp_x"))

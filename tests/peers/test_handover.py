@@ -7,8 +7,6 @@ The agent's voice is a tone, so a capture shows exactly which of it was heard.
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import cycle, pairwise
 from pathlib import Path
@@ -158,7 +156,7 @@ class HandedOver:
         voice = stretches(self.call.heard)[-1]
         ends_s = voice[0].at_s + len(sound(self.answers[-1])) / 8000
         if ends_s < self._renewal_s() + 0.5:
-            self._until_before(2.0)
+            self._until_before(1.5)
             self._press("7#")
             self._asked(KEY_AFTER)
 
@@ -228,7 +226,7 @@ def test_handovers_are_not_noticed(tmp_path: Path) -> None:
         for act in cycle(
             (
                 *(scene.keys_across, scene.speech_across, scene.keys_across, scene.speech_after),
-                *(scene.key_after, scene.nothing),
+                *(scene.keys_across, scene.key_after, scene.nothing),
             )
         ):
             act()
@@ -257,3 +255,79 @@ def test_handovers_are_not_noticed(tmp_path: Path) -> None:
         f"{len(scene.stops_ms)} interruptions, voice stopped after "
         f"{min(scene.stops_ms):.0f} to {max(scene.stops_ms):.0f} ms, {len(items)} items known"
     )
+
+
+CALLS = 5
+KILLS = int(os.environ.get("HANDOVER_KILLS", "10"))
+LONG = "What you hear now is so long that nobody has ever heard the end of it before the next kill"
+TALKATIVE = f"""
+start = "line"
+otherwise = "{LONG}"
+[states.line]
+say = "{LONG}"
+[[on]]
+text = "any"
+say = "{LONG}"
+[[on]]
+dtmf = "1"
+say = "{SPEECH}"
+"""
+
+
+def test_a_server_that_is_killed_costs_no_call(tmp_path: Path) -> None:
+    pace = ("--speedup", "1.2", "--first-audio-ms", "100")
+    with (
+        BackendProcess(tmp_path, TALKATIVE, *pace) as backend,
+        GatewayProcess(backend.url) as gateway,
+        ExitStack() as stack,
+    ):
+        calls = [stack.enter_context(FollowedCall(gateway)) for _ in range(CALLS)]
+        for kill in range(KILLS):
+            said = [_in_mid_sentence(call, kill) for call in calls]
+            backend.kill()
+            backend.start()
+            for call, item_id in zip(calls, said, strict=True):
+                call.wait(lambda: len(call.log("session.resumed")) > kill, "new session")
+                _knows(call, kill, item_id)
+        for call in calls:
+            call.phone.press("1")
+            call.phone.press("#")
+        for call in calls:
+            call.wait(lambda: call.transcripts()[-1:] == [SPEECH], "answer")
+        records = [call.hang_up() for call in calls]
+    outages_ms = [line["gap_ms"] for call in calls for line in call.log("session.resumed")]
+    for call, record in zip(calls, records, strict=True):
+        assert (record["reason"], record["session_losses"]) == ("remote_bye", KILLS)
+        assert record["handovers"] == KILLS
+        assert 0 < record["outage_s"] < KILLS * 5
+        assert len(call.events("session.updated")) == KILLS
+        assert_rtp_never_stopped(call.heard)
+    print(
+        f"{CALLS * KILLS} losses, without a session for {min(outages_ms)} to {max(outages_ms)} ms"
+    )
+
+
+def _in_mid_sentence(call: FollowedCall, kill: int) -> str:
+    """Have something noted down, wait until the agent speaks; returns the item that it speaks."""
+    note = f"note_{kill}"
+    call.write(note, f"This is the note with the number {kill}.")
+    call.wait(lambda: note in _items(call), note)
+    call.until("output_audio_buffer.started", kill + 1)
+    begun = call.events("response.output_item.added")[-1]
+    item_id = str(begun["item"]["id"])
+    call.until("response.output_audio_transcript.delta", 3, item_id=item_id)
+    return item_id
+
+
+def _items(call: FollowedCall) -> list[str]:
+    return [event["item"]["id"] for event in call.events("conversation.item.done")]
+
+
+def _knows(call: FollowedCall, kill: int, item_id: str) -> None:
+    """The session that has taken over knows what was said before the one that was lost, and in it,
+    and as much of the last sentence as there was."""
+    for number in {0, kill}:
+        (part,) = call.retrieve(f"note_{number}")["content"]
+        assert part["text"].endswith(f" {number}.")
+    (part,) = call.retrieve(item_id)["content"]
+    assert LONG.startswith(part["text"]) and 0 < len(part["text"]) < len(LONG)

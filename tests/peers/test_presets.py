@@ -120,9 +120,8 @@ class PresetCall:
 
     def _greeted(self, server: Listener, caller: Caller) -> None:
         session = server.session()
-        assert session.config == {
-            **{"instructions": "Be brief.", "voice": "marin", "tools": ["get_weather"]}
-        }
+        told = {"instructions": "Be brief.", "voice": "marin", "tools": ["get_weather"]}
+        assert session.config == told
         _is_tone(caller.hears(18), TONES_HZ[0])
 
     def _interrupted(self, server: Listener, caller: Caller) -> None:

@@ -2,8 +2,8 @@
 
 From its source and README (`src/speech_to_speech/api/openai_realtime`).
 
-* No key, no model. PCM at 16 kHz where the session names no format, else 24 kHz, which is the one rate of the
-  official types; another format is taken and misread.
+* No key, no model. PCM at 16 kHz where the session names no format, else 24 kHz, which is the one
+  rate of the official types; another format is taken and misread.
 * A response is created, then come its transcript and its audio, and it is done: there are no items,
   no parts. What is spoken by the caller is no item either, and nothing is committed.
 * When the caller interrupts, the response ends first, and `speech_started` comes behind it.
