@@ -4,8 +4,8 @@ One response at a time belongs to the conversation. Any others are outside of it
 "none"`): they run beside it, and what they are asked does not move the dialogue on.
 
 The greeting is the first answer, unless the client has put a message of the agent into the
-conversation: then the call was begun elsewhere, and goes on. A greeting that was cut off before
-anything of it was put out is still owed.
+conversation: then the call was begun elsewhere, and goes on where the dialogue stands by what was
+said there. A greeting that was cut off before anything of it was put out is still owed.
 """
 
 from collections.abc import Callable, Iterator
@@ -75,7 +75,11 @@ class Agent:
 
     def follow(self) -> None:
         """Take it that the agent has answered already, before this session."""
-        self._heard = None
+        heard, self._heard = self._heard, None
+        if heard is not None:
+            self._run.answer(heard)  # it was given; the dialogue goes on from there
+        elif not self._greeted:
+            self._run.greeting()
         self._greeted = True
 
     def notice(self) -> None:

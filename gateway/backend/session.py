@@ -261,7 +261,7 @@ class BackendSession:
         if heard is not None:
             self._agent.hear(heard)
             self._agent.notice()
-        elif item.body.get("role") == "assistant":
+        elif item.body.get("role") == "assistant" or item.body["type"] == "function_call":
             self._agent.follow()
 
     def _create_response(self, asked: dict[str, Any], now: float) -> None:

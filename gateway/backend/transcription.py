@@ -20,7 +20,11 @@ from gateway.backend.items import Conversation
 from gateway.backend.output import Emit
 
 _EVENT: Final = "conversation.item.input_audio_transcription"
-_DESCRIPTION = re.compile(r"\[(?:speech|audio), (\d{1,6}\.\d) s\]")
+_DESCRIPTION = re.compile(
+    r"\[(?:speech|audio), (\d{1,6}\.\d) s\]"
+    # What the gateway tells of a turn when a session takes over that did not hear it.
+    r"|\[The caller spoke for (\d{1,4}) seconds?; there is no transcript\.\]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Heard:
 def spoke(transcript: str) -> Spoke | None:
     """What a description says: a conversation that is told again comes with its transcripts."""
     found = _DESCRIPTION.fullmatch(transcript)
-    return None if found is None else Spoke(round(float(found[1]) * 1000))
+    return None if found is None else Spoke(round(float(found[1] or found[2]) * 1000))
 
 
 class Transcriber:

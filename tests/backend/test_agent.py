@@ -224,10 +224,23 @@ def test_a_call_in_flight_is_taken_over() -> None:
     assert said(client.done()) == ["It says busy."]
 
 
-def test_a_turn_that_was_not_answered_elsewhere_is_known_by_its_transcript() -> None:
+def test_the_dialogue_goes_on_where_it_stands() -> None:
+    client = VirtualClient(dialogue=DOORS)
+    client.create(assistant("You are outside."))
+    client.create(user("DTMF 1"))
+    client.create(assistant("The door"))
+    client.create(user("DTMF 1"))
+    client.respond()
+    assert said(client.done()) == ["You are inside already."]
+
+
+@pytest.mark.parametrize(
+    "told", ["[speech, 2.1 s]", "[The caller spoke for 2 seconds; there is no transcript.]"]
+)
+def test_a_turn_that_was_not_answered_elsewhere_is_known_by_its_transcript(told: str) -> None:
     client = VirtualClient()
     client.create(assistant("Hello."))
-    client.create(user("[speech, 2.1 s]"))
+    client.create(user(told))
     client.respond()
     assert said(client.done()) == ["You spoke for about two seconds."]
 

@@ -16,7 +16,6 @@ from typing import Any, Self
 
 from gateway.audio.formats import PCMU
 from gateway.backend.voice import tone
-
 from tests.peers.gateway import HOST, ROOT, eventually, free_port
 
 VOICELESS = {"PATH": ""}
