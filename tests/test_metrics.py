@@ -26,7 +26,7 @@ ABOVE_SIP = [
 OF_SIP = {"_end"}
 OF_ABOVE_SIP = {
     *("LegEnded", "LegError", "Refusal", "SessionFailed", "End"),
-    *("_end", "_refuse", "_hang_up", "hang_up", "_take_leave", "_turn_away"),
+    *("_end", "end", "_refuse", "_hang_up", "hang_up", "_take_leave", "_turn_away"),
 }
 
 

@@ -23,6 +23,7 @@ from gateway.calls.effects import (
     Background,
     ClearPlayout,
     DialLeg,
+    DropSession,
     Effect,
     EndLeg,
     Finish,
@@ -34,19 +35,19 @@ from gateway.calls.effects import (
     PostWebhook,
     ReferLeg,
     RejectLeg,
+    Retell,
     RingLeg,
     Settle,
     TellSpeech,
-    TellTurn,
     ToBackend,
     ToControl,
 )
+from gateway.calls.farewell import APOLOGY
 from gateway.calls.machine import CallMachine
 from gateway.calls.media import CallMedia
 from gateway.calls.record import CallRecord
 from gateway.calls.sessions import CallSessions, Sources
 from gateway.calls.sounds import Sounds
-from gateway.calls.talk import APOLOGY
 from gateway.calls.tickets import START, Tickets
 from gateway.legs.leg import (
     IncomingLeg,
@@ -104,6 +105,7 @@ class Call:
         self._sessions = CallSessions(sources, leg.format, self, self._start)
         self._media: CallMedia | None = None
         self._part: ItemPart | None = None
+        self._background = ""
 
     # What clients may do.
 
@@ -140,7 +142,7 @@ class Call:
     def congested(self) -> bool:
         """Whether the session is behind with what it was sent; clients should wait with more."""
         session = self._sessions.current
-        return session is not None and session.congested
+        return self._machine.talk.congested if session is None else session.congested
 
     def attach(self, control: Control) -> None:
         """Show every event from here on to `control`."""
@@ -221,6 +223,11 @@ class Call:
     def session_opened(self, opened: SessionOpened) -> None:
         self._feed(lambda now: self._machine.session_opened(opened, now))
 
+    def session_joined(self, session: Session, connect_s: float) -> None:
+        self.session = session
+        self._session_known.set()
+        self._log.info("session.connected", connect_ms=_ms(connect_s))
+
     def session_failed(self, failed: SessionFailed, text: str, logged: str) -> None:
         self._log.warning("session.failed", reason=logged, message=text)
         self._feed(lambda now: self._machine.session_failed(failed, now))
@@ -249,13 +256,6 @@ class Call:
             conversation.audio(part)
         media.play(part, audio)
 
-    def _join(self) -> None:
-        session = self._sessions.join()
-        if session is not None:
-            self.session = session.effective
-            self._session_known.set()
-            self._log.info("session.connected", connect_ms=_ms(self._sessions.connect_s))
-
     # Effects of the machine.
 
     def _perform(self, effects: list[Effect]) -> None:
@@ -274,14 +274,8 @@ class Call:
                 case PostWebhook():
                     if self._webhook is not None:
                         announce(self._webhook, self.call_id, self.leg, self._machine, self._log)
-                case OpenSession(session, fallback):
-                    self._start(self._sessions.open(session, fallback=fallback))
-                case JoinSession():
-                    self._join()
-                case TellTurn(event):
-                    self._sessions.tell_turn(event)
-                case TellSpeech():
-                    self._sessions.tell_speech()
+                case OpenSession() | JoinSession() | DropSession() | Retell() | TellSpeech():
+                    self._sessions.perform(effect)
                 case FinishPart() | Background() | PlayApology():
                     self._sound(effect)
                 case Finish():
@@ -292,6 +286,8 @@ class Call:
         self._alarm.set(self._machine.next_timeout())
 
     def _sound(self, effect: FinishPart | Background | PlayApology) -> None:
+        if isinstance(effect, Background):
+            self._background = effect.sound
         media = self._media
         if media is None:
             return
@@ -339,6 +335,7 @@ class Call:
             self.record.set_up()
         self._media = CallMedia(port, self._sessions.tape, self._sounds)
         self._sessions.attach(self._media)
+        self._media.background(self._background)
         self.record.opened(self._media)
         self._perform(self._machine.leg_opened(self._loop.time()))
 

@@ -26,12 +26,16 @@ from gateway.realtime.errors import RealtimeError
 _LEAD_SHARE: Final = 0.1
 _LEAD_S: Final = (2.0, 60.0)
 """How long before its limit a session is replaced: this share of its life, within these bounds."""
+_SHORTEST_S: Final = 1.5
+"""A session that lives no longer than this is not replaced before it is lost."""
 _LAST_SHARE: Final = 0.25
 """The share of the lead that is left when no quiet moment is waited for any longer."""
 _PAUSES_S: Final = (0.0, 0.25, 0.5, 1.0, 2.0)
 """Before each attempt to open a session; the last one before all that follow."""
 _BEFORE_FALLBACK: Final = 2
 """Failures of the first server before the fallback is tried."""
+_PATIENCE_SHARE: Final = 0.25
+"""Of the time until giving up: after so much, one failure is enough."""
 _STABLE_S: Final = 1.0
 """A session that is lost sooner than this after it was joined counts as one more failure."""
 
@@ -122,12 +126,16 @@ class Continuity:
         """How long the call has been without a session in all."""
         return self._outage_s + self.gap_s(now)
 
-    def first_failed(self) -> list[Act]:
-        """The first session could not be had; it is tried elsewhere once."""
-        if not self._policy.has_fallback or self._failures:
-            return []
-        self._failures = 1
-        return [Act.OPEN_FALLBACK]
+    def trouble_s(self, now: float) -> float:
+        """How long the call has been without a session that lasted; 0 while all is well."""
+        if self._trouble_since is None or not self.is_lost:
+            return 0.0
+        return now - self._trouble_since
+
+    def first_failed(self) -> bool:
+        """The first session could not be had; whether it is to be tried elsewhere, once."""
+        self._failures += 1
+        return self._policy.has_fallback and self._failures == 1
 
     def began(self, lives_s: float | None, now: float) -> None:
         """The first session is there, and lives so long; None when nobody knows."""
@@ -149,6 +157,9 @@ class Continuity:
             return
         self._opening = False
         self._failures += 1
+        if self.trouble_s(now) >= self._policy.give_up_s * _PATIENCE_SHARE:
+            # An attempt that hangs takes long. There may be no time for another.
+            self._failures = max(self._failures, _BEFORE_FALLBACK)
         self._try_again(now)
         if retry_after_s is not None and not self._policy.has_fallback:
             self._try_at = max(self._try_at or now, now + retry_after_s)
@@ -228,8 +239,8 @@ class Continuity:
         self.state = Link.LIVE
         self._live_since = now
         self._renew_at = self._join_by = None
-        if lives_s is None:
-            return
+        if lives_s is None or lives_s < _SHORTEST_S:
+            return  # opening sessions all the time would help nobody
         least, most = _LEAD_S
         lead = min(max(lives_s * _LEAD_SHARE, least), most, lives_s / 2)
         self._renew_at = now + lives_s - lead

@@ -10,9 +10,6 @@ faster than real time and only knows what it sent. Everything here keeps the two
 * Playout events. `output_audio_buffer.started` when the first frame of a response leaves;
   `.stopped` when it was played to its end *and* the response is done; `.cleared` when it was cut.
 * Digits become events at once, and text for the model when a line of them is complete.
-* A conversation has one response at a time. One that we ask for is remembered until the server
-  begins it (`_asked`); what is to be asked meanwhile waits (`_due`) for the response in progress to
-  end, also when the server refuses because it had begun another one by itself.
 * Sessions come and go. When one is lost, the response in progress is over for all who follow it,
   what was queued of it is still heard, and the next session is asked for what the caller is owed.
 
@@ -26,13 +23,13 @@ from typing import Any
 from gateway.audio.playout import Heard, ItemPart, Started, Stopped
 from gateway.calls.digits import DigitCollector
 from gateway.calls.effects import ClearPlayout, Effect, FinishPart, Note, ToBackend, ToControl
+from gateway.calls.requests import Requests
+from gateway.calls.responses import Responses
 from gateway.realtime import events
 from gateway.realtime.audio import part_of
-from gateway.realtime.events import Event, text_of
+from gateway.realtime.events import Event, is_out_of_band, text_of
 from gateway.realtime.session import turn_detection_of
 
-_BUSY = {"conversation_already_has_active_response", "response_already_active"}
-"""How servers say that another response is in progress: as the error's code, or as its type."""
 _REMEMBERED_RESPONSES = 16
 """How many interrupted responses are remembered; their late audio comes within a second or two."""
 
@@ -53,19 +50,12 @@ class Conversation:
         self._interrupts = True
         self._cancels = False  # on speech we cancel the response ourselves
         self._answers = True  # the server answers a turn without being asked
-        self._active = ""  # the response in progress, if any
-        self._resource: dict[str, Any] = {}  # of it, as the server showed it
-        self._item_done = False  # the item of it that was begun last is complete
         self._parts: dict[ItemPart, None] = {}  # with audio queued and more to come, in order
         self._interrupted: dict[str, None] = {}  # oldest first
         self._heard_response = ""  # the response whose start was announced and whose end was not
         self._played_out = False  # its audio ended before the response was done
-        self._asked = ""  # the event id of our response.create that no response has followed yet
-        self._last_asked = ""  # the same, kept: the refusal may come after another response began
-        self._unwanted = False  # the response asked for was interrupted before it began
-        self._last_request: Event = {}  # what we asked for then
-        self._due: Event | None = None  # to be asked for when the response in progress is done
-        self._client_asked = False  # a client asked for a response that has not begun
+        self._requests = Requests(new_event_id)
+        self._responses = Responses()
         self._speaking = False  # the caller is
         self._awaited = False  # the caller's turn is over, and the server will answer it
         self._owed = False  # a session was lost before it had answered
@@ -87,13 +77,18 @@ class Conversation:
     @property
     def active(self) -> str:
         """The id of the response in progress; "" if there is none."""
-        return self._active
+        return self._responses.active
+
+    @property
+    def sounding(self) -> bool:
+        """Whether a response is heard, or about to be."""
+        return bool(self._heard_response or self._parts)
 
     @property
     def is_quiet(self) -> bool:
         """Whether nothing is under way between the caller and the model. What the model said may
         still be heard."""
-        busy = self._active or self._asked or self._client_asked or self._due
+        busy = self.active or self._requests.pending
         return not (busy or self._speaking or self._awaited)
 
     def configured(self, session: dict[str, Any], *, cancels: bool | None = None) -> None:
@@ -116,28 +111,29 @@ class Conversation:
         return self._drain()
 
     def lost(self, code: str, message: str) -> list[Effect]:
-        """The session is gone; `code` and `message` are for those who follow the response."""
-        self._owed = bool(self._asked) or (self._awaited and not self._active)
-        self._asked, self._unwanted = "", False
-        self._client_asked = self._awaited = False
+        """The session is gone; `code` and `message` are for those who follow its responses."""
+        active = self.active
+        self._owed = self._requests.lost()
         if self._speaking:
-            self._owed = self._speaking = False  # the next session hears this turn from its start
-        active = self._active
-        if active:
-            complete = self._item_done and not self._parts
+            self._owed = False  # the next session hears this turn from its start
+        elif active:
+            complete = self._responses.item_done and not self._parts
             self._owed = not complete and active not in self._interrupted
-            error = {"type": "server_error", "code": code, "message": message}
-            failed = {"status": "failed", "status_details": {"type": "failed", "error": error}}
-            event = events.response_done(self._resource | failed, self._new_event_id())
-            self._effects.append(ToControl(event))
+        else:
+            self._owed |= self._awaited
+        self._speaking = self._awaited = False
+        for ended in self._responses.fail(code, message, self._new_event_id):
+            self._effects.append(ToControl(ended))
+        if active:
             self._response_done(active)
+        # The next session counts its responses as it likes, and nothing of this one comes any more.
+        self._interrupted.clear()
         return self._drain()
 
     def resumed(self) -> list[Effect]:
         """The next session is there and knows what was said: it is asked for what is owed."""
         owed, self._owed = self._owed, False
-        if owed and not (self._asked or self._client_asked):
-            self._ask()
+        self._send(self._requests.resumed(owed=owed, busy=bool(self.active)))
         return self._drain()
 
     def server_event(self, event: Event, now: float) -> list[Effect]:
@@ -149,11 +145,10 @@ class Conversation:
         elif kind == "input_audio_buffer.speech_stopped":
             self._turn_ended_at = now
             self._speaking = False
+        elif kind == "input_audio_buffer.committed":
             self._awaited = self._answers
-        elif kind == "response.output_item.added":
-            self._item_done &= text_of(event, "response_id") != self._active
-        elif kind == "response.output_item.done":
-            self._item_done |= text_of(event, "response_id") == self._active
+        elif kind in ("response.output_item.added", "response.output_item.done"):
+            self._responses.item(event)
         elif kind == "response.created":
             self._created(event)
         elif kind in ("response.output_audio.done", "response.audio.done"):  # GA, beta
@@ -172,7 +167,8 @@ class Conversation:
         if event["type"] == "output_audio_buffer.clear":
             self._silence("client")
         else:
-            self._client_asked |= event["type"] == "response.create"
+            if event["type"] == "response.create":
+                self._requests.by_client(event)
             self._effects.append(ToBackend(event))
         return self._drain()
 
@@ -183,7 +179,7 @@ class Conversation:
             self._started(response_id, now)
         elif response_id == self._heard_response:
             self._played_out = True
-            if response_id != self._active:
+            if response_id != self.active:
                 self._stopped()
         return self._drain()
 
@@ -201,9 +197,9 @@ class Conversation:
     def cleared(self, heard: list[Heard], cause: str) -> list[Effect]:
         """The playout was emptied; `heard` lists what had not been heard to its end."""
         cancels = cause == "dtmf" or (cause == "speech" and self._cancels)
-        if self._active and self._interrupt(self._active) and cancels:
+        if self.active and self._interrupt(self.active) and cancels:
             # On speech most servers cancel by themselves, a client says so itself; else we do.
-            self._effects.append(ToBackend(events.response_cancel(self._active)))
+            self._effects.append(ToBackend(events.response_cancel(self.active)))
         for entry in heard:
             part = entry.part
             self._interrupt(part.response_id)
@@ -214,7 +210,7 @@ class Conversation:
             self.bargeins += 1
         cut = self._heard_response if heard else ""
         if not cut and cause == "client":
-            cut = self._active  # not heard yet: whoever cleared it waits for the answer
+            cut = self.active  # not heard yet: whoever cleared it waits for the answer
         if cut:
             self._buffer("cleared", cut)
             self._heard_response = ""
@@ -235,35 +231,27 @@ class Conversation:
         self._awaited = False
         # The turn that begins now will be answered, digits included: no answer of their own.
         self._tell(self._digits.take())
-        self._due = None
+        self._requests.drop_due()
         if self._interrupts:
             self._silence("speech")
 
     def _created(self, event: Event) -> None:
-        self._client_asked = False
-        if _out_of_band(event):
+        out_of_band = is_out_of_band(event)
+        unwanted = self._requests.begun(out_of_band=out_of_band)
+        self._responses.created(event, out_of_band=out_of_band)
+        if out_of_band:
             return
-        self._active = text_of(event, "response", "id")
-        self._resource = event["response"] if self._active else {}
-        self._item_done = self._awaited = False
-        self._asked = ""
-        if self._unwanted:
-            self._unwanted = False
-            self._interrupt(self._active)
-            self._effects.append(ToBackend(events.response_cancel(self._active)))
+        self._awaited = False
+        if unwanted:
+            self._interrupt(self.active)
+            self._effects.append(ToBackend(events.response_cancel(self.active)))
 
     def _refused(self, event: Event) -> None:
         """The server could not do something; if it was to answer, it is asked again later."""
         named = ("type", "code", "param", "message")
         fields = {name: text_of(event, "error", name) for name in named}
         self._effects.append(Note("session.error", fields, "warning"))
-        self._client_asked = False
-        request = text_of(event, "error", "event_id") or self._asked
-        if not request or request != self._last_asked:
-            return  # it answers somebody else, a client that controls the call
-        if {fields["code"], fields["type"]} & _BUSY:
-            self._due = self._last_request
-        self._asked, self._unwanted = "", False
+        self._requests.refused(event)
 
     def _audio_done(self, event: Event) -> None:
         part = part_of(event)
@@ -272,12 +260,10 @@ class Conversation:
     def _response_done(self, response_id: str) -> None:
         # A response that was cancelled or failed may end without the `done` of its parts.
         self._finish([part for part in self._parts if part.response_id == response_id])
-        if response_id == self._active:
-            self._active, self._resource = "", {}
+        self._responses.done(response_id)
         if self._played_out and response_id == self._heard_response:
             self._stopped()
-        if self._due is not None and not self._active:
-            self._ask(self._due)
+        self._send(self._requests.ask_due(busy=bool(self.active)))
 
     def _started(self, response_id: str, now: float) -> None:
         self._played_out = False
@@ -299,7 +285,7 @@ class Conversation:
 
     def _silence(self, cause: str) -> None:
         """Have what is playing cleared, and what was asked for before this moment not played."""
-        self._unwanted = bool(self._asked)
+        self._requests.interrupt()
         self._effects.append(ClearPlayout(cause))
 
     def _interrupt(self, response_id: str) -> bool:
@@ -331,13 +317,10 @@ class Conversation:
     def _ask(self, request: Event | None = None) -> None:
         """Ask for a response as soon as there may be one."""
         request = events.response_create() if request is None else request
-        if self._active or self._asked:
-            self._due = request
-            return
-        self._due = None
-        self._last_request = request
-        self._asked = self._last_asked = self._new_event_id()
-        self._effects.append(ToBackend(request | {"event_id": self._asked}))
+        self._send(self._requests.ask(request, busy=bool(self.active)))
+
+    def _send(self, requests: list[Event]) -> None:
+        self._effects += [ToBackend(request) for request in requests]
 
     def _buffer(self, change: str, response_id: str) -> None:
         event = events.output_buffer(change, response_id, self._new_event_id())
@@ -346,9 +329,3 @@ class Conversation:
     def _drain(self) -> list[Effect]:
         effects, self._effects = self._effects, []
         return effects
-
-
-def _out_of_band(event: Event) -> bool:
-    """Whether this response stands outside the conversation, beside the one in progress."""
-    response = event.get("response")
-    return isinstance(response, dict) and response.get("conversation_id", "") is None

@@ -33,16 +33,21 @@ class JoinSession:
 
 
 @dataclass(frozen=True, slots=True)
-class TellTurn:
-    """Put the caller's latest turn into the session: its sound if that was kept, in place of the
-    content of this `conversation.item.create`."""
+class Retell:
+    """Put something that the caller said into the session by this `conversation.item.create`: by
+    its sound, if that was kept and nobody has the words."""
 
     event: Event
 
 
 @dataclass(frozen=True, slots=True)
 class TellSpeech:
-    """Have the session hear what no session before it heard to its end."""
+    """Have the session hear what no session before it has made an item of."""
+
+
+@dataclass(frozen=True, slots=True)
+class DropSession:
+    """The session that was opened last is not needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,8 @@ Effect = (
     | PostWebhook
     | OpenSession
     | JoinSession
-    | TellTurn
+    | DropSession
+    | Retell
     | TellSpeech
     | Background
     | PlayApology

@@ -357,7 +357,7 @@ class CallMachine:
     def _transfer(self, target_uri: str, ticket: int | None, now: float) -> list[Effect]:
         self.state = State.TRANSFERRING
         self.transfer = Transfer(target_uri, self._policy.transfer_timeout_s, self._new_event_id)
-        waits = self._talk(now, lambda talk: talk.held(True, now))
+        waits = self._talk(now, lambda talk: talk.away(True, now))
         return [*waits, *self.transfer.begin(ticket, now)]
 
     def _transfer_news(self, now: float, news: Callable[[Transfer], list[Effect]]) -> list[Effect]:
@@ -369,7 +369,7 @@ class CallMachine:
             return [*effects, *self._hang_up("transferred")]
         if self.transfer.result is not None:
             self.state = State.ACTIVE
-            effects += self._talk(now, lambda talk: talk.held(False, now))
+            effects += self._talk(now, lambda talk: talk.away(False, now))
         return effects
 
     # Ends.

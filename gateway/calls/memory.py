@@ -26,7 +26,7 @@ from gateway.audio.playout import Heard
 from gateway.calls.memory_items import Item, Message, Turn, says_the_same
 from gateway.calls.memory_list import MAX_BYTES, ItemList, remember
 from gateway.realtime.audio import part_of
-from gateway.realtime.events import Event, encode_event, text_of
+from gateway.realtime.events import Event, encode_event, is_out_of_band, text_of
 from gateway.realtime.session import Session
 
 _MAX_SENT: Final = 64
@@ -59,6 +59,7 @@ class Memory:
     """
 
     def __init__(self, session: Session, *, new_event_id: Callable[[], str]) -> None:
+        self._first_session = deepcopy(session)
         self._session = deepcopy(session)
         self._new_event_id = new_event_id
         self._items = ItemList()
@@ -70,6 +71,10 @@ class Memory:
     def session(self) -> Session:
         """The config for the next session, a copy."""
         return deepcopy(self._session)
+
+    def forget_updates(self) -> None:
+        """The next session takes the config that the first one took: it would not take more."""
+        self._session = deepcopy(self._first_session)
 
     def to_backend(self, event: Event) -> Event:
         """A client event on its way to the server.
@@ -242,7 +247,7 @@ class Memory:
         response_id = text_of(event, "response", "id")
         if not isinstance(response, dict) or not response_id:
             return
-        if response.get("conversation_id", "") is None:
+        if is_out_of_band(event):
             remember(self._aside, response_id, None, _MAX_ASIDE)
             for item in self._items:
                 if item.response_id == response_id and not item.is_listed:

@@ -7,6 +7,8 @@ speech the caller may have heard only a part; what was not heard was, for the ca
 from typing import Any, Final
 from unicodedata import category
 
+from gateway.realtime.events import text_of
+
 ROLES: Final = ("system", "user", "assistant")
 _MAX_PARTS: Final = 32
 """Of one message; servers make one or two."""
@@ -225,10 +227,10 @@ class FunctionCall(Item):
         return super().size + _bytes(self.name + self.call_id + self.arguments)
 
     def take(self, shown: dict[str, Any], *, done: bool) -> None:
-        self.name = _text(shown, "name") or self.name
-        self.call_id = _text(shown, "call_id") or self.call_id
+        self.name = text_of(shown, "name") or self.name
+        self.call_id = text_of(shown, "call_id") or self.call_id
         if not (self.is_complete and self.arguments):
-            self.arguments = _text(shown, "arguments") or self.arguments
+            self.arguments = text_of(shown, "arguments") or self.arguments
             ends = done or self.arguments or shown.get("status") == "completed"
             self.is_complete = bool(ends) and not _is_unfinished(shown)
 
@@ -258,8 +260,8 @@ class FunctionCallOutput(Item):
         return super().size + _bytes(self.call_id + self.output)
 
     def take(self, shown: dict[str, Any], *, done: bool) -> None:
-        self.call_id = _text(shown, "call_id") or self.call_id
-        self.output = _text(shown, "output") or self.output
+        self.call_id = text_of(shown, "call_id") or self.call_id
+        self.output = text_of(shown, "output") or self.output
 
     def told(self) -> dict[str, Any] | None:
         if not self.call_id:
@@ -319,11 +321,6 @@ def _is_of_word(character: str) -> bool:
 
 def _is_unfinished(shown: dict[str, Any]) -> bool:
     return shown.get("status") in ("in_progress", "incomplete")
-
-
-def _text(shown: dict[str, Any], name: str) -> str:
-    value = shown.get(name)
-    return value if isinstance(value, str) else ""
 
 
 def _bytes(text: str) -> int:

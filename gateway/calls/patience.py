@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.audio.playout import Started, Stopped
-from gateway.realtime.events import Event, text_of
+from gateway.realtime.events import Event, is_out_of_band, text_of
 from gateway.realtime.session import turn_detection_of
 
 LAST_WORDS_S: Final = 15.0
@@ -97,7 +97,7 @@ class Patience:
         self._turn_over = False  # the caller's, and it will answer
         self._asked = False  # a response was asked for and has not begun
         self._active = ""  # the response in progress
-        self._calls: set[str] = set()  # of functions, whose result did not come yet
+        self._calls: dict[str, str] = {}  # of functions without a result yet: id, its response
         self._remote_calls: set[str] = set()  # items of the calls that the server makes itself
         # Who is heard.
         self._speaking = False  # the caller is
@@ -164,6 +164,10 @@ class Patience:
         response_id = mark.part.response_id
         if isinstance(mark, Started):
             self._sounding.add(response_id)
+            # Whose voice goes on has nobody wait for what was called before.
+            self._calls = {
+                c: made_by for c, made_by in self._calls.items() if made_by == response_id
+            }
             if self._leave is not None and response_id == self._leave.response_id:
                 self._leave.begun = True
         else:
@@ -230,9 +234,8 @@ class Patience:
         return bool(answer or self._calls or self._remote_calls)
 
     def _created(self, event: Event) -> None:
-        response = event.get("response")
-        if isinstance(response, dict) and response.get("conversation_id", "") is None:
-            return  # it stands beside the conversation
+        if is_out_of_band(event):
+            return
         self._active = text_of(event, "response", "id")
         if self._leave is not None and not self._turn_over:  # else it answers what was said before
             self._leave.response_id = self._leave.response_id or self._active
@@ -249,7 +252,7 @@ class Patience:
             status = text_of(event, "item", "status")
             ours = text_of(event, "response_id") == self._active and status != "incomplete"
             if ours and text_of(event, "item", "type") == "function_call":
-                self._calls.add(text_of(event, "item", "call_id"))
+                self._calls[text_of(event, "item", "call_id")] = self._active
         elif kind in ("conversation.item.added", "conversation.item.done"):
             self._returned(event)
         elif kind == "response.mcp_call.in_progress":
@@ -259,7 +262,7 @@ class Patience:
 
     def _returned(self, event: Event) -> None:
         if text_of(event, "item", "type") == "function_call_output":
-            self._calls.discard(text_of(event, "item", "call_id"))
+            self._calls.pop(text_of(event, "item", "call_id"), None)
 
     def _forget_session(self, now: float) -> None:
         """The session does nothing any more. The calls of functions are in other hands."""

@@ -1,8 +1,8 @@
 """The Realtime sessions of one call: the one that it has, and the one that is to take over.
 
-    open() ──► next ──join()──► current ──► closed
-                |                  |
-                +--- both are read; only what the current one says is heard
+    OpenSession ──► next ──JoinSession──► current ──► closed
+                     |                       |
+                     +--- both are read; only what the current one says is heard
 
 A session that waits to take over is read as well: its pings are answered, and its loss is noticed.
 """
@@ -16,10 +16,11 @@ from typing import Any, Final, Protocol
 from gateway.audio.formats import AudioFormat
 from gateway.audio.transcode import Transcoder
 from gateway.calls.continuity import SessionFailed, SessionOpened
+from gateway.calls.effects import DropSession, JoinSession, OpenSession, Retell, TellSpeech
 from gateway.calls.media import CallMedia
 from gateway.calls.tape import Tape
 from gateway.realtime.audio import AudioDelta, DeltaReader, delta_of
-from gateway.realtime.events import Event, EventError, append, parse_event
+from gateway.realtime.events import Event, EventError, append, parse_event, text_of
 from gateway.realtime.session import Session
 from gateway.upstream.errors import BackendError
 from gateway.upstream.session import RealtimeSession
@@ -46,6 +47,9 @@ class HearsSessions(Protocol):
     """The call, as its sessions see it."""
 
     def session_opened(self, opened: SessionOpened) -> None: ...
+
+    def session_joined(self, session: Session, connect_s: float) -> None:
+        """From here on the call has this session, which took so long to open."""
 
     def session_failed(self, failed: SessionFailed, text: str, logged: str) -> None:
         """`text` may quote what a client said, `logged` does not."""
@@ -81,8 +85,7 @@ class CallSessions:
     ) -> None:
         self.current: RealtimeSession | None = None
         self.tape = Tape(leg_format)
-        self.connect_s = 0.0
-        """How long it took to open the session that was opened last."""
+        self._connect_s = 0.0  # of the session that was opened last
         self._sources = sources
         self._leg_format = leg_format
         self._call = call
@@ -97,35 +100,21 @@ class CallSessions:
         current = 0 if self.current is None else self.current.dropped_appends
         return self._dropped + current
 
-    async def open(self, config: Session, *, fallback: bool) -> None:
-        """Connect and configure a session, then read it until it ends."""
-        source = self._sources.fallback if fallback else self._sources.first
-        if source is None:
-            raise RuntimeError("there is no fallback")
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        try:
-            session = await source.open(config, self._leg_format)
-        except BackendError as error:
-            self._call.session_failed(_failure(error), str(error), error.logged())
-            return
-        self.connect_s = loop.time() - began
-        self._next, waiting = session, self._next
-        if waiting is not None:
-            await waiting.close()
-        opened = SessionOpened(session.effective, session.lives_s, session.cancels)
-        self._call.session_opened(opened)
-        await self._read(session)
-
-    def join(self) -> RealtimeSession | None:
-        """Make the session that was opened last the one that the call has, if it is still there."""
-        if self._next is None:
-            return None
-        self._retire()
-        self.current, self._next = self._next, None
-        if self._media is not None:
-            self._media.join(self.current)
-        return self.current
+    def perform(
+        self, effect: OpenSession | JoinSession | DropSession | Retell | TellSpeech
+    ) -> None:
+        """Do what the machine wants of the sessions."""
+        match effect:
+            case OpenSession(config, fallback):
+                self._start(self._open(config, fallback=fallback))
+            case JoinSession():
+                self._join()
+            case DropSession():
+                self._drop()
+            case Retell(event):
+                self._retell(event)
+            case TellSpeech():
+                self._tell_speech()
 
     def attach(self, media: CallMedia) -> None:
         """The caller's audio is there."""
@@ -140,18 +129,54 @@ class CallSessions:
         if self.current is not None:
             self.current.send(event)
 
-    def tell_turn(self, event: Event) -> None:
-        """Send this `conversation.item.create`, with the sound of the caller's latest turn instead
-        of words about it, if it was kept."""
+    async def close(self) -> None:
+        for session in (self.current, self._next):
+            if session is not None:
+                await session.close()
+
+    async def _open(self, config: Session, *, fallback: bool) -> None:
+        """Connect and configure a session, then read it until it ends."""
+        source = self._sources.fallback if fallback else self._sources.first
+        if source is None:
+            raise RuntimeError("there is no fallback")
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            session = await source.open(config, self._leg_format)
+        except BackendError as error:
+            self._call.session_failed(_failure(error), str(error), error.logged())
+            return
+        self._connect_s = loop.time() - began
+        self._drop()
+        self._next = session
+        opened = SessionOpened(session.effective, session.lives_s, session.cancels)
+        self._call.session_opened(opened)
+        await self._read(session)
+
+    def _join(self) -> None:
+        """Make the session that was opened last the one that the call has, if it is still there."""
+        if self._next is None:
+            return
+        self._retire()
+        self.current, self._next = self._next, None
+        self.tape.configured(self.current.effective)
+        if self._media is not None:
+            self._media.join(self.current)
+        self._call.session_joined(self.current.effective, self._connect_s)
+
+    def _retell(self, event: Event) -> None:
+        """Send this `conversation.item.create`; with the sound of the caller's turn instead of
+        words about it, if nobody has its words."""
         if self.current is None:
             return
-        if audio := self._in_its_format(self.current, self.tape.turn):
-            content = {"type": "input_audio", "audio": b64encode(audio).decode()}
-            event = event | {"item": event["item"] | {"content": [content]}}
+        item: dict[str, Any] = event["item"]
+        if sound := self._in_its_format(self.current, self.tape.turn(text_of(item, "id"))):
+            content = {"type": "input_audio", "audio": b64encode(sound).decode()}
+            event = event | {"item": item | {"content": [content]}}
         self.current.send(event)
 
-    def tell_speech(self) -> None:
-        """Have the session hear what no session before it has heard to its end."""
+    def _tell_speech(self) -> None:
+        """Have the session hear what no session before it has made an item of."""
         if self.current is None:
             return
         audio = self._in_its_format(self.current, self.tape.untold())
@@ -160,10 +185,11 @@ class CallSessions:
             # As events: audio that would come late is dropped, and here all of it does.
             self.current.send(append(audio[at : at + size]))
 
-    async def close(self) -> None:
-        for session in (self.current, self._next):
-            if session is not None:
-                await session.close()
+    def _drop(self) -> None:
+        """The session that was to take over is not needed."""
+        waiting, self._next = self._next, None
+        if waiting is not None:
+            self._start(waiting.close())
 
     async def _read(self, session: RealtimeSession) -> None:
         read_delta = DeltaReader().read
@@ -196,7 +222,7 @@ class CallSessions:
         if delta is not None:
             self._call.play(delta, message)
             return
-        self.tape.server_event(event["type"])
+        self.tape.server_event(event)
         self._call.server_event(event)
 
     def _retire(self) -> None:

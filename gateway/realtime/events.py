@@ -49,6 +49,22 @@ def text_of(event: Event, *path: str) -> str:
     return value if isinstance(value, str) else ""
 
 
+def without(fields: dict[str, Any], *path: str) -> dict[str, Any]:
+    """`fields` without what is at `path`, copied only along it."""
+    key, *deeper = path
+    if not deeper:
+        return {name: value for name, value in fields.items() if name != key}
+    inner = fields.get(key)
+    return fields | {key: without(inner, *deeper)} if isinstance(inner, dict) else fields
+
+
+def is_out_of_band(event: Event) -> bool:
+    """Whether the response of this server event stands outside the conversation, beside the one in
+    progress."""
+    response = event.get("response")
+    return isinstance(response, dict) and response.get("conversation_id", "") is None
+
+
 def session_update(session: dict[str, Any]) -> Event:
     return {"type": "session.update", "session": session}
 

@@ -127,6 +127,7 @@ class FakeSession:
         self.dropped_appends = 0
         self.congested = False
         self.closed = False
+        self.ended = asyncio.Event()
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     def append_audio(self, audio: bytes) -> None:
@@ -140,6 +141,7 @@ class FakeSession:
 
     async def close(self) -> None:
         self.closed = True
+        self.ended.set()
 
     async def say(self, *events: dict[str, Any]) -> None:
         """The server sends these, and the call has dealt with them when this returns."""
@@ -218,6 +220,7 @@ class FakeBackend:
         self.lives_s: float | None = None
         """Of the sessions that are opened from now on."""
         self._news = asyncio.Event()
+        self._gate: asyncio.Event | None = None
 
     @property
     def session(self) -> FakeSession | None:
@@ -232,6 +235,11 @@ class FakeBackend:
                 await self._news.wait()
         await settle()
 
+    def hold(self) -> asyncio.Event:
+        """Open no session until this is set."""
+        self._gate = asyncio.Event()
+        return self._gate
+
     def fail(self, error: str | BackendError = "") -> None:
         """Open no session any more; without an error open them again."""
         self._error = error
@@ -241,6 +249,8 @@ class FakeBackend:
         self.asked.append(asked)
         if self._hang:
             await asyncio.Event().wait()
+        if self._gate is not None:
+            await self._gate.wait()
         if self._error:
             error = self._error
             raise error if isinstance(error, BackendError) else BackendError(error)

@@ -1,15 +1,18 @@
 """A call whose session expires or is lost: what caller, clients and the next session notice."""
 
+import asyncio
 import base64
 from typing import Any
 
+import numpy as np
 import pytest
 
-from gateway.audio.comfort import TONE
+from gateway.audio.comfort import TONE, Prompt
 from gateway.audio.formats import PCM24K, PCMU
 from gateway.calls.continuity import ContinuityPolicy
 from gateway.calls.policy import CallPolicy
 from gateway.calls.sessions import Sources
+from gateway.calls.sounds import Sounds
 from gateway.legs.leg import DtmfIn
 from gateway.upstream.errors import BackendError
 from tests.calls.fakes import SILENCE, FakeBackend, FakeSession, settle
@@ -23,7 +26,7 @@ COMMITTED = {
     "item_id": "item_u",
     "previous_item_id": None,
 }
-LIVES_S = 0.3
+LIVES_S = 1.6
 QUIET = CallPolicy(greet=False)
 
 
@@ -77,8 +80,9 @@ def told(session: FakeSession) -> dict[str, dict[str, Any]]:
 
 async def lose(call: Line) -> FakeSession:
     """Lose the session; returns the one that took over."""
+    before = len(call.backend.sessions)
     await call.session.lose()
-    await settle()
+    await call.backend.opened(before + 1)
     return call.session
 
 
@@ -375,3 +379,220 @@ async def test_what_a_key_cut_off_before_a_sound_was_never_said() -> None:
         await call.session.say(done(status="cancelled"))
         session = await lose(call)
         assert "item_1" not in told(session)
+
+
+OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "{}"}
+MANUAL = {"audio": {"input": {"turn_detection": None}}}
+
+
+async def renewed(call: Line) -> None:
+    """Wait until the next session is open; the one before is not over."""
+    before = len(call.backend.sessions)
+    call.backend.lives_s = None
+    await call.backend.opened(before + 1)
+
+
+def appended(session: FakeSession) -> bytes:
+    """What the session was told to hear, besides the frames of the caller."""
+    appends = [one for one in session.sent if one["type"] == "input_audio_buffer.append"]
+    return b"".join(base64.b64decode(one["audio"]) for one in appends)
+
+
+async def test_a_clients_request_in_flight_is_made_again() -> None:
+    async with line(policy=QUIET) as call:
+        asked = {"type": "response.create", "event_id": "mine", "response": {"instructions": "x"}}
+        call.call.control({"type": "conversation.item.create", "item": OUTPUT})
+        call.call.control(asked)
+        session = await lose(call)
+        assert session.types() == ["conversation.item.create", "response.create"]
+        assert session.sent[-1] == asked
+        again = await lose(call)  # and again, until a response begins
+        assert again.sent[-1] == asked
+        await again.say(created("resp_9"), done("resp_9"))
+        assert "response.create" not in (await lose(call)).types()
+
+
+async def test_a_clients_request_that_was_refused_is_not_made_again() -> None:
+    async with line(policy=QUIET) as call:
+        call.call.control({"type": "response.create", "event_id": "mine"})
+        await call.session.say({"type": "error", "error": {"code": "x", "event_id": "mine"}})
+        assert "response.create" not in (await lose(call)).types()
+
+
+async def test_keys_that_wait_for_an_answer_are_answered_by_the_next_session() -> None:
+    backend = FakeBackend()
+    backend.lives_s = LIVES_S
+    async with line(backend=backend, policy=QUIET) as call:
+        await call.session.say(*half_an_answer())
+        first = call.session
+        for key in "5#":
+            call.leg.emit(DtmfIn(key, 1))
+        assert first.types()[-1] == "conversation.item.create"  # the answer has to wait
+        await renewed(call)
+        async with asyncio.timeout(5):
+            await first.ended.wait()  # it never got to answer
+        await settle()
+        second = call.session
+        assert "response.create" not in first.types()
+        assert second.types().count("response.create") == 1
+        await second.say(created("resp_2"), done("resp_2"))
+        call.leg.emit(DtmfIn("#", 1))
+        assert second.types().count("response.create") == 2
+
+
+async def test_a_response_that_runs_into_the_limit_is_asked_for_anew() -> None:
+    backend = FakeBackend()
+    backend.lives_s = LIVES_S
+    async with line(backend=backend, policy=QUIET) as call:
+        await call.session.say(*half_an_answer())
+        first = call.session
+        await renewed(call)
+        assert not first.closed  # it waits for a quiet moment, but not beyond the limit
+        async with asyncio.timeout(5):
+            await first.ended.wait()
+        await settle()
+        (ended,) = [event for event in call.seen if event["type"] == "response.done"]
+        assert ended["response"]["status_details"]["error"]["code"] == "session_expired"
+        assert call.session.types()[-1] == "response.create"
+        assert "response.create" not in first.types()
+
+
+async def test_an_update_between_opening_and_joining_reaches_the_next_session() -> None:
+    backend = FakeBackend()
+    backend.lives_s = LIVES_S
+    async with line(backend=backend, policy=QUIET) as call:
+        first = call.session
+        await first.say(created())
+        await renewed(call)
+        update = {"type": "realtime", "instructions": "new"}
+        call.call.control({"type": "session.update", "session": update})
+        await first.say({"type": "session.updated", "session": {}})
+        await first.say(done())
+        assert call.session.sent[0]["type"] == "session.update"
+        assert call.session.sent[0]["session"]["instructions"] == "new"
+
+
+async def test_an_update_that_no_server_takes_does_not_end_the_call() -> None:
+    backend = FakeBackend()
+    async with line(backend=backend, policy=QUIET) as call:
+        update = {"type": "realtime", "instructions": "bad"}
+        call.call.control({"type": "session.update", "session": update})
+        await call.session.say({"type": "session.updated", "session": {}})
+        backend.fail(BackendError("refused", code="invalid_value", refused=True))
+        await call.session.lose()
+        await settle()
+        backend.fail()
+        await backend.opened(2)
+        assert [one.get("instructions") for one in backend.asked] == [None, "bad", None]
+
+
+async def test_a_turn_by_hand_is_heard_from_its_beginning() -> None:
+    backend = FakeBackend(effective=MANUAL)
+    async with line(backend=backend, policy=QUIET) as call:
+        assert call.leg.port.sink is not None
+        said = [bytes([number]) * 160 for number in range(1, 151)]
+        for frame in said:
+            call.leg.port.sink(frame)
+        backend.fail("handshake answered 503")
+        await call.session.lose()
+        call.call.control({"type": "input_audio_buffer.commit"})
+        call.call.control({"type": "response.create"})
+        backend.fail()
+        await backend.opened(2)
+        assert appended(call.session) == b"".join(said)
+        kinds = ["input_audio_buffer.commit", "response.create"]
+        assert call.session.types()[-2:] == kinds
+
+
+async def test_sound_that_a_server_does_not_take_is_told_in_words() -> None:
+    async with line(policy=QUIET) as call:
+        assert call.leg.port.sink is not None
+        await call.session.say(SPEECH)
+        call.leg.port.sink(VOICE)
+        await call.session.say(STOPPED, COMMITTED)
+        session = await lose(call)
+        (told_first,) = [one for one in session.sent if one["type"] == "conversation.item.create"]
+        assert told_first["item"]["content"][0]["type"] == "input_audio"
+        error = {"code": "invalid_value", "event_id": told_first["event_id"]}
+        await session.say({"type": "error", "error": error})
+        assert "error" not in call.control.types()
+        assert session.sent[-1]["item"]["content"][0]["type"] == "input_text"
+        assert session.sent[-1]["previous_item_id"] == "root"
+        await session.say({"type": "error", "error": error})
+        assert "error" in call.control.types()  # that one is news
+
+
+async def test_responses_beside_the_conversation_end_with_their_session() -> None:
+    async with line(policy=QUIET) as call:
+        beside = {"id": "resp_o", "conversation_id": None, "metadata": {"topic": "x"}}
+        await call.session.say({"type": "response.created", "response": beside})
+        await lose(call)
+        (ended,) = [event for event in call.seen if event["type"] == "response.done"]
+        assert (ended["response"]["id"], ended["response"]["status"]) == ("resp_o", "failed")
+        assert ended["response"]["metadata"] == {"topic": "x"}
+
+
+async def test_what_a_lost_response_had_put_out_is_told() -> None:
+    asked = {
+        "id": "item_f",
+        "type": "function_call",
+        "name": "f",
+        "call_id": "c",
+        "arguments": "{}",
+    }
+    async with line(policy=QUIET) as call:
+        await call.session.say(created())
+        place = {"response_id": "resp_1", "output_index": 0, "item": asked}
+        await call.session.say({"type": "response.output_item.done", **place})
+        await lose(call)
+        (ended,) = [event for event in call.seen if event["type"] == "response.done"]
+        assert ended["response"]["output"] == [asked]
+
+
+async def test_a_voice_is_heard_whatever_its_server_calls_its_response() -> None:
+    async with line(policy=QUIET) as call:
+        await call.session.say(*half_an_answer(), SPEECH)
+        call.leg.port.tick(10)
+        session = await lose(call)
+        await session.say(created(), delta(VOICE * 3))  # resp_1 again: it counts from 1
+        call.leg.port.tick(3)
+        assert call.leg.port.voice_frames() == 3
+
+
+async def test_too_much_that_waits_for_a_session_is_refused() -> None:
+    backend = FakeBackend()
+    async with line(backend=backend, policy=QUIET) as call:
+        backend.fail("handshake answered 503")
+        await call.session.lose()
+        text = {"type": "input_text", "text": "x" * 300_000}
+        item = {"type": "message", "role": "user", "content": [text]}
+        for number in range(4):
+            assert call.call.congested == (number > 0)
+            create = {"type": "conversation.item.create", "event_id": f"mine_{number}"}
+            call.call.control({**create, "item": item})
+        refused = [event["error"] for event in call.seen if event["type"] == "error"]
+        assert [error["event_id"] for error in refused] == ["mine_3"]
+        backend.fail()
+        await backend.opened(2)
+        assert call.session.types().count("conversation.item.create") == 3
+
+
+async def test_a_session_that_comes_too_late_is_closed() -> None:
+    backend = FakeBackend()
+    prompt = Prompt(np.full(8000, 3000, np.int16), 8000)
+    policy = CallPolicy(greet=False, continuity=ContinuityPolicy(give_up_s=0.05), has_apology=True)
+    async with line(backend=backend, policy=policy, sounds=Sounds(apologises=prompt)) as call:
+        gate = backend.hold()
+        await call.session.lose()
+        await settle()
+        async with asyncio.timeout(5):
+            while call.leg.port.playout.buffered_ms == 0:
+                call.leg.port.tick()
+                await asyncio.sleep(0.01)  # noqa: ASYNC110 - the media clock of the test
+        gate.set()
+        await backend.opened(2)
+        assert call.session.closed
+        call.leg.port.tick(60)
+        record = await record_of(call)
+    assert record["reason"] == "session_lost"
+    assert call.leg.port.voice_frames() >= 50

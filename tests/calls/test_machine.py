@@ -1,16 +1,20 @@
 """The call machine: every state with every input, and the life of a call in each of its ways."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.audio.playout import ItemPart, Started, Stopped
+from gateway.audio.playout import Heard, ItemPart, Started, Stopped
 from gateway.calls.commands import Accept, Command, HangUp, Refer, Reject, no_call, no_leg
 from gateway.calls.continuity import ContinuityPolicy, SessionFailed, SessionOpened
 from gateway.calls.effects import (
     AnswerLeg,
     Background,
+    ClearPlayout,
     DialLeg,
     Effect,
     EndLeg,
@@ -27,10 +31,11 @@ from gateway.calls.effects import (
     ToBackend,
     ToControl,
 )
+from gateway.calls.farewell import APOLOGY
 from gateway.calls.machine import CallMachine
+from gateway.calls.patience import PatiencePolicy
 from gateway.calls.policy import CallPolicy, Refusal
 from gateway.calls.state import State
-from gateway.calls.talk import APOLOGY
 from gateway.legs.leg import (
     DtmfIn,
     LegAnswered,
@@ -634,3 +639,105 @@ def test_every_state_takes_every_input_and_ends_once(state: State, name: str) ->
         assert isinstance(effects[-1], Finish)
         assert call.next_timeout() is None
         assert call.hang_up("again", 6.0) == []
+
+
+def test_a_key_during_the_apology_ends_it() -> None:
+    call = in_state(State.ACTIVE, replace(POLICY, has_apology=True))
+    give_up(call)
+    assert ClearPlayout("dtmf") in call.leg_event(DtmfIn("1", 1), 24.0)
+    assert kinds(call.cleared([Heard(APOLOGY, 100, 3000)], "dtmf", 24.0))[-2:] == [EndLeg, Finish]
+
+
+def test_an_apology_may_be_long_once_it_has_begun() -> None:
+    call = in_state(State.ACTIVE, replace(POLICY, has_apology=True))
+    give_up(call)
+    call.leg_event(Played(Started(APOLOGY)), 50.0)
+    assert call.timeout(200.0) == []
+    assert kinds(call.leg_event(Played(Stopped(APOLOGY)), 201.0)) == [EndLeg, Finish]
+
+
+def test_what_was_queued_is_heard_before_the_end() -> None:
+    call = in_state(State.ACTIVE)
+    call.server_event({"type": "response.created", "response": {"id": "resp_1"}}, 2.5)
+    call.leg_event(Played(Started(PART)), 2.6)
+    assert EndLeg not in kinds(give_up(call))
+    assert kinds(call.leg_event(Played(Stopped(PART)), 25.0))[-2:] == [EndLeg, Finish]
+    assert call.reason == "session_lost"
+
+
+def test_a_caller_on_hold_stays_so_after_a_transfer_that_failed() -> None:
+    patience = PatiencePolicy(no_input_s=5, no_input_times=0)
+    call = in_state(State.ACTIVE, replace(POLICY, patience=patience, greet=False))
+    call.leg_event(LegHeld(True), 3.0)
+    call.command(Refer(TARGET), 7, 3.5)
+    call.leg_event(ReferProgress(486, True), 4.0)
+    call.timeout(100.0)
+    assert call.state is State.ACTIVE
+    call.leg_event(LegHeld(False), 101.0)
+    call.timeout(106.0)
+    assert call.reason == "no_input"
+
+
+def test_each_accept_may_be_served_by_the_fallback() -> None:
+    policy = replace(BY_APPLICATION, continuity=ContinuityPolicy(has_fallback=True))
+    call = machine(policy)
+    call.start(0.0)
+    failed = SessionFailed("backend_unavailable", NO_SESSION)
+    for ticket in (1, 2):
+        call.command(Accept(SESSION), ticket, 1.0)
+        assert call.session_failed(failed, 2.0) == [OpenSession(SESSION, fallback=True)]
+        assert settled(call.session_failed(failed, 3.0)) == {ticket: "backend_unavailable"}
+
+
+_POLICY = CallPolicy(
+    has_apology=True,
+    fallback_target=TARGET,
+    continuity=ContinuityPolicy(give_up_s=5.0, has_fallback=True),
+    patience=PatiencePolicy(filler_after_s=1.0, no_input_s=7, goodbye="Goodbye.", idle_s=90),
+)
+_FAILED = SessionFailed("backend_unavailable", NO_SESSION)
+_RESPONSE = {"id": "resp_1", "conversation_id": "conv_1"}
+_STEPS: dict[str, Callable[[CallMachine, float], list[Effect]]] = {
+    "opened": lambda call, now: call.session_opened(SessionOpened({}, 20.0), now),
+    "failed": lambda call, now: call.session_failed(_FAILED, now),
+    "lost": lambda call, now: call.session_lost("x", now),
+    "next_lost": lambda call, now: call.session_lost("x", now, joined=False),
+    "digit": lambda call, now: call.leg_event(DtmfIn("1", 1), now),
+    "refer": lambda call, now: call.command(Refer(TARGET), 9, now),
+    "ringing": lambda call, now: call.leg_event(ReferProgress(180, False), now),
+    "busy": lambda call, now: call.leg_event(ReferProgress(486, True), now),
+    "held": lambda call, now: call.leg_event(LegHeld(True), now),
+    "back": lambda call, now: call.leg_event(LegHeld(False), now),
+    "started": lambda call, now: call.leg_event(Played(Started(PART)), now),
+    "stopped": lambda call, now: call.leg_event(Played(Stopped(PART)), now),
+    "apology": lambda call, now: call.leg_event(Played(Started(APOLOGY)), now),
+    "cleared": lambda call, now: call.cleared([Heard(PART, 1, 2)], "speech", now),
+    "asked": lambda call, now: call.client_event({"type": "response.create"}, now),
+    **{
+        kind: lambda call, now, kind=kind, fields=fields: call.server_event(
+            {"type": kind, **fields}, now
+        )
+        for kind, fields in {
+            "response.created": {"response": _RESPONSE},
+            "response.done": {"response": _RESPONSE},
+            "input_audio_buffer.speech_started": {"item_id": "item_u"},
+            "input_audio_buffer.speech_stopped": {"item_id": "item_u"},
+            "input_audio_buffer.committed": {"item_id": "item_u"},
+        }.items()
+    },
+}
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(_STEPS)), st.sampled_from([0.0, 0.3, 2.0, 61.0]))))
+def test_time_never_stands_still(history: list[tuple[str, float]]) -> None:
+    """A deadline that stays in the past would be asked for again and again, and hold up all calls."""
+    call = in_state(State.ACTIVE, _POLICY)
+    now = 2.0
+    for step, passes_s in history:
+        _STEPS[step](call, now)
+        now += passes_s
+        due = 0
+        while (at := call.next_timeout()) is not None and at <= now:
+            call.timeout(max(at, now))
+            due += 1
+            assert due < 10
