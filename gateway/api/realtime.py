@@ -17,18 +17,13 @@ from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from gateway.api.auth import CALLER
 from gateway.api.errors import error_response
-from gateway.api.sideband import (
-    Controllable,
-    Extensions,
-    Sideband,
-    SidebandConfig,
-    new_event_id,
-)
+from gateway.api.sideband import Controllable, Extensions, Sideband, SidebandConfig
 from gateway.calls.commands import no_call
 from gateway.realtime.errors import RealtimeError, error_event, invalid
 from gateway.realtime.events import encode_event
 from gateway.upstream.backend import Backend
 from gateway.upstream.errors import BackendError
+from gateway.upstream.ids import new_event_id
 from gateway.upstream.relay import Relay, RelayRequest
 from gateway.upstream.socket import MAX_MESSAGE_BYTES
 

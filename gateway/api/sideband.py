@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import json
 import re
-import secrets
 from collections import deque
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -22,6 +21,7 @@ from gateway.realtime.errors import RealtimeError, error_event, invalid
 from gateway.realtime.events import Event, EventError, encode_event, parse_event
 from gateway.realtime.session import Session, without_fixed
 from gateway.realtime.validation import check_json
+from gateway.upstream.ids import new_event_id
 from gateway.upstream.socket import MAX_MESSAGE_BYTES
 
 EXTENSIONS: Final = ("audio", "events")
@@ -249,10 +249,6 @@ class Sideband:
 def _session_created(session: Session) -> bytes:
     event = {"type": "session.created", "event_id": new_event_id(), "session": session}
     return encode_event(event)
-
-
-def new_event_id() -> str:
-    return f"event_{secrets.token_hex(10)}"
 
 
 def _ends(data: bytes) -> bytes:

@@ -27,6 +27,7 @@ from gateway.calls.requests import Requests
 from gateway.calls.responses import Responses
 from gateway.realtime import events
 from gateway.realtime.audio import part_of
+from gateway.realtime.errors import RealtimeError
 from gateway.realtime.events import Event, is_out_of_band, text_of
 from gateway.realtime.session import turn_detection_of
 
@@ -110,8 +111,8 @@ class Conversation:
         self._ask(events.response_create(instructions))
         return self._drain()
 
-    def lost(self, code: str, message: str) -> list[Effect]:
-        """The session is gone; `code` and `message` are for those who follow its responses."""
+    def lost(self, error: RealtimeError) -> list[Effect]:
+        """The session is gone; `error` is for those who follow its responses."""
         active = self.active
         self._owed = self._requests.lost()
         if self._speaking:
@@ -122,7 +123,7 @@ class Conversation:
         else:
             self._owed |= self._awaited
         self._speaking = self._awaited = False
-        for ended in self._responses.fail(code, message, self._new_event_id):
+        for ended in self._responses.fail(error, self._new_event_id):
             self._effects.append(ToControl(ended))
         if active:
             self._response_done(active)

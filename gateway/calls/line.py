@@ -19,9 +19,9 @@ from gateway.calls.targets import target_allowed
 from gateway.legs.leg import IncomingLeg, LegError, OutgoingLeg
 from gateway.realtime.errors import RealtimeError
 from gateway.realtime.session import Session
+from gateway.upstream.ids import new_event_id
 
 _ID_BYTES = 16
-_EVENT_ID_BYTES = 10
 
 Dials = Callable[[str, str | None], OutgoingLeg]
 """Makes the leg to a checked target (`tel:` or `sip:`), as that caller; raises LegError."""
@@ -74,7 +74,7 @@ class Line:
             refusal = Refusal(fault.status, fault.reason)
         if refusal is None and self._config.reject_all:
             refusal = Refusal(603, "rejected")
-        machine = CallMachine(self._config.policy, new_event_id=_event_id, refusal=refusal)
+        machine = CallMachine(self._config.policy, new_event_id=new_event_id, refusal=refusal)
         self._registry.start(self._call(leg, machine))
 
     async def dial(self, to: str, caller: str | None, session: Session | None) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class Line:
         policy = self._config.policy
         if session is not None:
             policy = replace(policy, session=session)
-        machine = CallMachine(policy, new_event_id=_event_id, outbound=True)
+        machine = CallMachine(policy, new_event_id=new_event_id, outbound=True)
         call = self._call(leg, machine)
         self._registry.start(call)
         await call.made()
@@ -167,7 +167,3 @@ class Line:
             raise RealtimeError(
                 "This line may not call that target.", code="target_not_allowed", param=param
             )
-
-
-def _event_id() -> str:
-    return f"event_{secrets.token_hex(_EVENT_ID_BYTES)}"

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from gateway.realtime import events
+from gateway.realtime.errors import RealtimeError
 from gateway.realtime.events import Event, text_of
+from gateway.realtime.resources import failed
 
 _MAX_BESIDE: Final = 16
 
@@ -51,12 +53,11 @@ class Responses:
         if response_id == self.active:
             self.active = ""
 
-    def fail(self, code: str, message: str, new_event_id: Callable[[], str]) -> list[Event]:
+    def fail(self, error: RealtimeError, new_event_id: Callable[[], str]) -> list[Event]:
         """The session is gone: the ends of its responses, the active one's last."""
-        error = {"type": "server_error", "code": code, "message": message}
-        failed = {"status": "failed", "status_details": {"type": "failed", "error": error}}
+        ending = {"status": "failed", "status_details": failed(error)}
         shown, self._shown = self._shown, {}
         active = shown.pop(self.active, None)
         ended = [*shown.values(), *([] if active is None else [active])]
         self.active = ""
-        return [events.response_done(response | failed, new_event_id()) for response in ended]
+        return [events.response_done(response | ending, new_event_id()) for response in ended]

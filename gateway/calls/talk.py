@@ -46,8 +46,17 @@ _PASSING: Final = frozenset(
     {"input_audio_buffer.append", "input_audio_buffer.clear", "response.cancel"}
 )
 """Client events that mean nothing to another session."""
-_LOST: Final = ("session_lost", "The connection to the model was lost.")
-_EXPIRED: Final = ("session_expired", "The session with the model has reached its time limit.")
+_LOST: Final = RealtimeError(
+    "The connection to the model was lost.", code="session_lost", kind="server_error"
+)
+_EXPIRED: Final = RealtimeError(
+    "The session with the model has reached its time limit.",
+    code="session_expired",
+    kind="server_error",
+)
+_TOO_MUCH: Final = RealtimeError(
+    "The model is away, and too much waits for it.", code="session_lost", kind="server_error"
+)
 
 
 class Talk:
@@ -125,7 +134,7 @@ class Talk:
         """The call's session is gone."""
         acts = self.continuity.lost(now)
         effects: list[Effect] = [Note("session.lost", {"reason": reason}, "warning")]
-        effects += self._outgoing(now, self.conversation.lost(*_LOST))
+        effects += self._outgoing(now, self.conversation.lost(_LOST))
         effects += self._settle(self._patience.lost(now), now)
         return [*effects, *self._act(acts, now), *self._sound()]
 
@@ -251,7 +260,7 @@ class Talk:
         planned = not self.continuity.is_lost
         gap_ms = round(self.continuity.gap_s(now) * 1000)
         # A response that runs into the limit ends as it would have ended there.
-        ended = self.conversation.lost(*_EXPIRED) if planned else []
+        ended = self.conversation.lost(_EXPIRED) if planned else []
         left_s = None if opened.lives_s is None else opened.lives_s - (now - opened_at)
         self.continuity.joined(left_s, now)
         self._configured(opened)
@@ -301,9 +310,8 @@ class Talk:
             self._held.append(event)
             self._held_bytes += size
             return []
-        error = RealtimeError("The model is away, and too much waits for it.", code=_LOST[0])
         asked = text_of(event, "event_id") or None
-        told = error_event(error, event_id=self._new_event_id(), client_event_id=asked)
+        told = error_event(_TOO_MUCH, event_id=self._new_event_id(), client_event_id=asked)
         return [ToControl(told)]
 
     def _rewrite(self, event: Event, lost: bool) -> list[Effect]:

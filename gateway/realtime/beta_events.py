@@ -1,12 +1,12 @@
 """Every event of the beta API, to and from GA: of clients and of servers.
 
-The four functions take one event and give a list, because beta's `conversation.item.created` is two
-events in GA. They keep no state and raise nothing; what they do not know passes unchanged.
+The functions keep no state and raise nothing; what they do not know passes unchanged. A `Dialect`
+speaks with a beta server by `client_to_beta` and `server_from_beta`. The other two are for whoever
+serves a beta client.
 
-* An item that is complete when it is created is `conversation.item.added` and then `.done`. One
-  that is still being generated is only `.added`; its `.done` stands before the
-  `response.output_item.done` that completes it. In the other direction `.added` becomes `.created`
-  and `.done` nothing. An event that is made so has no `event_id`: whoever sends it gives it one.
+* GA's `conversation.item.added` is beta's `.created`, and GA's `.done` has no word in beta. Beta's
+  `.created` keeps its name: which of GA's two it stands for takes more than one event to tell.
+  `ItemLifecycle` does that.
 * `transcription_session.*` are the `session.*` events of a session of that type.
 * The path in an error's `param` is that of the reader's dialect.
 
@@ -56,7 +56,6 @@ ITEM_EVENTS: Final = frozenset(
 _PARTS: Final = ("response.content_part.added", "response.content_part.done")
 _RESPONSES: Final = ("response.created", "response.done")
 _SESSIONS: Final = ("session.created", "session.updated")
-_BY_MODEL: Final = ("assistant", "function_call")
 _TEMPERATURE: Final = 0.8
 
 
@@ -104,22 +103,8 @@ def server_to_beta(event: Event) -> list[Event]:
     return [event | {"type": _BETA_NAMES[kind]}] if kind in _BETA_NAMES else [event]
 
 
-def server_from_beta(event: Event) -> list[Event]:
-    """A beta server's event, for a GA client."""
-    event = server_words(event)
-    if event["type"] == "conversation.item.created":
-        added = event | {"type": "conversation.item.added"}
-        return [added, item_event("done", event)] if is_complete(event.get("item")) else [added]
-    if event["type"] == "response.output_item.done":
-        return [item_event("done", event), event]
-    return [event]
-
-
-def server_words(event: Event) -> Event:
-    """A server's event in GA words, one for one: `conversation.item.created` keeps its name.
-
-    What is in GA words already stays as it is.
-    """
+def server_from_beta(event: Event) -> Event:
+    """A beta server's event, in GA words; what is in GA words already stays as it is."""
     kind = event["type"]
     named = _GA_NAMES.get(kind, kind)
     if named in ITEM_EVENTS:
@@ -133,22 +118,6 @@ def server_words(event: Event) -> Event:
     elif named == "error":
         event = _with_param(event, nested_path)
     return event if named == kind else event | {"type": named}
-
-
-def is_complete(item: Any) -> bool:
-    """Whether nothing more is to come of a created item. One that a response is making says so by
-    its status, or has none yet."""
-    if not isinstance(item, dict):
-        return True
-    status = item.get("status")
-    by_model = item.get("role") in _BY_MODEL or item.get("type") in _BY_MODEL
-    return status == "completed" or (status is None and not by_model)
-
-
-def item_event(change: str, event: Event) -> Event:
-    """`conversation.item.added` or `.done` for the item of another event, without an `event_id`."""
-    kept = {name: event[name] for name in ("previous_item_id", "item") if name in event}
-    return {"type": f"conversation.item.{change}"} | kept
 
 
 def _update_to_beta(event: Event) -> Event:

@@ -73,18 +73,6 @@ def check_session(
     return check(_MODELS[kind], value, path)
 
 
-def check_session_update(value: object, path: str = "session") -> Session:
-    """Check what a `session.update` changes: any fields, and the `type` that the session has.
-
-    Returns:
-        `value` itself.
-
-    Raises:
-        RealtimeError: status 400; names the first fault, the least deep one before others.
-    """
-    return check_session(value, path=path, types=tuple(_MODELS))
-
-
 def effective_session(config: Session, *, session_id: str, model: str, expires_at: int) -> Session:
     """The session that a checked config asks for, every default filled in.
 

@@ -10,7 +10,7 @@
 from typing import Any, Final
 
 from gateway.realtime.beta_events import client_to_beta
-from gateway.realtime.events import Event, text_of
+from gateway.realtime.events import Event, text_of, without
 from gateway.realtime.transcripts import GrowingTranscripts
 
 INPUT_HZ: Final = 16_000
@@ -80,6 +80,5 @@ def _config(beta: dict[str, Any]) -> dict[str, Any]:
 def _deeper(tool: Any) -> Any:
     match tool:
         case {"type": "function", "name": _}:
-            function = {name: value for name, value in tool.items() if name != "type"}
-            return {"type": "function", "function": function}
+            return {"type": "function", "function": without(tool, "type")}
     return tool

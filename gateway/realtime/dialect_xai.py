@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from gateway.realtime.beta_items import item_to_beta
 from gateway.realtime.beta_session import both_modalities
-from gateway.realtime.events import Event, text_of
+from gateway.realtime.events import Event, text_of, without
 from gateway.realtime.session_shape import lifted
 from gateway.realtime.transcripts import GrowingTranscripts
 
@@ -106,8 +106,8 @@ def _turn_detection(value: Any) -> Any:
 def _request(response: dict[str, Any]) -> dict[str, Any]:
     if "output_modalities" not in response:
         return response
-    kept = {name: value for name, value in response.items() if name != "output_modalities"}
-    return kept | {"modalities": both_modalities(response["output_modalities"])}
+    modalities = both_modalities(response["output_modalities"])
+    return without(response, "output_modalities") | {"modalities": modalities}
 
 
 def _with_transcription(session: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:

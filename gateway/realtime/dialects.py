@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from gateway.realtime.beta_events import ITEM_EVENTS, client_to_beta, server_words
+from gateway.realtime.beta_events import ITEM_EVENTS, client_to_beta, server_from_beta
 from gateway.realtime.dialect_qwen import INPUT_HZ, QwenWords
 from gateway.realtime.dialect_xai import XaiWords
-from gateway.realtime.events import Event, EventError, encode_event, parse_event
+from gateway.realtime.events import Event, EventError, encode_event, parse_event, without
 from gateway.realtime.item_lifecycle import ItemLifecycle
 from gateway.realtime.missing_fields import MissingFields
+from gateway.realtime.session import format_of
 from gateway.realtime.session_shape import lifted
 from gateway.realtime.strict_items import is_known
 
@@ -131,7 +132,7 @@ class Dialect:
             return []
         events: list[Event] = []
         for said in self._words.from_server(event):
-            event = server_words(said)
+            event = server_from_beta(said)
             if event["type"] not in ITEM_EVENTS or is_known(event.get("item")):
                 events += self._items.events(self._with_rates(event))
         return [self._missing.fill(said) for said in events]
@@ -183,7 +184,7 @@ class Dialect:
         if not self._options.omit or event["type"] not in _UPDATES or not isinstance(session, dict):
             return event
         for path in self._options.omit:
-            session = _without(session, path.split("."))
+            session = without(session, *path.split("."))
         return event | {"session": session}
 
     def _with_rates(self, event: Event) -> Event:
@@ -200,7 +201,7 @@ class Dialect:
         for direction, asked in self._rates.items():
             told = _rates(session).get(direction)
             if told is not None and asked != _PCM_HZ and (flat or told == asked):
-                session = _without(session, ["audio", direction, "format", "rate"])
+                session = without(session, "audio", direction, "format", "rate")
         return event | {"session": session}
 
 
@@ -230,18 +231,7 @@ def _rates(session: object) -> dict[str, Any]:
     """The rate of each direction whose format in a session is linear audio."""
     rates: dict[str, Any] = {}
     for direction in ("input", "output"):
-        value: Any = session
-        for key in ("audio", direction, "format"):
-            value = value.get(key) if isinstance(value, dict) else None
-        if isinstance(value, dict) and value.get("type") == "audio/pcm":
-            rates[direction] = value.get("rate", _PCM_HZ)
+        told = format_of(session, direction)
+        if told is not None and told.get("type") == "audio/pcm":
+            rates[direction] = told.get("rate", _PCM_HZ)
     return rates
-
-
-def _without(fields: dict[str, Any], path: list[str]) -> dict[str, Any]:
-    """`fields` without what is at `path`, copied only along it."""
-    key, *deeper = path
-    if not deeper:
-        return {name: value for name, value in fields.items() if name != key}
-    inner = fields.get(key)
-    return fields | {key: _without(inner, deeper)} if isinstance(inner, dict) else fields

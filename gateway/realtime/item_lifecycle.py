@@ -4,10 +4,11 @@ Servers announce an item as `.created`, as `.added`, as both, or not at all befo
 done with it, and many never say `.done`. Whoever builds a history needs each exactly once.
 """
 
-from typing import Any
+from typing import Any, Final
 
-from gateway.realtime.beta_events import is_complete, item_event
-from gateway.realtime.events import Event, text_of
+from gateway.realtime.events import Event, is_out_of_band, text_of
+
+_BY_MODEL: Final = ("assistant", "function_call")
 
 
 class ItemLifecycle:
@@ -34,8 +35,7 @@ class ItemLifecycle:
                 self._open.pop(text_of(event, "item_id"), None)
                 self._previous.pop(text_of(event, "item_id"), None)
             case "response.created":
-                response = event.get("response")
-                if isinstance(response, dict) and response.get("conversation_id", "") is None:
+                if is_out_of_band(event):
                     self._out_of_band.add(text_of(event, "response", "id"))
             case "response.done":
                 self._out_of_band.discard(text_of(event, "response", "id"))
@@ -45,13 +45,13 @@ class ItemLifecycle:
         item_id = text_of(event, "item", "id")
         if item_id in self._open:
             return []
-        complete = is_complete(event.get("item"))
+        complete = _is_complete(event.get("item"))
         if item_id:
             self._open[item_id] = not complete
             if not complete and "previous_item_id" in event:
                 self._previous[item_id] = event["previous_item_id"]
         added = event | {"type": "conversation.item.added"}
-        return [added, item_event("done", event)] if complete else [added]
+        return [added, _item_event("done", event)] if complete else [added]
 
     def _done(self, event: Event) -> list[Event]:
         """A `.done` of the server's own."""
@@ -73,4 +73,20 @@ class ItemLifecycle:
         if item_id in self._previous:
             event = event | {"previous_item_id": self._previous.pop(item_id)}
         changes = [] if not is_open else ["done"] if known else ["added", "done"]
-        return [item_event(change, event) for change in changes]
+        return [_item_event(change, event) for change in changes]
+
+
+def _is_complete(item: Any) -> bool:
+    """Whether nothing more is to come of a created item. One that a response is making says so by
+    its status, or has none yet."""
+    if not isinstance(item, dict):
+        return True
+    status = item.get("status")
+    by_model = item.get("role") in _BY_MODEL or item.get("type") in _BY_MODEL
+    return status == "completed" or (status is None and not by_model)
+
+
+def _item_event(change: str, event: Event) -> Event:
+    """`conversation.item.added` or `.done` for the item of another event, without an `event_id`."""
+    kept = {name: event[name] for name in ("previous_item_id", "item") if name in event}
+    return {"type": f"conversation.item.{change}"} | kept

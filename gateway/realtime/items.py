@@ -8,7 +8,7 @@ import re
 from binascii import a2b_base64
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, RootModel, Tag
+from pydantic import AfterValidator, Field, Tag
 
 from gateway.realtime.config_models import Name
 from gateway.realtime.validation import (
@@ -17,7 +17,6 @@ from gateway.realtime.validation import (
     Model,
     by_field,
     by_type,
-    check,
     not_encoded,
     tag,
 )
@@ -244,23 +243,3 @@ InputItem = Annotated[
     _Items | Annotated[ItemReference, Tag(tag("item_reference"))],
     by_type(*_ITEM_TYPES, "item_reference"),
 ]
-
-
-class _AnyItem(RootModel[Item]):
-    """An item of the type that it says."""
-
-
-def check_item(value: object, path: str = "item") -> dict[str, Any]:
-    """Check an item that a client wants to have in the conversation.
-
-    Args:
-        value: JSON, as it was parsed.
-        path: under which an error names the parameters.
-
-    Returns:
-        `value` itself.
-
-    Raises:
-        RealtimeError: status 400; names the first fault, the least deep one before others.
-    """
-    return check(_AnyItem, value, path)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from gateway.realtime.beta_events import ITEM_EVENTS
 from gateway.realtime.events import Event, text_of
+from gateway.realtime.resources import TranscriptionUsage
 from gateway.realtime.strict_items import is_known, strict_item, strict_part
 
 _PLACE: Final = {"response_id": "", "item_id": "", "output_index": 0}
@@ -83,6 +84,7 @@ NEEDED: Final[dict[str, dict[str, Any]]] = {
     "mcp_list_tools.failed": {"item_id": ""},
 }
 """Every type of GA, and what its fields hold where a server has nothing, or no such thing."""
+_NO_USAGE: Final[TranscriptionUsage] = {"type": "duration", "seconds": 0.0}
 _WITHOUT_ID: Final = "input_audio_buffer.dtmf_event_received"
 _SAID: Final = {  # event -> the key of what it tells of a part, and the part's own
     "response.output_text.delta": ("delta", "text"),
@@ -188,6 +190,7 @@ class MissingFields:
         elif kind == f"{_TRANSCRIPTION}.completed":
             event["usage"] = _transcription_usage(event.get("usage"))
         elif kind == f"{_TRANSCRIPTION}.failed":
+            # With a null one official client does not know the event.
             event["error"] = _without_nulls(event["error"])
         elif kind == "error":
             event["error"] = _error(event.get("error"), event)
@@ -278,7 +281,7 @@ def _transcription_usage(value: object) -> dict[str, Any]:
         return _tokens(value, "input")
     if isinstance(value, dict) and kind == "duration" and _is_like(value.get("seconds"), 0.0):
         return value
-    return {"type": "duration", "seconds": 0.0}
+    return dict(_NO_USAGE)
 
 
 def _tokens(usage: dict[str, Any], *detailed: str) -> dict[str, Any]:

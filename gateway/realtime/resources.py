@@ -243,26 +243,26 @@ class ResponseAudioResource(TypedDict):
     output: ResponseOutputResource
 
 
-class ResponseResource(TypedDict):
+class ResponseTerms(TypedDict):
+    """What a response shows of how it was to be."""
+
+    output_modalities: OutputModalities
+    max_output_tokens: MaxOutputTokens
+    audio: ResponseAudioResource
+    metadata: dict[str, str] | None
+
+
+class ResponseResource(ResponseTerms):
     object: Literal["realtime.response"]
     id: str
     status: ResponseStatus
     status_details: ResponseStatusDetails | None
     output: list[ItemResource]
     conversation_id: str | None
-    output_modalities: OutputModalities
-    max_output_tokens: MaxOutputTokens
-    audio: ResponseAudioResource
     usage: Usage | None
-    metadata: dict[str, str] | None
 
 
 # What else events carry.
-
-
-class ConversationResource(TypedDict):
-    id: str
-    object: Literal["realtime.conversation"]
 
 
 class RateLimit(TypedDict):
@@ -272,44 +272,11 @@ class RateLimit(TypedDict):
     reset_seconds: float
 
 
-class TranscribedTokens(TypedDict):
-    text_tokens: int
-    audio_tokens: int
+class TranscriptionUsage(TypedDict):
+    """By the length of the audio. The other kind, by tokens, is passed on as it comes."""
 
-
-class TokensTranscriptionUsage(TypedDict):
-    type: Literal["tokens"]
-    total_tokens: int
-    input_tokens: int
-    output_tokens: int
-    input_token_details: TranscribedTokens
-
-
-class DurationTranscriptionUsage(TypedDict):
     type: Literal["duration"]
     seconds: float
-
-
-TranscriptionUsage = TokensTranscriptionUsage | DurationTranscriptionUsage
-
-
-class TranscriptionFailure(TypedDict):
-    """`param` may not be null: one official client then does not know the event."""
-
-    type: str
-    code: NotRequired[str]
-    message: str
-    param: NotRequired[str]
-
-
-class LogProb(TypedDict):
-    token: str
-    bytes: list[int]
-    logprob: float
-
-
-class DetectedLanguage(TypedDict):
-    code: str
 
 
 def usage(

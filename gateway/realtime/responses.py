@@ -3,7 +3,7 @@
 What it leaves out is as the session says. `audio` has an output alone, and no speed.
 """
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -18,7 +18,7 @@ from gateway.realtime.config_models import (
     Voice,
 )
 from gateway.realtime.items import InputItem
-from gateway.realtime.validation import ABSENT, Array, Model, check, long_key
+from gateway.realtime.validation import ABSENT, Array, Model, long_key
 
 _MAX_PAIRS: Final = 16
 _MAX_KEY: Final = 64
@@ -61,19 +61,3 @@ class ResponseParams(Model):
     max_output_tokens: MaxOutputTokens = ABSENT
     prompt: Prompt | None = None
     metadata: Metadata | None = None
-
-
-def check_response(value: object, path: str = "response") -> dict[str, Any]:
-    """Check what a client asks of a response.
-
-    Args:
-        value: JSON, as it was parsed.
-        path: under which an error names the parameters.
-
-    Returns:
-        `value` itself: the fields that the client sent and no others.
-
-    Raises:
-        RealtimeError: status 400; names the first fault, the least deep one before others.
-    """
-    return check(ResponseParams, value, path)

@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.audio.formats import AudioFormat
 from gateway.realtime.audio import append_event
-from gateway.realtime.events import Event
+from gateway.realtime.events import Event, without
 
 Session = dict[str, Any]
 
@@ -45,12 +45,12 @@ def without_fixed(event: Event) -> Event:
     """
     match event:
         case {"type": "session.update", "session": dict(session)}:
-            session = {name: value for name, value in session.items() if name != "model"}
+            session = without(session, "model")
             for direction in ("input", "output"):
-                session = _without(session, "audio", direction, "format")
+                session = without(session, "audio", direction, "format")
             return event | {"session": session}
         case {"type": "response.create", "response": dict()}:
-            return _without(event, "response", "audio", "output", "format")
+            return without(event, "response", "audio", "output", "format")
     return event
 
 
@@ -67,28 +67,29 @@ def settled_formats(asked: Session, effective: Session) -> tuple[AudioFormat, Au
     return _settled("input", asked, effective), _settled("output", asked, effective)
 
 
+def format_of(session: object, direction: str) -> dict[str, Any] | None:
+    """The format that a session names for a direction, "input" or "output"; None where there is
+    none."""
+    value: Any = session
+    for key in ("audio", direction, "format"):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else None
+
+
 def append_bytes(input_format: AudioFormat, frame_ms: int) -> int:
     """How long the append of one frame is, as JSON text."""
     return len(append_event(bytes(input_format.bytes_per_ms * frame_ms)))
 
 
 def _settled(direction: str, asked: Session, effective: Session) -> AudioFormat:
-    wanted = AudioFormat.from_session(_format(asked, direction) or {})
-    told = _format(effective, direction)
+    wanted = AudioFormat.from_session(format_of(asked, direction) or {})
+    told = format_of(effective, direction)
     if told is None:
         return wanted
     if told.get("rate") is not None:
         return AudioFormat.from_session(told)
     got = AudioFormat.from_session({"type": told.get("type")})
     return wanted if got.encoding == wanted.encoding else got
-
-
-def _format(session: Session, direction: str) -> dict[str, Any] | None:
-    """The format object of one direction, where there is one."""
-    value: Any = session
-    for key in ("audio", direction, "format"):
-        value = value.get(key) if isinstance(value, dict) else None
-    return value if isinstance(value, dict) else None
 
 
 def turn_detection_of(session: Session) -> Mapping[str, Any] | None:
@@ -106,12 +107,3 @@ def turn_detection_of(session: Session) -> Mapping[str, Any] | None:
 def _object(value: object) -> dict[str, Any]:
     """The object, or an empty one where there is none."""
     return value if isinstance(value, dict) else {}
-
-
-def _without(parent: dict[str, Any], *path: str) -> dict[str, Any]:
-    """`parent` without what is at `path`, copied only along it."""
-    key, *deeper = path
-    if not deeper:
-        return {name: value for name, value in parent.items() if name != key}
-    child = parent.get(key)
-    return parent | {key: _without(child, *deeper)} if isinstance(child, dict) else parent

@@ -5,6 +5,8 @@ Flat ones are read like those of beta, which are flat as well.
 
 from typing import Any, Final
 
+from gateway.realtime.events import without
+
 Fields = dict[str, Any]
 
 _PLACES: Final = {"voice": "output", "turn_detection": "input"}
@@ -15,14 +17,14 @@ def lifted(session: Fields) -> Fields:
     audio = session.get("audio")
     if not isinstance(audio, dict):
         return session
-    flat = {name: value for name, value in session.items() if name != "audio"}
+    flat = without(session, "audio")
     left = dict(audio)
     for name, direction in _PLACES.items():
         side = left.get(direction)
         if isinstance(side, dict) and name in side:
             flat[name] = side[name]
-            side = {key: value for key, value in side.items() if key != name}
-            left = {key: value for key, value in left.items() if key != direction}
+            side = without(side, name)
+            left = without(left, direction)
             if side:
                 left[direction] = side
     return flat | {"audio": left} if left or not audio else flat

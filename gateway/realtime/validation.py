@@ -92,11 +92,10 @@ def long_key(key: str, max_length: int) -> PydanticCustomError:
     return PydanticCustomError("long_key", "long key", {"key": key, "max_length": max_length})
 
 
-def check(model: type[BaseModel], value: object, path: str) -> dict[str, Any]:
+def check(model: type[Model], value: object, path: str) -> dict[str, Any]:
     """Hold a JSON value against a model.
 
     Args:
-        model: a `Model`, or a `RootModel` of a union of them.
         path: of the value; "" for a request body.
 
     Returns:

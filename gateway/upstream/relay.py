@@ -1,9 +1,8 @@
 """A client's plain Realtime WebSocket, passed to the backend.
 
 Text goes both ways untouched and in order; to and from a backend of another dialect it is
-translated. Each direction is read only as fast as the other side
-takes it, so a slow client slows the server down and nothing piles up here. How one side ends is
-what the other side is told.
+translated. Each direction is read only as fast as the other side takes it, so a slow client slows
+the server down and nothing piles up here. How one side ends is what the other side is told.
 """
 
 import asyncio
@@ -20,9 +19,10 @@ from gateway.realtime.events import Event, EventError, encode_event, parse_event
 from gateway.realtime.session import Session
 from gateway.upstream.backend import Backend
 from gateway.upstream.errors import BackendError
+from gateway.upstream.ids import new_event_id
 from gateway.upstream.session import refusal
 from gateway.upstream.socket import MAX_MESSAGE_BYTES, BackendSocket
-from gateway.upstream.translator import Translator, new_event_id, translator
+from gateway.upstream.translator import Translator, translator
 
 _HEARTBEAT_S: Final = 20.0
 """A side that shows no life for one and a half of these is taken for gone."""

@@ -231,7 +231,7 @@ class RealtimeSession:
 def refusal(event: Event) -> BackendError:
     """The server's `error` in answer to a config of ours."""
     code = text_of(event, "error", "code") or None
-    if text_of(event, "error", "type") in _NOT_REFUSALS:
+    if (text_of(event, "error", "type") or "server_error") in _NOT_REFUSALS:
         return BackendError("the server answered session.update with an error", code=code)
     return BackendError(
         text_of(event, "error", "message") or "session refused",

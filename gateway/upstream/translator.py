@@ -5,22 +5,16 @@ for deltas the dialect has a short way. What cannot be read passes as it came, f
 meant for to say so.
 """
 
-import secrets
-
 from gateway.realtime.audio import is_audio_delta
 from gateway.realtime.beta_events import client_from_beta, server_to_beta
 from gateway.realtime.dialects import Dialect, DialectOptions
 from gateway.realtime.events import Event, EventError, encode_event, parse_event
+from gateway.upstream.ids import new_event_id
 
 _APPEND = b'"input_audio_buffer.append"'
 _TYPE_WINDOW = 64  # bytes within which clients write the type
 _DELTA = b'"response.output_audio.delta"'
 _BETA_DELTA = b'"response.audio.delta"'
-
-
-def new_event_id() -> str:
-    """For an event that the gateway itself originates."""
-    return f"event_{secrets.token_hex(10)}"
 
 
 class Translator:

@@ -730,7 +730,7 @@ _STEPS: dict[str, Callable[[CallMachine, float], list[Effect]]] = {
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(_STEPS)), st.sampled_from([0.0, 0.3, 2.0, 61.0]))))
 def test_time_never_stands_still(history: list[tuple[str, float]]) -> None:
-    """A deadline that stays in the past would be asked for again and again, and hold up all calls."""
+    """A deadline that stays in the past would be asked for again and again, and hold up all."""
     call = in_state(State.ACTIVE, _POLICY)
     now = 2.0
     for step, passes_s in history:

@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 
 from gateway.realtime.client_events import CLIENT_EVENTS, check_client_event
-from gateway.realtime.config import check_session_update
 from gateway.realtime.errors import RealtimeError
-from gateway.realtime.items import MAX_AUDIO, check_item
-from gateway.realtime.responses import check_response
+from gateway.realtime.items import MAX_AUDIO
 from tests.realtime.test_config import FUNCTION, GOOD, MCP
 
 pytestmark = pytest.mark.pure
@@ -123,14 +121,14 @@ def truncate(**fields: Any) -> dict[str, Any]:
 
 
 GOOD_EVENTS = [
-    *(event("session.update", session=session) for session in GOOD[:3]),
+    *(event("session.update", session=session) for session in GOOD),
     event("session.update", session={"type": "transcription"}),
     append(AUDIO),
     append("A" * 32_000),
     event("input_audio_buffer.commit"),
     event("input_audio_buffer.clear", event_id=None),
     event("output_audio_buffer.clear", event_id="x"),
-    *(create(item) for item in GOOD_ITEMS[:5]),
+    *(create(item) for item in GOOD_ITEMS),
     create(OUTPUT, previous_item_id="root"),
     create(OUTPUT, previous_item_id=None),
     event("conversation.item.retrieve", item_id="i"),
@@ -145,20 +143,11 @@ GOOD_EVENTS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("check", "values"),
-    [
-        (check_client_event, GOOD_EVENTS),
-        (check_item, GOOD_ITEMS),
-        (check_response, GOOD_RESPONSES),
-        (check_session_update, [*GOOD, {"type": "transcription"}]),
-    ],
-)
-def test_what_fits_comes_back_as_it_was(check: Any, values: list[dict[str, Any]]) -> None:
-    for value in values:
-        before = deepcopy(value)
-        assert check(value) is value
-        assert value == before
+@pytest.mark.parametrize("event", GOOD_EVENTS, ids=lambda event: repr(event)[:70])
+def test_what_fits_comes_back_as_it_was(event: dict[str, Any]) -> None:
+    before = deepcopy(event)
+    assert check_client_event(event) is event
+    assert event == before
 
 
 def test_every_type_of_event_is_tried() -> None:
@@ -179,6 +168,11 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     (event("session.update", session=None), TYPE, "session"),
     (event("session.update", session={}), MISSING, "session.type"),
     (event("session.update", session={"type": "translation"}), VALUE, "session.type"),
+    (
+        event("session.update", session={"type": "realtime", "tools": [{}]}),
+        MISSING,
+        "session.tools[0].type",
+    ),
     (event("session.update", session={"type": "realtime", "voice": ""}), UNKNOWN, "session.voice"),
     (
         event("session.update", session={"type": "transcription", "model": "m"}),
@@ -284,9 +278,9 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
-def refusal(value: Any, check: Any = check_client_event, *options: str) -> RealtimeError:
+def refusal(event: dict[str, Any]) -> RealtimeError:
     with pytest.raises(RealtimeError) as refused:
-        check(value, *options)
+        check_client_event(event)
     assert (refused.value.status, refused.value.kind) == (400, "invalid_request_error")
     return refused.value
 
@@ -347,19 +341,3 @@ def test_the_words_are_those_of_the_official_service(event: dict[str, Any], told
 def test_of_several_faults_the_least_deep_is_told() -> None:
     assert refusal(create({"type": "message", "role": "user"}, nonsense=1)).param == "nonsense"
     assert refusal(respond(input=[{}], x=1)).param == "response.x"
-
-
-@pytest.mark.parametrize(
-    ("check", "value", "param"),
-    [
-        (check_item, {"type": "message"}, "a.b.role"),
-        (check_response, {"input": [{}]}, "a.b.input[0].type"),
-        (check_session_update, {"type": "realtime", "tools": [{}]}, "a.b.tools[0].type"),
-        (check_session_update, {}, "a.b.type"),
-        (check_session_update, None, "a.b"),
-        (check_item, None, "a.b"),
-        (check_response, None, "a.b"),
-    ],
-)
-def test_a_path_of_the_callers_own(check: Any, value: Any, param: str) -> None:
-    assert refusal(value, check, "a.b").param == param

@@ -105,8 +105,9 @@ def test_no_sequence_of_events_breaks_a_dialect(chosen: DialectOptions, told: li
 @settings(max_examples=100, deadline=None)
 def test_no_event_breaks_a_translation(event: Event) -> None:
     before = json.dumps(event)
-    for change in (client_to_beta, client_from_beta, server_to_beta, server_from_beta):
+    for change in (client_to_beta, client_from_beta, server_to_beta):
         assert all(is_event(said) for said in change(event))
+    assert is_event(server_from_beta(event))
     assert json.dumps(event) == before
 
 

@@ -58,6 +58,27 @@ def test_an_item_that_is_complete(kinds: tuple[str, ...]) -> None:
         assert played(*(change(kind, **HEARD) for kind in kinds[:length])) == ["added", "done"]
 
 
+@pytest.mark.parametrize(
+    ("created", "changes"),
+    [
+        ({"role": "user", "status": "completed"}, ["added", "done"]),
+        ({"role": "user", "status": None}, ["added", "done"]),
+        ({"role": "system"}, ["added", "done"]),
+        ({"type": "function_call_output"}, ["added", "done"]),
+        ({"role": "assistant", "status": "completed"}, ["added", "done"]),  # the client's own
+        ({"role": "assistant", "status": "in_progress"}, ["added"]),
+        ({"role": "assistant", "status": "incomplete"}, ["added"]),
+        ({"role": "assistant"}, ["added"]),
+        ({"type": "function_call"}, ["added"]),
+        ({"type": "function_call", "status": "in_progress"}, ["added"]),
+    ],
+)
+def test_a_created_item_is_done_unless_a_response_is_making_it(
+    created: Event, changes: list[str]
+) -> None:
+    assert played(change("created", item={"id": "item_1", "type": "message"} | created)) == changes
+
+
 def test_what_comes_after_the_response_was_done_with_an_item_is_not_repeated() -> None:
     late = [change("done", **HEARD), change("added", **BEGUN), change("created", **BEGUN)]
     assert played(output_done(), *late) == ["added", "done", "response.output_item.done"]

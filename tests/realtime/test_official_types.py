@@ -7,7 +7,7 @@ none any more.
 
 import typing
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
 import pytest
 from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
@@ -21,13 +21,9 @@ from gateway.realtime.client_events import CLIENT_EVENTS
 from gateway.realtime.errors import ErrorFields
 from gateway.realtime.resources import (
     ContentPart,
-    ConversationResource,
-    DetectedLanguage,
     ItemResource,
-    LogProb,
     RateLimit,
     ResponseResource,
-    TranscriptionFailure,
     TranscriptionUsage,
 )
 from gateway.realtime.session_resources import (
@@ -160,14 +156,53 @@ SERVER_EVENTS = {
     "error": "error*",
 }
 
+
+# What is passed on as it comes, so that there is no type of it here.
+
+
+class Conversation(TypedDict):
+    id: str
+    object: Literal["realtime.conversation"]
+
+
+class TranscribedTokens(TypedDict):
+    text_tokens: int
+    audio_tokens: int
+
+
+class UsageByTokens(TypedDict):
+    type: Literal["tokens"]
+    total_tokens: int
+    input_tokens: int
+    output_tokens: int
+    input_token_details: TranscribedTokens
+
+
+class TranscriptionFailure(TypedDict):
+    type: str
+    code: NotRequired[str]
+    message: str
+    param: NotRequired[str]
+
+
+class LogProb(TypedDict):
+    token: str
+    bytes: list[int]
+    logprob: float
+
+
+class DetectedLanguage(TypedDict):
+    code: str
+
+
 # What the events carry that is more than a number or a text, by the name of the field.
 CARRIED: dict[str, Any] = {
     "session": Session,
-    "conversation": ConversationResource,
+    "conversation": Conversation,
     "item": ItemResource,
     "response": ResponseResource,
     "part": ContentPart,
-    "usage": TranscriptionUsage,
+    "usage": TranscriptionUsage | UsageByTokens,
     "rate_limits": list[RateLimit],
     "logprobs": list[LogProb],
     "languages": list[DetectedLanguage],

@@ -209,7 +209,12 @@ async def test_who_cancels(server: FakeRealtime, interrupt: str, cancels: bool) 
 
 @pytest.mark.parametrize(
     ("kind", "is_refusal"),
-    [("invalid_request_error", True), ("server_error", False), ("rate_limit_error", False)],
+    [
+        ("invalid_request_error", True),
+        ("server_error", False),
+        ("rate_limit_error", False),
+        ("", False),
+    ],
 )
 async def test_whose_fault_an_error_is(
     server: FakeRealtime, monkeypatch: pytest.MonkeyPatch, kind: str, is_refusal: bool
