@@ -36,6 +36,8 @@ _BEFORE_FALLBACK: Final = 2
 """Failures of the first server before the fallback is tried."""
 _PATIENCE_SHARE: Final = 0.25
 """Of the time until giving up: after so much, one failure is enough."""
+_LAST_TRY_S: Final = 0.5
+"""No later than so long before giving up a session is tried for once more."""
 _STABLE_S: Final = 1.0
 """A session that is lost sooner than this after it was joined counts as one more failure."""
 
@@ -83,7 +85,7 @@ class SessionFailed:
     """For whoever wanted it."""
     refused: bool = False
     """By its config: no other server would take it either."""
-    retry_after_s: float | None = None
+    retry_after_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ class Continuity:
             self.state = Link.READY
         return []
 
-    def failed(self, retry_after_s: float | None, now: float) -> None:
+    def failed(self, retry_after_s: int | None, now: float) -> None:
         """A further session could not be opened."""
         if self.state is Link.GONE:
             return
@@ -180,7 +182,7 @@ class Continuity:
             self._failures += 1
         if ready:
             return [Act.JOIN]
-        if not self._opening and self._try_at is None:
+        if not self._opening:
             self._try_again(now)
         return self.timeout(now)
 
@@ -234,6 +236,8 @@ class Continuity:
 
     def _try_again(self, now: float) -> None:
         self._try_at = now + _PAUSES_S[min(self._failures, len(_PAUSES_S) - 1)]
+        if self._give_up_at is not None and now < self._give_up_at - _LAST_TRY_S:
+            self._try_at = min(self._try_at, self._give_up_at - _LAST_TRY_S)
 
     def _live(self, lives_s: float | None, now: float) -> None:
         self.state = Link.LIVE

@@ -53,6 +53,9 @@ class Conversation:
         self._answers = True  # the server answers a turn without being asked
         self._parts: dict[ItemPart, None] = {}  # with audio queued and more to come, in order
         self._interrupted: dict[str, None] = {}  # oldest first
+        self._cancelled: dict[
+            str, str
+        ] = {}  # responses by the event that cancels them, oldest first
         self._heard_response = ""  # the response whose start was announced and whose end was not
         self._played_out = False  # its audio ended before the response was done
         self._requests = Requests(new_event_id)
@@ -140,6 +143,8 @@ class Conversation:
     def server_event(self, event: Event, now: float) -> list[Effect]:
         """An event of the Realtime session, audio deltas excepted."""
         kind = event["type"]
+        if kind == "error" and text_of(event, "error", "event_id") in self._cancelled:
+            return self._not_cancelled(event)
         self._effects.append(ToControl(event))
         if kind == "input_audio_buffer.speech_started":
             self._speech_started()
@@ -200,7 +205,7 @@ class Conversation:
         cancels = cause == "dtmf" or (cause == "speech" and self._cancels)
         if self.active and self._interrupt(self.active) and cancels:
             # On speech most servers cancel by themselves, a client says so itself; else we do.
-            self._effects.append(ToBackend(events.response_cancel(self.active)))
+            self._cancel()
         for entry in heard:
             part = entry.part
             self._interrupt(part.response_id)
@@ -245,7 +250,7 @@ class Conversation:
         self._awaited = False
         if unwanted:
             self._interrupt(self.active)
-            self._effects.append(ToBackend(events.response_cancel(self.active)))
+            self._cancel()
 
     def _refused(self, event: Event) -> None:
         """The server could not do something; if it was to answer, it is asked again later."""
@@ -253,6 +258,23 @@ class Conversation:
         fields = {name: text_of(event, "error", name) for name in named}
         self._effects.append(Note("session.error", fields, "warning"))
         self._requests.refused(event)
+
+    def _cancel(self) -> None:
+        """Have the server stop the response in progress."""
+        event_id = self._new_event_id()
+        self._cancelled[event_id] = self.active
+        if len(self._cancelled) > _REMEMBERED_RESPONSES:
+            del self._cancelled[next(iter(self._cancelled))]
+        self._effects.append(ToBackend(events.response_cancel(self.active, event_id)))
+
+    def _not_cancelled(self, event: Event) -> list[Effect]:
+        """A response that we cancelled did not run any more: mostly its end crossed our request. If
+        that end never came, it comes now; nobody else has to hear of the error."""
+        response_id = self._cancelled.pop(text_of(event, "error", "event_id"))
+        for ended in self._responses.cancelled(response_id, self._new_event_id):
+            self._effects.append(ToControl(ended))
+            self._response_done(response_id)
+        return self._drain()
 
     def _audio_done(self, event: Event) -> None:
         part = part_of(event)

@@ -186,7 +186,7 @@ class CallMachine:
             self.state = State.RINGING
             return self._settle(error)
         error.retry = False  # a repeated command would only find that the call is gone
-        return [*self._settle(error), *self._turn_away(503, failed.reason)]
+        return [*self._settle(error), *self._turn_away(503, failed.reason, failed.retry_after_s)]
 
     def session_lost(self, reason: str, now: float, *, joined: bool = True) -> list[Effect]:
         """The Realtime session of the call is gone, or one that was to take over (not `joined`)."""
@@ -374,9 +374,9 @@ class CallMachine:
 
     # Ends.
 
-    def _turn_away(self, status: int, reason: str) -> list[Effect]:
+    def _turn_away(self, status: int, reason: str, retry_s: int | None = None) -> list[Effect]:
         """Let go of a call that is not answered."""
-        return self._hang_up(reason) if self.outbound else self._refuse(status, reason)
+        return self._hang_up(reason) if self.outbound else self._refuse(status, reason, retry_s)
 
     def _refuse(self, status: int, reason: str, retry_after_s: int | None = None) -> list[Effect]:
         note = Note("call.rejected", {"sip_status": status, "reason": reason})

@@ -53,6 +53,16 @@ class Responses:
         if response_id == self.active:
             self.active = ""
 
+    def cancelled(self, response_id: str, new_event_id: Callable[[], str]) -> list[Event]:
+        """A response does not run any more, and nobody was told: its end."""
+        shown = self._shown.get(response_id)
+        self.done(response_id)
+        if shown is None:
+            return []
+        details = {"type": "cancelled", "reason": "client_cancelled"}
+        ending = {"status": "cancelled", "status_details": details}
+        return [events.response_done(shown | ending, new_event_id())]
+
     def fail(self, error: RealtimeError, new_event_id: Callable[[], str]) -> list[Event]:
         """The session is gone: the ends of its responses, the active one's last."""
         ending = {"status": "failed", "status_details": failed(error)}

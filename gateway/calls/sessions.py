@@ -11,6 +11,7 @@ import asyncio
 from base64 import b64encode
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Final, Protocol
 
 from gateway.audio.formats import AudioFormat
@@ -242,5 +243,5 @@ def _failure(error: BackendError) -> SessionFailed:
         "backend_format" if error.code == "unsupported_format" else "backend_unavailable",
         error.told(),
         refused=error.refused,
-        retry_after_s=error.retry_after_s,
+        retry_after_s=None if error.retry_after_s is None else ceil(error.retry_after_s),
     )

@@ -158,8 +158,12 @@ class Talk:
         if echo is not None:
             return echo
         self._memory.server_event(event)
-        effects = self._outgoing(now, self.conversation.server_event(event, now))
-        effects += self._settle(self._patience.server_event(event, now), now)
+        said = self.conversation.server_event(event, now)
+        effects = self._outgoing(now, said)
+        # What is said of a response may be ours, where the server forgot to.
+        made = [one.event for one in said if isinstance(one, ToControl) and one.event is not event]
+        for news in (event, *made):
+            effects += self._settle(self._patience.server_event(news, now), now)
         return [*effects, *self._when_quiet(now)]
 
     def client_event(self, event: Event, now: float) -> list[Effect]:

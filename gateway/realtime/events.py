@@ -81,8 +81,8 @@ def response_create(instructions: str = "") -> Event:
     return {"type": "response.create", "response": {"instructions": instructions}}
 
 
-def response_cancel(response_id: str) -> Event:
-    return {"type": "response.cancel", "response_id": response_id}
+def response_cancel(response_id: str, event_id: str) -> Event:
+    return {"type": "response.cancel", "event_id": event_id, "response_id": response_id}
 
 
 def session_updated(session: dict[str, Any], event_id: str) -> Event:

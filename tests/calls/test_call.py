@@ -283,7 +283,8 @@ async def test_a_key_before_the_greeting_begins_takes_its_place() -> None:
         call.leg.emit(DtmfIn("#", 1))
         assert call.session.types() == ["response.create", "conversation.item.create"]
         await call.session.say(created())
-        assert call.session.sent[-1] == {"type": "response.cancel", "response_id": "resp_1"}
+        assert call.session.types()[-1] == "response.cancel"
+        assert call.session.sent[-1]["response_id"] == "resp_1"
         await call.session.say(delta(VOICE * 5), done(status="cancelled"))
         assert call.session.types()[-1] == "response.create"
         await call.session.say(created("resp_2"), delta(VOICE, "resp_2", "item_2"))
@@ -490,3 +491,28 @@ async def test_a_refusal_ends_at_once() -> None:
     assert leg.done == [("reject", 503, 10), "close"]
     assert (record["reason"], record["sip_status"]) == ("full", 503)
     assert backend.asked == []
+
+
+async def test_a_response_whose_end_was_never_told_does_not_deafen_the_call() -> None:
+    async with line(policy=CallPolicy(greet=False)) as call:
+        await call.session.say(created(), delta(VOICE * 3), audio_done())  # and no response.done
+        for key in "1#":
+            call.leg.emit(DtmfIn(key, 1))
+        (cancel,) = [one for one in call.session.sent if one["type"] == "response.cancel"]
+        error = {"code": "response_cancel_not_active", "event_id": cancel["event_id"]}
+        await call.session.say({"type": "error", "error": error})
+        assert call.session.types()[-1] == "response.create"
+        assert "error" not in call.control.types()  # nobody but us asked
+        (ended,) = [event for event in call.seen if event["type"] == "response.done"]
+        assert (ended["response"]["id"], ended["response"]["status"]) == ("resp_1", "cancelled")
+
+
+async def test_an_end_that_crosses_our_cancel_is_told_once() -> None:
+    async with line(policy=CallPolicy(greet=False)) as call:
+        await call.session.say(created(), delta(VOICE * 3), audio_done())
+        call.leg.emit(DtmfIn("1", 1))
+        (cancel,) = [one for one in call.session.sent if one["type"] == "response.cancel"]
+        error = {"code": "response_cancel_not_active", "event_id": cancel["event_id"]}
+        await call.session.say(done(), {"type": "error", "error": error})
+        assert call.control.types().count("response.done") == 1
+        assert "error" not in call.control.types()

@@ -224,3 +224,25 @@ def test_any_history_leaves_one_next_step(
         at = continuity.next_timeout()
         if continuity.state is Link.LOST:
             assert at is not None  # it never waits for nothing
+
+
+def test_a_server_that_is_back_just_in_time_is_found() -> None:
+    continuity = Continuity(ContinuityPolicy(give_up_s=1.5))
+    continuity.began(None, 0.0)
+    tried = []
+    now, acts = 100.0, continuity.lost(100.0)
+    while acts != [Act.GIVE_UP]:
+        tried.append(round(now - 100.0, 3))
+        continuity.failed(None, now)
+        now, acts = due(continuity)
+    assert tried == [0.0, 0.25, 0.75, 1.0]
+
+
+def test_a_loss_does_not_wait_for_the_pause_of_a_renewal_that_failed() -> None:
+    continuity = begun(600.0)
+    now, _ = due(continuity)
+    for _ in range(4):
+        continuity.failed(None, now)
+        now, _ = due(continuity)
+    continuity.failed(None, now)
+    assert continuity.lost(now + 0.1) == [Act.OPEN]
