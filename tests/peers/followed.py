@@ -1,20 +1,25 @@
 """A call with somebody at the phone and an application that follows it, from answer to end."""
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
+from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self
 
+from gateway.audio.comfort import TONE
+from gateway.audio.formats import PCMU
 from tests.peers.calls_api import CallsApi, PlainSideband
 from tests.peers.gateway import GatewayProcess, LogLine, eventually
-from tests.peers.media import SILENCE, Packet, frames
+from tests.peers.media import FRAME_BYTES, SILENCE, Packet, frames
 from tests.sdk.phone import CallingPhone
 
 Event = dict[str, Any]
 
-_SAMPLES = 160
+_NOTES = frozenset(frames(TONE.in_format(PCMU)))
+"""The soft notes of the gateway itself, frame by frame."""
 _answering = threading.Lock()
 
 
@@ -99,6 +104,10 @@ class FollowedCall:
         done = self.events("response.output_audio_transcript.done")
         return [str(event["transcript"]) for event in done]
 
+    def says(self, line: str) -> None:
+        """Wait until this is what the agent has said last."""
+        self.wait(lambda: self.transcripts()[-1:] == [line], f"{line!r}")
+
     def wait(self, fulfilled: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
         came = eventually(fulfilled, timeout_s, 0.01)
         kinds = [event["type"] for event in self.events()][-25:]
@@ -122,6 +131,13 @@ class FollowedCall:
         self.phone.hang_up()
         return self.ended()
 
+    def is_hung_up_on(self, timeout_s: float = 15.0) -> bool:
+        """Whether the gateway ends the call; all that was sent before is here then."""
+        if not self.phone.over.wait(timeout_s):
+            return False
+        eventually(lambda: time.time() - self.phone.media.packets[-1].at_s > 0.1, 2, 0.01)
+        return self.phone.ended_by_gateway
+
     # What is heard at the phone.
 
     @property
@@ -132,18 +148,26 @@ class FollowedCall:
         """A place in what is heard, to look only at what comes after it."""
         return len(self.phone.media.packets)
 
+    def sounds(self, since: int = 0) -> list[Packet]:
+        """All packets so far with sound in them."""
+        return [packet for packet in self.phone.media.heard(since) if not packet.silent]
+
+    def voice(self, since: int = 0) -> list[Packet]:
+        """Those that are no part of the gateway's own soft notes, which nobody speaks."""
+        return [packet for packet in self.sounds(since) if packet.payload not in _NOTES]
+
     def hears(self, frames: int, since: int = 0, timeout_s: float = 10.0) -> list[Packet]:
         """The next so many packets with sound in them."""
-
-        def voiced() -> list[Packet]:
-            return [packet for packet in self.phone.media.heard(since) if not packet.silent]
-
-        self.wait(lambda: len(voiced()) >= frames, f"{frames} frames of sound", timeout_s)
-        return voiced()[:frames]
+        self.wait(lambda: len(self.sounds(since)) >= frames, f"{frames} frames of sound", timeout_s)
+        return self.sounds(since)[:frames]
 
     def hears_out(self, at_s: float) -> None:
         """Wait until what was sent by then, as Unix time, is here."""
         self.wait(lambda: self.phone.media.packets[-1].at_s > at_s, "audio")
+
+    def press(self, keys: str) -> None:
+        for key in keys:
+            self.phone.press(key)
 
     def say(self, audio: bytes) -> None:
         """Speak, in mu-law."""
@@ -178,3 +202,13 @@ def stretches(packets: list[Packet], pause_frames: int = 1) -> list[list[Packet]
 
 def audio_of(packets: list[Packet]) -> bytes:
     return b"".join(packet.payload for packet in packets)
+
+
+def assert_rtp_never_stopped(packets: list[Packet]) -> float:
+    """Returns the longest pause between two packets, in milliseconds."""
+    pairs = list(pairwise(packets))
+    assert {b.sequence - a.sequence & 0xFFFF for a, b in pairs} == {1}
+    assert {b.timestamp - a.timestamp & 0xFFFFFFFF for a, b in pairs} == {FRAME_BYTES}
+    longest_s = max(b.at_s - a.at_s for a, b in pairs)
+    assert longest_s < 0.2  # the media clock makes up for less
+    return longest_s * 1000

@@ -1,5 +1,4 @@
-"""Calls that outlive their sessions: one whose session expires again and again, and some whose
-server is killed in mid-sentence.
+"""A call that outlives its sessions, which expire again and again: nobody notices.
 
 The agent's voice is a tone, so a capture shows exactly which of it was heard.
 """
@@ -7,17 +6,21 @@ The agent's voice is a tone, so a capture shows exactly which of it was heard.
 import json
 import os
 import time
-from contextlib import ExitStack
-from itertools import cycle, pairwise
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 
 from tests.peers.audio import mulaw
-from tests.peers.backend import VOICELESS, BackendProcess, sound
-from tests.peers.followed import FollowedCall, audio_of, logged_s, stretches
+from tests.peers.backend import VOICELESS, sound
+from tests.peers.followed import (
+    FollowedCall,
+    assert_rtp_never_stopped,
+    logged_s,
+    stretches,
+)
 from tests.peers.gateway import GatewayProcess, LogLine
-from tests.peers.media import FRAME_BYTES, SILENCE, Packet
+from tests.peers.media import SILENCE, Packet, frames
 from tests.peers.test_baresip import prompt
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
@@ -72,9 +75,9 @@ class HandedOver:
     def keys_across(self) -> None:
         """A number is pressed, the first key before and the others after."""
         self._until_before(0.3)
-        self.call.phone.press("1")
+        self.call.press("1")
         self.until_after()
-        self._press("2#")
+        self.call.press("2#")
         self._asked(KEYS_ACROSS)
 
     def speech_across(self) -> None:
@@ -99,9 +102,9 @@ class HandedOver:
         self._have_it_speak()
         self.until_after()
         began_s = time.time()
-        self._press("7")
+        self.call.press("7")
         self._interrupted(began_s)
-        self._press("#")
+        self.call.press("#")
         self._asked(KEY_AFTER)
 
     def nothing(self) -> None:
@@ -138,10 +141,6 @@ class HandedOver:
 
     # What is said.
 
-    def _press(self, keys: str) -> None:
-        for key in keys:
-            self.call.phone.press(key)
-
     def _asked(self, answer: str) -> None:
         """Wait until the voice begins that answers this way."""
         self.answers.append(answer)
@@ -157,7 +156,7 @@ class HandedOver:
         ends_s = voice[0].at_s + len(sound(self.answers[-1])) / 8000
         if ends_s < self._renewal_s() + 0.5:
             self._until_before(1.5)
-            self._press("7#")
+            self.call.press("7#")
             self._asked(KEY_AFTER)
 
     def _latest(self) -> str:
@@ -182,35 +181,29 @@ class HandedOver:
         late = [packet for packet in voice if packet.at_s > cleared_s]
         assert len(late) <= 1, f"{len(late)} frames of voice after the clear"
         assert abs(truncated["audio_end_ms"] - len(voice) * FRAME_MS) <= FRAME_MS
-        self.stops_ms.append((voice[-1].at_s - began_s) * 1000)
+        self.stops_ms.append(max(voice[-1].at_s - began_s, 0) * 1000)
         (part,) = call.retrieve(item_id)["content"]
         assert part["type"] == "output_text"
         assert whole.startswith(part["text"]) and 0 < len(part["text"]) < len(whole)
 
 
-def assert_rtp_never_stopped(packets: list[Packet]) -> float:
-    """Returns the longest pause between two packets, in milliseconds."""
-    pairs = list(pairwise(packets))
-    assert {b.sequence - a.sequence & 0xFFFF for a, b in pairs} == {1}
-    assert {b.timestamp - a.timestamp & 0xFFFFFFFF for a, b in pairs} == {FRAME_BYTES}
-    longest_s = max(b.at_s - a.at_s for a, b in pairs)
-    assert longest_s < 0.2  # the media clock makes up for less
-    return longest_s * 1000
-
-
-def assert_all_is_heard(packets: list[Packet], answers: list[str]) -> int:
-    """Each answer is heard from its beginning, without a gap; returns the frames that lack."""
+def assert_all_is_heard(packets: list[Packet], answers: list[str], cut: int) -> int:
+    """Each answer is heard without a gap, and to its end unless it is one of those so many that
+    were cut; returns the frames that lack."""
     voices = stretches(packets, MOST_GAP_FRAMES + 1)
     assert len(voices) == len(answers), [len(voice) for voice in voices]
-    lack = 0
+    lack = whole = 0
     for voice, answer in zip(voices, answers, strict=True):
-        spoken = [packet for packet in voice if packet.payload != SILENCE]
+        spoken = [packet.payload for packet in voice if packet.payload != SILENCE]
         lack += len(voice) - len(spoken)
-        padded = sound(answer) + SILENCE
-        assert padded.startswith(audio_of(spoken)), f"something else is heard of {answer!r}"
+        said = frames(sound(answer))
+        assert said[: len(spoken)] == spoken, f"something else is heard of {answer!r}"
+        whole += said == spoken
+    assert whole == len(answers) - cut
     return lack
 
 
+@pytest.mark.timeout(120 + CALL_S)
 def test_handovers_are_not_noticed(tmp_path: Path) -> None:
     (tmp_path / "dialogue.toml").write_text(DIALOGUE)
     env = {
@@ -239,7 +232,7 @@ def test_handovers_are_not_noticed(tmp_path: Path) -> None:
         record = call.hang_up()
         packets = call.heard
     longest_ms = assert_rtp_never_stopped(packets)
-    lack = assert_all_is_heard(packets, scene.answers)
+    lack = assert_all_is_heard(packets, scene.answers, len(scene.stops_ms))
     assert call.transcripts() == scene.answers
     assert record["reason"] == "remote_bye"
     assert record["handovers"] >= HANDOVERS
@@ -255,83 +248,3 @@ def test_handovers_are_not_noticed(tmp_path: Path) -> None:
         f"{len(scene.stops_ms)} interruptions, voice stopped after "
         f"{min(scene.stops_ms):.0f} to {max(scene.stops_ms):.0f} ms, {len(items)} items known"
     )
-
-
-CALLS = 5
-KILLS = int(os.environ.get("HANDOVER_KILLS", "10"))
-LONG = "What you hear now is so long that nobody has ever heard the end of it before the next kill"
-TALKATIVE = f"""
-start = "line"
-otherwise = "{LONG}"
-[states.line]
-say = "{LONG}"
-[[on]]
-text = "any"
-say = "{LONG}"
-[[on]]
-dtmf = "1"
-say = "{SPEECH}"
-"""
-
-
-def test_a_server_that_is_killed_costs_no_call(tmp_path: Path) -> None:
-    pace = ("--speedup", "1.2", "--first-audio-ms", "100")
-    with (
-        BackendProcess(tmp_path, TALKATIVE, *pace) as backend,
-        GatewayProcess(backend.url) as gateway,
-        ExitStack() as stack,
-    ):
-        calls = [stack.enter_context(FollowedCall(gateway)) for _ in range(CALLS)]
-        for kill in range(KILLS):
-            said = [_in_mid_sentence(call, kill) for call in calls]
-            backend.kill()
-            backend.start()
-            for call, item_id in zip(calls, said, strict=True):
-                call.until("session.updated", kill + 1)
-                _knows(call, kill, item_id)
-        for call in calls:
-            _answers(call)
-        records = [call.hang_up() for call in calls]
-    outages_ms = [line["gap_ms"] for call in calls for line in call.log("session.resumed")]
-    for call, record in zip(calls, records, strict=True):
-        assert (record["reason"], record["session_losses"]) == ("remote_bye", KILLS)
-        assert record["handovers"] == KILLS
-        assert 0 < record["outage_s"] < KILLS * 5
-        assert len(call.events("session.updated")) == KILLS
-        assert_rtp_never_stopped(call.heard)
-    print(
-        f"{CALLS * KILLS} losses, without a session for {min(outages_ms)} to {max(outages_ms)} ms"
-    )
-
-
-def _in_mid_sentence(call: FollowedCall, kill: int) -> str:
-    """Have something noted down, wait until the agent speaks; returns the item that it speaks."""
-    note = f"note_{kill}"
-    call.write(note, f"This is the note with the number {kill}.")
-    call.wait(lambda: note in _items(call), note)
-    call.until("output_audio_buffer.started", kill + 1)
-    begun = call.events("response.output_item.added")[-1]
-    item_id = str(begun["item"]["id"])
-    # Long enough for the session to count as one that works.
-    call.until("response.output_audio_transcript.delta", 7, item_id=item_id)
-    return item_id
-
-
-def _answers(call: FollowedCall) -> None:
-    call.phone.press("1")
-    call.phone.press("#")
-    call.wait(lambda: call.transcripts()[-1:] == [SPEECH], "answer")
-
-
-def _items(call: FollowedCall) -> list[str]:
-    return [event["item"]["id"] for event in call.events("conversation.item.done")]
-
-
-def _knows(call: FollowedCall, kill: int, item_id: str) -> None:
-    """The session that has taken over knows what was said before the one that was lost, and in it,
-    and as much of the last sentence as there was."""
-    for number in {0, kill}:
-        (part,) = call.retrieve(f"note_{number}")["content"]
-        assert part["text"].endswith(f" {number}.")
-    (part,) = call.retrieve(item_id)["content"]
-    assert LONG.startswith(part["text"]) and 0 < len(part["text"]) < len(LONG)
