@@ -223,10 +223,10 @@ class Call:
     def session_opened(self, opened: SessionOpened) -> None:
         self._feed(lambda now: self._machine.session_opened(opened, now))
 
-    def session_joined(self, session: Session, connect_s: float) -> None:
+    def session_joined(self, session: Session, server: str, connect_s: float) -> None:
         self.session = session
         self._session_known.set()
-        self._log.info("session.connected", connect_ms=_ms(connect_s))
+        self._log.info("session.connected", server=server, connect_ms=_ms(connect_s))
 
     def session_failed(self, failed: SessionFailed, text: str, logged: str) -> None:
         self._log.warning("session.failed", reason=logged, message=text)

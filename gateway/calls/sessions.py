@@ -49,8 +49,9 @@ class HearsSessions(Protocol):
 
     def session_opened(self, opened: SessionOpened) -> None: ...
 
-    def session_joined(self, session: Session, connect_s: float) -> None:
-        """From here on the call has this session, which took so long to open."""
+    def session_joined(self, session: Session, server: str, connect_s: float) -> None:
+        """From here on the call has this session with that server (`first` or `fallback`), which
+        took so long to open."""
 
     def session_failed(self, failed: SessionFailed, text: str, logged: str) -> None:
         """`text` may quote what a client said, `logged` does not."""
@@ -86,7 +87,7 @@ class CallSessions:
     ) -> None:
         self.current: RealtimeSession | None = None
         self.tape = Tape(leg_format)
-        self._connect_s = 0.0  # of the session that was opened last
+        self._server, self._connect_s = "", 0.0  # of the session that was opened last
         self._sources = sources
         self._leg_format = leg_format
         self._call = call
@@ -147,6 +148,7 @@ class CallSessions:
         except BackendError as error:
             self._call.session_failed(_failure(error), str(error), error.logged())
             return
+        self._server = "fallback" if fallback else "first"
         self._connect_s = loop.time() - began
         self._drop()
         self._next = session
@@ -163,7 +165,7 @@ class CallSessions:
         self.tape.configured(self.current.effective)
         if self._media is not None:
             self._media.join(self.current)
-        self._call.session_joined(self.current.effective, self._connect_s)
+        self._call.session_joined(self.current.effective, self._server, self._connect_s)
 
     def _retell(self, event: Event) -> None:
         """Send this `conversation.item.create`; with the sound of the caller's turn instead of

@@ -84,6 +84,7 @@ class Talk:
         self._held_bytes = 0
         self._answered = False
         self._on_hold = self._away = False
+        self._cut = False  # a response was under way when the session before was left
         self._filling = False
         self._background = ""
 
@@ -134,6 +135,7 @@ class Talk:
         """The call's session is gone."""
         acts = self.continuity.lost(now)
         effects: list[Effect] = [Note("session.lost", {"reason": reason}, "warning")]
+        self._cut = bool(self.conversation.active)
         effects += self._outgoing(now, self.conversation.lost(_LOST))
         effects += self._settle(self._patience.lost(now), now)
         return [*effects, *self._act(acts, now), *self._sound()]
@@ -264,6 +266,7 @@ class Talk:
         planned = not self.continuity.is_lost
         gap_ms = round(self.continuity.gap_s(now) * 1000)
         # A response that runs into the limit ends as it would have ended there.
+        self._cut = bool(self.conversation.active) if planned else self._cut
         ended = self.conversation.lost(_EXPIRED) if planned else []
         left_s = None if opened.lives_s is None else opened.lives_s - (now - opened_at)
         self.continuity.joined(left_s, now)
@@ -275,6 +278,7 @@ class Talk:
             effects.append(ToBackend(self._memory.to_backend(update)))
         effects += [*self._retelling.begin(self._memory.replay()), TellSpeech()]
         fields = {"planned": planned, "gap_ms": gap_ms, "items": self._retelling.items}
+        fields["cut"] = self._cut
         updated = events.session_updated(opened.session, self._new_event_id())
         effects += [Note("session.resumed", fields), ToControl(updated)]
         effects += self._settle(self._patience.resumed(now), now)
@@ -335,6 +339,7 @@ class Talk:
                 case Fill(on):
                     self._filling = on
                 case Say(instructions):
+                    effects.append(Note("call.prompted", {}))
                     effects += self._outgoing(now, self.conversation.say(instructions))
                 case End(reason):
                     self._farewell.end(reason)

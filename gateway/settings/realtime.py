@@ -192,6 +192,11 @@ def check(settings: RealtimeSettings) -> None:
     _check_server(settings, "", bool(settings.realtime_headers))
     _check_server(settings, "FALLBACK_", False)
     _check_formats(settings)
+    if settings.realtime_api_key and not settings.has_server:
+        raise SettingsError(
+            f"GATEWAY_REALTIME_URL holds nothing; it may hold {URL}, and must when "
+            "GATEWAY_REALTIME_API_KEY is set, unless GATEWAY_REALTIME_PRESET knows one"
+        )
     if not settings.has_fallback:
         for name in ("API_KEY", "MODEL"):
             if getattr(settings, f"realtime_fallback_{name.lower()}"):
