@@ -87,6 +87,9 @@ caller's send to the arrival at the Realtime server, which shares its core with 
 Core taken: share of the time in which the gateway was ready to run but another program had its
 core. x relay: CPU against the plainest Python relay (one UDP socket and one WebSocket a call, a
 message for each packet and back) between the same callers and server, on the same core.
+x G.711: a row for a server that takes PCM only, at 24 or 16 kHz in and 24 kHz out, against the
+gateway row of the same run, where the audio passes as it is. Its delays hold what the resamplers
+keep back (2 ms each) and what of a frame then waits for the next one before it can be played.
 A key reaches the model some seconds after the press: not those pressed just before the end."""
 
 

@@ -354,6 +354,7 @@ def test_compose_passes_every_setting_of_the_env_file() -> None:
         ({"REALTIME_FALLBACK_PRESET": "localai"}, "GATEWAY_REALTIME_FALLBACK_URL"),
         ({"REALTIME_FALLBACK_PRESET": "xai"}, "GATEWAY_REALTIME_FALLBACK_API_KEY"),
         ({"REALTIME_FALLBACK_API_KEY": "k"}, "GATEWAY_REALTIME_FALLBACK_URL"),
+        ({"REALTIME_API_KEY": "k"}, "GATEWAY_REALTIME_URL"),
         ({"REALTIME_FALLBACK_MODEL": "m"}, "GATEWAY_REALTIME_FALLBACK_URL"),
         ({"REALTIME_OMIT": "audio.input.format"}, "GATEWAY_REALTIME_INPUT_FORMAT"),
         (
