@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+_MOST = 10**12
+
 # Each command imports what it needs, and not before it is the one to run: the embedded server must
 # set up the environment of numpy first, and a service has no use for the test phone.
 
@@ -75,6 +77,13 @@ def _add_backend(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default=4.0,
         help="how many times faster than it plays audio is sent; default: %(default)g",
     )
+    for budget, default in (("requests", 10_000), ("tokens", 10_000_000)):
+        parser.add_argument(
+            f"--{budget}-per-minute",
+            type=_one_or_more,
+            default=default,
+            help="of a session; a response beyond it fails; default: %(default)d",
+        )
     parser.add_argument(
         "--rehearse",
         action="store_true",
@@ -92,14 +101,15 @@ def _add_backend(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _backend(options: argparse.Namespace) -> int:
     from gateway import logs
-    from gateway.backend.config import BackendConfig, Pacing
+    from gateway.backend.config import BackendConfig, Pacing, RateLimits
     from gateway.backend.run import run
 
     if options.child:
         # Its standard output belongs to its parent, and so does saying that it has started.
         logs.configure("json", "warning", sys.stderr)
     else:
-        logs.configure("", "info")
+        # What a caller does is what a rehearsal is about.
+        logs.configure("", "debug" if options.rehearse else "info")
     config = BackendConfig(
         host=options.host,
         port=options.port,
@@ -107,8 +117,10 @@ def _backend(options: argparse.Namespace) -> int:
         seed=options.seed,
         session_limit_s=options.session_limit_s,
         pacing=Pacing(options.first_audio_ms, options.jitter_ms, options.speedup),
+        rate_limits=RateLimits(options.requests_per_minute, options.tokens_per_minute),
         faults=options.faults,
         test=options.test,
+        rehearsals=not options.child,  # callers of a phone line rehearse nothing
         rehearse=options.rehearse,
     )
     return run(config, child=options.child)
@@ -117,6 +129,12 @@ def _backend(options: argparse.Namespace) -> int:
 def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: 0 to 65535")
+    return int(text)
+
+
+def _one_or_more(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {_MOST}")
     return int(text)
 
 

@@ -8,6 +8,7 @@ happens: its standard input closes. Should it die first, it is started again on 
 import asyncio
 import contextlib
 import json
+import random
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ from structlog.typing import FilteringBoundLogger
 _START_TIMEOUT_S = 20.0
 _RESTART_PAUSE_S = 0.5
 _STOP_TIMEOUT_S = 3.0
+_SEED_BITS = 63
 
 
 class EmbeddedAgentError(Exception):
@@ -29,7 +31,8 @@ class EmbeddedAgent:
 
     Args:
         dialogue: a TOML file; None is the built-in dialogue.
-        seed: makes ids and delays repeatable.
+        seed: makes ids and delays repeatable. A child that is started again has others than the
+            one before it, in a way that is repeatable too: calls go on, and their ids are known.
         session_limit_s: a session ends after this long.
     """
 
@@ -45,8 +48,8 @@ class EmbeddedAgent:
         self._options = [f"--session-limit-s={session_limit_s}"]
         if dialogue is not None:
             self._options.append(f"--dialogue={dialogue}")
-        if seed is not None:
-            self._options.append(f"--seed={seed}")
+        self._seed = seed
+        self._starts = 0
         self._process: asyncio.subprocess.Process | None = None
         self._port = 0
         self._keeper: asyncio.Task[None] | None = None
@@ -88,6 +91,7 @@ class EmbeddedAgent:
                 sys.executable,
                 *("-m", "gateway", "backend", "--child", "--port", str(self._port)),
                 *self._options,
+                *self._seed_option(),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
             )
@@ -103,6 +107,15 @@ class EmbeddedAgent:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise EmbeddedAgentError(f"the embedded agent did not start: {error}") from None
         return process
+
+    def _seed_option(self) -> list[str]:
+        if self._seed is None:
+            return []
+        seed, starts = self._seed, self._starts
+        self._starts += 1
+        if starts:
+            seed = random.Random(f"{seed}/{starts}").getrandbits(_SEED_BITS)
+        return [f"--seed={seed}"]
 
     async def _keep(self, process: asyncio.subprocess.Process) -> None:
         while True:

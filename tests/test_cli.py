@@ -146,6 +146,9 @@ def test_a_bad_command_line_is_status_2(tmp_path: Path, arguments: tuple[str, ..
         ("--session-limit-s", "0"),
         ("--session-limit-s", "nan"),
         ("--seed", "x"),
+        ("--requests-per-minute", "0"),
+        ("--tokens-per-minute", "1.5"),
+        pytest.param("--tokens-per-minute", "9" * 5000, id="more digits than are read"),
     ],
 )
 def test_a_bad_option_is_named(capsys: pytest.CaptureFixture[str], option: str, value: str) -> None:

@@ -50,11 +50,13 @@ class Starts:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.errors: list[OSError] = []
         self.program: tuple[str, ...] = ()
+        self.commands: list[tuple[str, ...]] = []
         self.count = 0
         monkeypatch.setattr(asyncio, "create_subprocess_exec", self.start)
 
     async def start(self, *command: str, **pipes: Any) -> asyncio.subprocess.Process:
         self.count += 1
+        self.commands.append(command)
         if self.errors:
             raise self.errors.pop(0)
         return await start_process(*(self.program or command), **pipes)
@@ -130,6 +132,24 @@ async def test_the_child_is_told_what_it_is_to_be(tmp_path: Path) -> None:
     assert "Press a key." in said
     source = random.Random("-4/1")
     assert session["id"] == f"sess_{source.getrandbits(80):020x}"
+
+
+async def test_a_child_that_is_started_again_makes_other_ids(
+    starts: Starts, children: Children, tmp_path: Path
+) -> None:
+    program = tmp_path / "brief"
+    program.write_text("""#!/bin/sh\necho '{"port": 9}'\n""")
+    program.chmod(0o755)
+    starts.program = (str(program),)
+    seeds = []
+    for _ in range(2):
+        starts.commands.clear()
+        async with EmbeddedAgent(logs.get_log(), seed=5):
+            await until(lambda: len(starts.commands) >= 3)
+        seeds.append([command[-1] for command in starts.commands[:3]])
+    assert seeds[0][0] == "--seed=5"
+    assert len(set(seeds[0])) == 3
+    assert seeds[0] == seeds[1]
 
 
 async def test_a_child_that_ends_before_it_serves_is_tried_again(

@@ -7,6 +7,7 @@
 
 import { createServer } from 'node:http';
 import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import OpenAI from 'openai';
 import { OpenAIRealtimeWS } from 'openai/realtime/ws';
@@ -76,14 +77,25 @@ async function run(callId) {
     return played.get(responseId);
   };
   const functions = {
-    find_order: async ({ number }) =>
-      Object.hasOwn(orders, number) ? JSON.stringify(orders[number]) : 'not found',
+    find_order: async ({ number }) => {
+      if (number === undefined) throw new TypeError('number is missing');
+      return Object.hasOwn(orders, number) ? JSON.stringify(orders[number]) : 'not found';
+    },
     transfer: async ({ target }) => {
       transferred = latch();
       await client.realtime.calls.refer(callId, { target_uri: target });
       return transferred.opened; // only when the caller is back
     },
   };
+  // What the model is told. It may call what there is not, or with what does not fit.
+  async function result(name, given) {
+    if (!Object.hasOwn(functions, name)) return `failed: there is no function ${name}`;
+    try {
+      return await functions[name](JSON.parse(given));
+    } catch (error) {
+      return `failed: ${error.message}`;
+    }
+  }
   const tell = (call_id, output) => {
     const item = { type: 'function_call_output', call_id, output };
     beside.send({ type: 'conversation.item.create', item });
@@ -94,7 +106,8 @@ async function run(callId) {
     const called = output.filter(({ type }) => type === 'function_call');
     if (status !== 'completed' || !called.length) return;
     // What was said comes first: the model is faster than its voice.
-    if (output.some(({ type }) => type === 'message')) await playedOut(id).opened;
+    if (output.some(({ type }) => type === 'message'))
+      await Promise.race([playedOut(id).opened, sleep(60_000, undefined, { ref: false })]);
     for (const { name, arguments: given, call_id } of called) {
       console.log(callId, name, given);
       if (name === 'hang_up') {
@@ -102,11 +115,9 @@ async function run(callId) {
         await client.realtime.calls.hangup(callId);
         return;
       }
-      const result = await functions[name](JSON.parse(given)).catch(
-        (error) => `failed: ${error.message}`,
-      );
-      console.log(callId, `${name}: ${result}`);
-      tell(call_id, result);
+      const told = await result(name, given);
+      console.log(callId, `${name}: ${told}`);
+      tell(call_id, told);
     }
     beside.send({ type: 'response.create' });
   }
@@ -114,12 +125,14 @@ async function run(callId) {
   beside.on('session.created', () => beside.send({ type: 'response.create' })); // it speaks first
   beside.on('output_audio_buffer.stopped', ({ response_id }) => playedOut(response_id).open());
   beside.on('output_audio_buffer.cleared', ({ response_id }) => playedOut(response_id).open());
-  beside.on('response.done', ({ response }) =>
-    use(response).catch((error) => console.log(callId, error.message)),
-  );
   beside.on('gateway.transfer.ended', ({ result }) => transferred.open(result));
   beside.on('error', ({ message }) => console.log(callId, 'error:', message));
-  await new Promise((resolve) => beside.socket.on('close', resolve));
+  await new Promise((resolve, reject) => {
+    beside.on('response.done', ({ response }) => use(response).catch(reject));
+    beside.socket.on('close', (code) =>
+      code === 1000 || code === 1001 ? resolve() : reject(new Error(`left alone: ${code}`)),
+    );
+  });
 }
 
 async function talk(callId) {
@@ -128,7 +141,8 @@ async function talk(callId) {
     console.log(callId, 'answered');
     await run(callId);
   } catch (error) {
-    console.log(callId, error.message);
+    console.log(callId, 'hanging up:', error.message);
+    await client.realtime.calls.hangup(callId).catch(() => {});
   }
   console.log(callId, 'over');
 }

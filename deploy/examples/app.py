@@ -102,13 +102,19 @@ class Call:
                 await self._tell(item.call_id, "done")
                 await client.realtime.calls.hangup(self.call_id)
                 return
-            try:
-                output = await self._functions[item.name](**json.loads(item.arguments))
-            except OpenAIError as error:
-                output = f"failed: {error}"
+            output = await self._result(item.name, item.arguments)
             print(self.call_id, f"{item.name}: {output}")
             await self._tell(item.call_id, output)
         await self._connection.response.create()
+
+    async def _result(self, name: str, arguments: str) -> str:
+        """What the model is told. It may call what there is not, or with what does not fit."""
+        if name not in self._functions:
+            return f"failed: there is no function {name}"
+        try:
+            return await self._functions[name](**json.loads(arguments))
+        except (OpenAIError, TypeError, ValueError) as error:
+            return f"failed: {error}"
 
     async def _tell(self, function_call: str, output: str) -> None:
         await self._connection.conversation.item.create(
@@ -142,6 +148,8 @@ async def talk(call_id: str) -> None:
             print(call_id, "answered")
             await Call(call_id, connection).run()
     except Exception as error:
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
         print(call_id, "hanging up:", error)
         with contextlib.suppress(OpenAIError):
             await client.realtime.calls.hangup(call_id)

@@ -3,20 +3,32 @@
 One response at a time belongs to the conversation. Any others are outside of it (`conversation:
 "none"`): they run beside it, and what they are asked does not move the dialogue on.
 
-The greeting is the first answer, unless the client has put a message of the agent into the
-conversation: then the call was begun elsewhere, and goes on where the dialogue stands by what was
-said there. A greeting that was cut off before anything of it was put out is still owed.
+The greeting is the first answer, unless there is something to answer by then: who comes with a
+question has no use for it any more. Nor has a conversation into which the client has put a message
+of the agent: that call was begun elsewhere, and goes on where the dialogue stands by what was said
+there, if need be with the rest of a line of which only the beginning was. A greeting that was asked
+for, and cut off before anything of it was put out, is still owed to a caller who has done no more
+than speak: to "Hello?" it is the answer.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from gateway.backend.config import Pacing
-from gateway.backend.dialogue import Dialogue, DialogueRun, Input, Reply
+from gateway.backend.config import Pacing, RateLimits
+from gateway.backend.dialogue import (
+    Dialogue,
+    DialogueRun,
+    Input,
+    Line,
+    Pressed,
+    Reply,
+    Spoke,
+    unsaid,
+)
 from gateway.backend.items import Conversation, tokens_of
 from gateway.backend.output import Emit, FunctionCall, Output, SpokenMessage, Stage, WrittenMessage
 from gateway.backend.plans import Plan
-from gateway.backend.rates import RateLimits, Rates
+from gateway.backend.rates import Rates
 from gateway.backend.responses import Context, Pace, Response
 from gateway.backend.speech import Speech, SpeechRequest
 from gateway.backend.tokens import Tokens, text_tokens
@@ -59,8 +71,12 @@ class Agent:
         self._random = random
         self._emit = emit
         self._heard: Input | None = None  # what the next response answers
+        self._rest: Line = ()  # of what was being said when this session took over
         self._greeted = False
+        self._greets = False  # the latest reply is the greeting
         self._greeting = ""  # the response that is it
+        self._owed = False  # the greeting, which was cut off before it began
+        self._answered = False  # a response of the conversation has ended
         self._idle_spent = False
         self._response: Response | None = None  # of the conversation
         self._beside: dict[str, Response] = {}
@@ -70,22 +86,31 @@ class Agent:
     # What happens to it.
 
     def hear(self, heard: Input) -> None:
-        """Take what the next response is to answer."""
-        self._heard = heard
+        """Take what the next response is to answer. A voice does not make keys unheard."""
+        if not (isinstance(heard, Spoke) and isinstance(self._heard, Pressed)):
+            self._heard, self._rest = heard, ()
 
-    def follow(self) -> None:
-        """Take it that the agent has answered already, before this session."""
+    def follow(self, said: str, now: float) -> None:
+        """Take it that the agent has said this already, before this session."""
         heard, self._heard = self._heard, None
+        given = Reply()  # what was said, as the dialogue has it; from there it goes on
         if heard is not None:
-            self._run.answer(heard)  # it was given; the dialogue goes on from there
+            given = self._run.answer(heard)
         elif not self._greeted:
-            self._run.greeting()
-        self._greeted = True
+            given = self._run.greeting()
+        self._rest = unsaid(given.line, said)
+        self._greeted = self._answered = True
+        self.silent_since = now
 
     def notice(self) -> None:
         """The caller did something: he is not idle."""
         self.silent_since = None
         self._idle_spent = False
+
+    def overlook(self, now: float) -> None:
+        """What the caller did is taken back: he is silent from now on."""
+        if self._answered and not self.busy:
+            self.silent_since = now
 
     def speak(self, request: SpeechRequest, speech: Speech, now: float) -> None:
         """Take the sound of a line; its response may be over."""
@@ -185,16 +210,19 @@ class Agent:
         yield from self._beside.values()
 
     def _next(self) -> Reply:
-        """What to say next: the greeting, then answers."""
+        """What to say next: the greeting if it is due, and answers."""
         heard, self._heard = self._heard, None
-        if self._greeted:
-            return self._run.answer(heard)
+        rest, self._rest = self._rest, ()
+        if rest:
+            return Reply(rest)
+        awaits = heard is None or (self._owed and isinstance(heard, Spoke))
+        self._greets = awaits and not self._greeted
         self._greeted = True
-        return self._run.greeting()
+        return self._run.greeting() if self._greets else self._run.answer(heard)
 
     def _respond(self, plan: Plan, reply: Callable[[], Reply], now: float) -> None:
         refusal = self._rates.take_request(now)
-        greeted = self._greeted
+        self._greets = False
         made = Reply() if refusal else plan.decided() or plan.allowed(reply())
         stage = Stage(
             f"resp_{self._token()}",
@@ -211,7 +239,7 @@ class Agent:
             pace=Pace(self._pacing, self._random, now),
             now=now,
         )
-        if self._greeted and not greeted:
+        if self._greets:
             self._greeting = response.id
         if plan.in_band:
             self._response = response
@@ -248,9 +276,10 @@ class Agent:
             self.voiced |= response.voiced
             if response.done:
                 self._response = None
+                self._answered = True
                 self.silent_since = max(now, response.plays_until)
                 if response.id == self._greeting and not response.began:
-                    self._greeted = False
+                    self._greeted, self._owed = False, True
                 self._count(response, now)
         for beside in [one for one in self._beside.values() if one.done]:
             del self._beside[beside.id]

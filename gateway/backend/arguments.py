@@ -4,6 +4,7 @@ They are made from the JSON schema of its parameters: the simplest value that fi
 time. An object has its required properties and no others. What the schema names is taken first:
 `const`, `default`, the first of `enum` and of `examples`; of alternatives the first that is not
 null. Bounds of numbers, lengths and lists are kept, and references within the schema are followed.
+What stands beside a reference, beside `anyOf` and beside `allOf` holds too.
 Patterns are not read: a text is the word "text", repeated or cut to its bounds, or what its
 `format` looks like. A schema that makes no sense gives a value that makes none, never an error.
 """
@@ -29,6 +30,9 @@ _TEXTS: Final = {
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
 
+_ELSEWHERE: Final = frozenset({"$ref", "anyOf", "oneOf", "allOf"})
+"""Where a schema goes on."""
+
 _Schema = dict[str, Any]
 
 
@@ -51,15 +55,8 @@ class _Example:
             return None
         for named in _named(schema):
             return named
-        if "$ref" in schema:
-            return self.value(self._referred(schema["$ref"]), depth + 1)
-        for alternatives in ("anyOf", "oneOf"):
-            options = schema.get(alternatives)
-            if isinstance(options, list) and options:
-                return self.value(_first_that_is_something(options), depth + 1)
-        parts = schema.get("allOf")
-        if isinstance(parts, list) and parts:
-            return self._joined(parts, depth + 1)
+        if not _ELSEWHERE.isdisjoint(schema):
+            return self.value(self._whole(schema, depth + 1), depth + 1)
         match _type(schema):
             case "object":
                 return self._object(schema, depth + 1)
@@ -83,11 +80,23 @@ class _Example:
             found = found.get(key) if isinstance(found, dict) else None
         return found
 
-    def _joined(self, parts: list[Any], depth: int) -> Any:
-        """A value for `allOf`: objects join, of other values the first counts."""
-        values = [self.value(part, depth) for part in parts]
-        objects = [value for value in values if isinstance(value, dict)]
-        return {k: v for one in objects for k, v in one.items()} if objects else values[0]
+    def _whole(self, schema: _Schema, depth: int) -> _Schema | None:
+        """One schema of all that one says, here and elsewhere. None if that is nothing."""
+        self._left -= 1
+        if depth > _MAX_DEPTH or self._left < 0:
+            return None
+        whole = {name: value for name, value in schema.items() if name not in _ELSEWHERE}
+        parts = [self._referred(schema["$ref"])] if "$ref" in schema else []
+        for name in ("anyOf", "oneOf"):
+            options = schema.get(name)
+            if isinstance(options, list) and options:
+                parts.append(_first_that_is_something(options))
+        joined = schema.get("allOf")
+        parts += joined if isinstance(joined, list) else []
+        told = [part for part in parts if isinstance(part, dict)]
+        for part in told:
+            whole = _both(whole, self._whole(part, depth + 1) or {})
+        return whole if whole or told else None
 
     def _object(self, schema: _Schema, depth: int) -> dict[str, Any]:
         properties, required = schema.get("properties"), schema.get("required")
@@ -103,6 +112,22 @@ class _Example:
         kinds = first[:least] if isinstance(first, list) else []
         kinds = [*kinds, *[schema.get("items", {})] * (least - len(kinds))]
         return [self.value(kind, depth) for kind in kinds]
+
+
+def _both(one: _Schema, other: _Schema) -> _Schema:
+    """A schema for what fits both: objects have the properties of both, of the rest the first word
+    counts."""
+    both = other | one
+    match one.get("properties"), other.get("properties"):
+        case dict() as first, dict() as second:
+            both["properties"] = first | {
+                name: {"allOf": [first[name], schema]} if name in first else schema
+                for name, schema in second.items()
+            }
+    match one.get("required"), other.get("required"):
+        case list() as names, list() as more:
+            both["required"] = names + [name for name in more if name not in names]
+    return both
 
 
 def _named(schema: _Schema) -> Iterator[Any]:
@@ -122,7 +147,9 @@ def _type(schema: _Schema) -> object:
         kind = next((one for one in kind if one != "null"), "null")
     if kind is not None:
         return kind
-    return "object" if "properties" in schema else "array" if "items" in schema else "string"
+    if "properties" in schema or "required" in schema:
+        return "object"
+    return "array" if "items" in schema else "string"
 
 
 def _first_that_is_something(options: list[Any]) -> object:

@@ -9,6 +9,7 @@ What this server makes of them:
 * The assistant's audio cannot be given back to it, only its text. Nor can items of MCP: no MCP
   server is ever reached from here.
 * `incomplete` stays; every other status becomes `completed`, because nothing will complete it.
+* An item of more than 256 Ki characters of text is refused.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,11 +17,13 @@ from typing import Any, Final
 
 from gateway.audio.formats import AudioFormat
 from gateway.backend.dialogue import Input, Returned, Spoke, written
-from gateway.backend.items import Conversation, Item, called
+from gateway.backend.items import Conversation, Item, called, texts_of
 from gateway.backend.transcription import spoke
-from gateway.realtime.errors import RealtimeError, invalid, invalid_value
+from gateway.realtime.errors import RealtimeError, invalid, invalid_value, unfit
 
 _KINDS: Final = ("message", "function_call", "function_call_output")
+_MAX_CHARACTERS: Final = 256 << 10
+_MAX_PARTS: Final = 256
 
 
 class ClientItems:
@@ -38,8 +41,8 @@ class ClientItems:
         """The item of a `conversation.item.create`.
 
         Raises:
-            RealtimeError: its id is taken, it belongs to a call that nobody made, or it is of a
-                kind that only a server makes.
+            RealtimeError: its id is taken, it belongs to a call that nobody made, it is too long,
+                or it is of a kind that only a server makes.
         """
         given = value.get("id")
         if given is not None and self._conversation.has(given):
@@ -96,6 +99,7 @@ class ClientItems:
         path: str,
     ) -> Item:
         kind = value["type"]
+        _check_size(value, path)
         body = {"id": item_id, "object": "realtime.item", "type": kind, "status": _status(value)}
         if kind == "message":
             content = [
@@ -120,6 +124,22 @@ class ClientItems:
 
     def _called(self, call_id: str, context: Sequence[Item]) -> str | None:
         return called(context, call_id) or self._conversation.called(call_id)
+
+
+def _check_size(value: dict[str, Any], path: str) -> None:
+    parts = len(value.get("content", ()))
+    if parts > _MAX_PARTS:
+        expected = f"an array with maximum length {_MAX_PARTS}"
+        got = f"an array with length {parts}"
+        code = "array_above_max_length"
+        raise unfit(f"{path}.content", "array too long", expected, got=got, code=code)
+    room = _MAX_CHARACTERS
+    for place, text in texts_of(value):
+        room -= len(text)
+        if room < 0:
+            expected = f"an item of at most {_MAX_CHARACTERS} characters in all"
+            code = "string_above_max_length"
+            raise unfit(f"{path}.{place}", "string too long", expected, code=code)
 
 
 def _status(value: dict[str, Any]) -> str:

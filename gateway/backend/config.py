@@ -26,6 +26,18 @@ class Pacing:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimits:
+    """Budgets for each minute of a session."""
+
+    requests: int = 10_000
+    tokens: int = 10_000_000
+
+    def __post_init__(self) -> None:
+        if self.requests < 1 or self.tokens < 1:
+            raise ValueError("a rate limit must be 1 or more")
+
+
+@dataclass(frozen=True, slots=True)
 class BackendConfig:
     """One embedded server."""
 
@@ -37,6 +49,7 @@ class BackendConfig:
     seed: int | None = None
     """Makes ids and jitter repeat from run to run."""
     pacing: Pacing = field(default_factory=Pacing)
+    rate_limits: RateLimits = field(default_factory=RateLimits)
     model: str = "embedded"
     """What the session reports when the client names no model."""
     session_limit_s: float = 3600.0
@@ -47,6 +60,8 @@ class BackendConfig:
     """A plan of faults: JSON if its name says so, else TOML."""
     test: bool = False
     """Test mode: faults by header, and the control endpoint."""
+    rehearsals: bool = True
+    """Sessions are held against the `expect` lines of the dialogue."""
     rehearse: bool = False
     """The first session is a rehearsal: a step that is not met ends it, and then it is over."""
 

@@ -5,7 +5,7 @@
     POST   /control/faults      put this plan in force, in JSON: see `faults`
     DELETE /control/faults      no faults any more
 
-It is for programs on the same machine: it answers on the loopback address only.
+It is for programs on the same machine: it answers on the loopback address only, and no web page.
 """
 
 import ipaddress
@@ -43,7 +43,7 @@ class Control:
         sessions = [
             {
                 "id": connection.session.id,
-                "dialect": "beta" if connection.beta else "ga",
+                "dialect": "ga" if connection.beta is None else "beta",
                 "age_s": round(connection.age_s, 3),
             }
             for connection in self._connections
@@ -90,11 +90,13 @@ def refusal(status: int, message: str, parameter: str | None = None) -> web.Resp
 
 
 def _local(handle: _Handler) -> _Handler:
-    """Only for this machine, whatever address the server is bound to."""
+    """Only for programs of this machine, whatever address the server is bound to."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
         if not is_loopback(request.remote):
             return refusal(403, "This is answered on the loopback address only.")
+        if "Origin" in request.headers:  # a browser's, on behalf of whatever page
+            return refusal(403, "This is not for web pages.")
         return await handle(request)
 
     return guarded

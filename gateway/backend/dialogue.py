@@ -30,7 +30,8 @@ offers for that, by convention `transfer` with a `target`, and `hang_up`.
 
 Placeholders, in what is said and in the texts of arguments: `{keys}`, `{text}`, `{result}` are the
 last that came; `{result.name}` is a field of a result that is a JSON object; `{duration}` is how
-long the caller spoke last. In arguments keys come without the hash that ended them.
+long the caller spoke last. In arguments keys come without the hash that ended them. No more than
+300 characters are filled in, and no more than 200 phrases are said.
 
 A line is spoken phrase by phrase: sentences, and the parts around `{keys}`. `{duration}` becomes a
 few words within its sentence. That way everything that a dialogue can say without `{text}` and
@@ -64,6 +65,11 @@ KEYS: Final = dict(
 )
 """Spoken names of the keys."""
 PLACEHOLDER: Final = re.compile(r"\{(\w+(?:\.\w+)*)\}")
+LONGEST_LINE: Final = 200
+"""Phrases that are said at a time."""
+
+_LONGEST_VALUE: Final = 300
+"""Characters that a placeholder is filled with: others decide on how many come."""
 
 _KEYS_TEXT: Final = "DTMF "
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
@@ -276,7 +282,7 @@ class DialogueRun:
         if says:
             turn = self._turns.get(says, 0)
             self._turns[says] = turn + 1
-            line = expand(says[turn % len(says)], self._values)
+            line = expand(says[turn % len(says)], self._values)[:LONGEST_LINE]
         if call is not None:
             values = self._values | {"keys": self._values.get("number", "")}
             call = ToolCall(call.name, _filled(call.arguments, values))
@@ -303,9 +309,23 @@ def phrases_of(text: str) -> Line:
     return tuple(_SENTENCE_END.split(" ".join(text.split())))
 
 
+def unsaid(line: Line, said: str) -> Line:
+    """The rest of a line of which only this beginning was said, from the phrase on in which it was
+    cut; nothing if it was something else, or all of it."""
+    whole = " ".join(line)
+    if not said or said == whole or not whole.startswith(said):
+        return ()
+    end = -1
+    for number, phrase in enumerate(line):
+        end += 1 + len(phrase)
+        if len(said) < end:
+            return line[number:]
+    return ()
+
+
 def expand(text: str, values: Mapping[str, str]) -> Line:
     """Fill in the placeholders and cut the text into phrases. What has no value is left out."""
-    *names, last = [KEYS[key] for key in values.get("keys", "")] or [""]
+    *names, last = [KEYS[key] for key in values.get("keys", "")[:_LONGEST_VALUE]] or [""]
     phrases: list[str] = []
     for sentence in phrases_of(text):
         first, *others = sentence.split("{keys}")
@@ -328,7 +348,7 @@ def _in(part: str, text: str) -> bool:
 
 
 def _fill(text: str, values: Mapping[str, str]) -> str:
-    return PLACEHOLDER.sub(lambda found: _value(found[1], values), text)
+    return PLACEHOLDER.sub(lambda found: _value(found[1], values)[:_LONGEST_VALUE], text)
 
 
 def _filled(value: Any, values: Mapping[str, str]) -> Any:

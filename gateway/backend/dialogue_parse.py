@@ -7,6 +7,7 @@ from typing import Any, Final
 from gateway.backend.dialogue import (
     ANY,
     KEYS,
+    LONGEST_LINE,
     PLACEHOLDER,
     Dialogue,
     DialogueError,
@@ -15,6 +16,7 @@ from gateway.backend.dialogue import (
     State,
     ToolCall,
     Trigger,
+    phrases_of,
 )
 
 _TRIGGERS: Final[dict[str, type | tuple[type, ...]]] = {
@@ -182,6 +184,8 @@ def _texts(table: dict[str, Any], where: str) -> tuple[str, ...]:
         raise DialogueError(f"{where}.say: must be a text, or a list of texts")
     for text in texts:
         _check_placeholders(text, f"{where}.say")
+        if len(phrases_of(text)) > LONGEST_LINE:
+            raise DialogueError(f"{where}.say: more than {LONGEST_LINE} sentences at a time")
     return tuple(texts)
 
 

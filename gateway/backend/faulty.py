@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from gateway.backend.connection import APPEND_START, Connection
+from gateway.backend.connection import APPEND_STARTS, Connection
 from gateway.backend.fault_plan import APPEND
 from gateway.backend.faults import (
     Action,
@@ -50,6 +50,8 @@ class FaultyConnection(Connection):
     def _follow(self, step: Step) -> None:
         if isinstance(step, Fail):
             self._fail_with(step, None)
+        elif isinstance(step, Close):
+            self._end(step)
         else:
             self._put(step)
 
@@ -61,7 +63,7 @@ class FaultyConnection(Connection):
 
     async def _receive(self, data: bytes) -> None:
         kind, event_id = APPEND, None
-        if not data.startswith(APPEND_START):
+        if not data.startswith(APPEND_STARTS):
             try:
                 event = parse_event(data)
                 kind, event_id = event["type"], event.get("event_id")
@@ -78,9 +80,10 @@ class FaultyConnection(Connection):
                     self._goes_on.clear()
                     self._put(action)
                 case Drop() | Close():
-                    self._put(action)
+                    self._follow(action)
         await self._stall()
-        await super()._receive(data)
+        if not self._ending:
+            await super()._receive(data)
 
     async def _act(self, step: Step) -> bool:
         match step:

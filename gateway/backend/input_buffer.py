@@ -38,7 +38,8 @@ class InputBuffer:
         return self._turns is not None and self.ear.feed(audio)
 
     def configure(self, audio_format: AudioFormat, settings: TurnSettings | None) -> None:
-        """Go by a new session config. A turn that has begun goes on if it can."""
+        """Go by a new session config. A turn that has begun goes on, unless the format changes or
+        nobody detects turns any more: then it is forgotten, and its audio is left to a commit."""
         if audio_format != self.ear.format:
             self._base_ms, self._bytes = self.position_ms, 0
             self.ear = Ear(audio_format)

@@ -6,7 +6,7 @@ the time at which each is spoken, so that a truncated item holds the words that 
 truncation of more than was spoken can be refused.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -15,7 +15,8 @@ from gateway.backend.tokens import Tokens, item_tokens
 from gateway.realtime.errors import RealtimeError, invalid
 
 _MAX_ITEMS: Final = 5000
-"""Far more than a call of an hour holds; beyond it the oldest are forgotten."""
+_MAX_CHARACTERS: Final = 4 << 20
+"""Far more than a call of an hour holds; beyond them the oldest items are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class Conversation:
         self.upcoming = ""
         """The id of the item that the caller's turn will become, while he speaks."""
         self._items: dict[str, Item] = {}
+        self._characters: dict[str, int] = {}  # of each item as it was put in
 
     def has(self, item_id: str) -> bool:
         """Whether the id is taken."""
@@ -112,8 +114,9 @@ class Conversation:
         behind = [(key, self._items.pop(key)) for key in ids[at:]]
         self._items[item.id] = item
         self._items.update(behind)
-        if len(self._items) > _MAX_ITEMS:
-            del self._items[next(iter(self._items))]
+        self._characters[item.id] = sum(len(text) for _, text in texts_of(item.body))
+        while len(self._items) > _MAX_ITEMS or sum(self._characters.values()) > _MAX_CHARACTERS:
+            self._remove(next(iter(self._items)))
         return previous
 
     @property
@@ -141,7 +144,7 @@ class Conversation:
         return self._named(item_id, "retrieve")
 
     def delete(self, item_id: str) -> None:
-        del self._items[self._named(item_id, "delete").id]
+        self._remove(self._named(item_id, "delete").id)
 
     def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
         """Cut an assistant's audio, and the words that begin after the cut.
@@ -170,6 +173,9 @@ class Conversation:
         """Of all items."""
         return tokens_of(self._items.values())
 
+    def _remove(self, item_id: str) -> None:
+        del self._items[item_id], self._characters[item_id]
+
     def _named(self, item_id: str, verb: str) -> Item:
         item = self._items.get(item_id)
         if item is None:
@@ -179,6 +185,17 @@ class Conversation:
                 param="item_id",
             )
         return item
+
+
+def texts_of(body: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The texts of an item, each with its place in it, like `content[0].text`."""
+    for name in ("name", "arguments", "output"):
+        if body.get(name):
+            yield name, body[name]
+    for number, part in enumerate(body.get("content", ())):
+        for name in ("text", "transcript"):
+            if part.get(name):
+                yield f"content[{number}].{name}", part[name]
 
 
 def called(items: Iterable[Item], call_id: str) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 from gateway.audio.formats import AudioFormat
 from gateway.backend.arguments import example_arguments
-from gateway.backend.dialogue import Line, Reply, ToolCall, phrases_of
+from gateway.backend.dialogue import LONGEST_LINE, Line, Reply, ToolCall, phrases_of
 from gateway.backend.items import Item
 from gateway.backend.session_config import SessionConfig, voice_is_locked, voice_name
 from gateway.realtime.errors import invalid
@@ -139,7 +139,10 @@ def _line(instructions: str) -> Line:
     if not instructions.lstrip().lower().startswith(_SAY):
         return ()
     text = instructions.lstrip()[len(_SAY) :].strip()
-    if not text or len(text) > _MAX_LINE:
-        expected = f"1 to {_MAX_LINE} characters after '{_SAY}'"
+    line = phrases_of(text) if 0 < len(text) <= _MAX_LINE else ()
+    if not 0 < len(line) <= LONGEST_LINE:
+        expected = (
+            f"1 to {_MAX_LINE} characters after '{_SAY}', in no more than {LONGEST_LINE} sentences"
+        )
         raise invalid("response.instructions", instructions, expected)
-    return phrases_of(text)
+    return line

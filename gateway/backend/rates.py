@@ -5,28 +5,16 @@ comes back evenly, all of it within a minute. When either budget is spent a resp
 with `rate_limit_exceeded`, and says nothing.
 """
 
-from dataclasses import dataclass
 from math import ceil
 from typing import Final, Literal
 
+from gateway.backend.config import RateLimits
 from gateway.backend.tokens import Tokens
 from gateway.realtime.errors import RealtimeError
 from gateway.realtime.resources import RateLimit, rate_limit
 
 _PERIOD_S: Final = 60.0
 _NOTHING: Final = 1e-6  # what rounding leaves of a budget that came back
-
-
-@dataclass(frozen=True, slots=True)
-class RateLimits:
-    """Budgets for each minute of a session."""
-
-    requests: int = 10_000
-    tokens: int = 10_000_000
-
-    def __post_init__(self) -> None:
-        if self.requests < 1 or self.tokens < 1:
-            raise ValueError("a rate limit must be 1 or more")
 
 
 class _Budget:

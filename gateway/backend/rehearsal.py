@@ -39,7 +39,9 @@ class Rehearsal:
 
     def __init__(self, steps: tuple[Expectation, ...], now: float, *, strict: bool = False) -> None:
         self.failure: str | None = None
-        """Which step was not met, and why."""
+        """Which step was not met, and why; without what a caller has pressed or written."""
+        self.seen = ""
+        """What there was instead, with that."""
         self._strict = strict
         self._steps = steps
         self._met = 0
@@ -64,12 +66,12 @@ class Rehearsal:
         if heard is None:
             return
         if step.trigger is None:
-            self._fail(step, f"{_shown(heard)} after {now - self._since:.1f} s")
+            self._fail(step, f"{_told(heard)} after {now - self._since:.1f} s", heard)
         elif any(step.trigger.matches(heard, keys) for keys in readings(heard)):
             self._met += 1
             self._since = now
         else:
-            self._fail(step, f"{_shown(heard)} instead")
+            self._fail(step, f"{_told(heard, 'other ')} instead", heard)
 
     def next_timeout(self) -> float | None:
         """When `timeout` is due; None for never."""
@@ -98,9 +100,10 @@ class Rehearsal:
             return None
         return self._steps[self._met]
 
-    def _fail(self, step: Expectation, reason: str) -> None:
+    def _fail(self, step: Expectation, reason: str, heard: Input | None = None) -> None:
         if self.failure is None:
             self.failure = f"{step.where}: {reason}"
+            self.seen = _seen(heard)
 
     def _input(self, event: Event) -> Input | None:
         """What the event shows that the caller or the application has done."""
@@ -121,17 +124,20 @@ class Rehearsal:
         return None
 
 
-def _shown(heard: Input) -> str:
+def _told(heard: Input, other: str = "") -> str:
     match heard:
         case Spoke():
             return "the caller spoke"
-        case Pressed(keys):
-            return f"the caller pressed {keys}"
-        case Typed(text):
-            return f"the text {_quoted(text)} came"
-        case Returned(name, output):
-            return f"{name or 'an unknown function'} returned {_quoted(output)}"
+        case Pressed():
+            return f"the caller pressed {other}keys"
+        case Typed():
+            return f"{other}text came"
+        case Returned(name):
+            return f"{name or 'an unknown function'} returned {other}output"
 
 
-def _quoted(text: str) -> str:
-    return repr(text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "...")
+def _seen(heard: Input | None) -> str:
+    match heard:
+        case Pressed(text) | Typed(text) | Returned(_, text):
+            return text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "..."
+    return ""

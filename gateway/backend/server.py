@@ -90,14 +90,6 @@ class BackendServer:
         await self._voice.close()
 
     async def _realtime(self, request: web.Request) -> web.StreamResponse:
-        try:
-            faults = self._faults(request)
-        except FaultError as error:
-            return refusal(400, f"{error}.", FAULTS_HEADER)
-        struck = faults.connecting() if faults is not None else []
-        refused = await self._strike(request, struck) or self._refused(request)
-        if refused is not None:
-            return refused
         offered = request.headers.get("Sec-WebSocket-Protocol", "")
         socket = web.WebSocketResponse(
             # A browser that offers subprotocols drops a connection for which none was chosen.
@@ -108,6 +100,14 @@ class BackendServer:
         )
         if not socket.can_prepare(request).ok:
             return refusal(426, "This is a WebSocket.")
+        try:
+            faults = self._faults(request)
+        except FaultError as error:
+            return refusal(400, f"{error}.", FAULTS_HEADER)
+        struck = faults.connecting() if faults is not None else []
+        refused = await self._strike(request, struck) or self._refused(request)
+        if refused is not None:
+            return refused
         await socket.prepare(request)
         connection = self._connection(socket, request, faults)
         if isinstance(connection, FaultyConnection):
@@ -134,7 +134,8 @@ class BackendServer:
         self, socket: web.WebSocketResponse, request: web.Request, faults: WireFaults | None
     ) -> Connection:
         make = Connection if faults is None else partial(FaultyConnection, faults=faults)
-        expect, strict = self._dialogue.expect, self._config.rehearse
+        expect = self._dialogue.expect if self._config.rehearsals else ()
+        strict = self._config.rehearse
         rehearsal = Rehearsal(expect, self._loop.time(), strict=strict) if expect else None
         return make(
             socket,
@@ -156,6 +157,7 @@ class BackendServer:
             started_at=int(time.time()),
             limit_s=config.session_limit_s,
             pacing=config.pacing,
+            rate_limits=config.rate_limits,
             kind="transcription" if query.get("intent") == "transcription" else "realtime",
         )
         return BackendSession(
@@ -173,7 +175,9 @@ class BackendServer:
         if rehearsal.failure is None:
             _log.info("rehearsal.passed", session_id=session_id)
         else:
-            _log.error("rehearsal.failed", session_id=session_id, failure=rehearsal.failure)
+            # Keys and texts are a caller's own: only a log at level debug has a `message`.
+            told = {"failure": rehearsal.failure, "message": rehearsal.seen}
+            _log.error("rehearsal.failed", session_id=session_id, **told)
         if not self.rehearsed.done():
             self.rehearsed.set_result(rehearsal.failure is None)
 

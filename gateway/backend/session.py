@@ -28,13 +28,12 @@ from typing import Any
 
 from gateway.backend.agent import Agent
 from gateway.backend.client_items import ClientItems
-from gateway.backend.config import Pacing
+from gateway.backend.config import Pacing, RateLimits
 from gateway.backend.dialogue import Dialogue, Spoke
 from gateway.backend.ear import Ear
 from gateway.backend.input_buffer import InputBuffer
 from gateway.backend.items import Conversation, Item, listing_item, spoken_item
 from gateway.backend.plans import Plan, plan_response
-from gateway.backend.rates import RateLimits
 from gateway.backend.session_config import Kind, SessionConfig
 from gateway.backend.speech import SpeechRequest, compose
 from gateway.backend.transcription import Heard, Transcriber
@@ -213,17 +212,20 @@ class BackendSession:
             case "input_audio_buffer.commit":
                 self._commit_buffer(now)
             case "input_audio_buffer.clear":
+                speaking = self._input.speaking
                 self._input.clear()
                 self._conversation.upcoming = ""
+                if speaking:
+                    self._agent.overlook(now)
                 self._emit("input_audio_buffer.cleared")
             case "session.update":
-                self._configure(event["session"])
+                self._configure(event["session"], now)
             case "response.create":
                 self._create_response(event.get("response") or {}, now)
             case "response.cancel":
                 self._agent.cancel(event.get("response_id"), now)
             case "conversation.item.create":
-                self._create_item(event["item"], event.get("previous_item_id"))
+                self._create_item(event["item"], event.get("previous_item_id"), now)
             case "conversation.item.truncate":
                 place = {n: event[n] for n in ("item_id", "content_index", "audio_end_ms")}
                 self._conversation.truncate(**place)
@@ -238,9 +240,14 @@ class BackendSession:
                 message = f"'{kind}' is for WebRTC and SIP only: over a WebSocket the client plays."
                 raise RealtimeError(message, code="invalid_value", param="type")
 
-    def _configure(self, session: dict[str, Any]) -> None:
+    def _configure(self, session: dict[str, Any], now: float) -> None:
         self._config.update(session, voice_locked=self._agent.voiced)
+        speaking = self._input.speaking
         self._input.configure(self._config.input_format, self._config.turns)
+        if speaking and not self._input.speaking:
+            self._agent.overlook(now)
+            if self._config.turns is not None:  # else the client may still commit the item
+                self._conversation.upcoming = ""
         self._emit("session.updated", session=self._config.shown())
         for server in self._config.mcp_servers:
             if server not in self._mcp_servers:
@@ -254,7 +261,7 @@ class BackendSession:
         for change in ("in_progress", "failed"):
             self._emit(f"mcp_list_tools.{change}", item_id=item.id)
 
-    def _create_item(self, value: dict[str, Any], after: str | None) -> None:
+    def _create_item(self, value: dict[str, Any], after: str | None, now: float) -> None:
         item = self._client_items.created(value, self._config.input_format)
         self._add_item(item, after)
         heard = self._client_items.heard(item)
@@ -262,7 +269,8 @@ class BackendSession:
             self._agent.hear(heard)
             self._agent.notice()
         elif item.body.get("role") == "assistant" or item.body["type"] == "function_call":
-            self._agent.follow()
+            said = " ".join(part.get("text", "") for part in item.body.get("content", ()))
+            self._agent.follow(said, now)
 
     def _create_response(self, asked: dict[str, Any], now: float) -> None:
         if self._config.kind != "realtime":

@@ -11,6 +11,8 @@ from gateway.backend.items import Word
 
 _PAUSE_MS: Final = {".": 350, "!": 350, "?": 350, ",": 120}
 _SHORT_PAUSE_MS: Final = 60
+LONGEST_LINE_MS: Final = 300_000
+"""How long the clips of a line may be in all. What would come after it is not said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +31,10 @@ class Speech:
 
 
 def compose(line: Line, clips: Sequence[bytes], audio_format: AudioFormat) -> Speech:
-    """Put a line together from one clip per phrase."""
+    """Put a line together from one clip per phrase; the phrases that have none are left out."""
     audio = bytearray()
     words: list[Word] = []
-    for number, (phrase, clip) in enumerate(zip(line, clips, strict=True)):
+    for number, (phrase, clip) in enumerate(zip(line, clips, strict=False)):
         if number:
             pause_ms = _PAUSE_MS.get(line[number - 1][-1:], _SHORT_PAUSE_MS)
             audio += audio_format.silence(pause_ms * audio_format.rate_hz // 1000)

@@ -6,7 +6,8 @@ always as a program of its own, because espeak-ng is under the GPL and is neithe
 required. Where there is neither, or it fails, a soft tone of the phrase's length stands for it, and
 the log says so once.
 
-What was made is remembered, so that a hundred calls greeted at once cost one greeting.
+What was made is remembered, so that a hundred calls greeted at once cost one greeting. What nobody
+waits for any more is not made.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import shutil
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -28,12 +30,15 @@ from av.audio.resampler import AudioResampler
 from gateway.audio import g711
 from gateway.audio.formats import AudioFormat
 from gateway.backend.dialogue import Line
+from gateway.backend.speech import LONGEST_LINE_MS
 
 PROMPTS: Final = Path(__file__).parent / "prompts"
 
 _CACHE_BYTES: Final = 32 << 20
 _PROGRAMS_AT_ONCE: Final = 2
 _PROGRAM_TIMEOUT_S: Final = 20.0
+_SOUND_BYTES: Final = 16 << 20
+"""Of a program's sound as much is read: it has more to say to a row of digits than one expects."""
 _TONE_HZ: Final = 330
 _TONE_LEVEL: Final = 2000
 _TONE_MS_PER_LETTER: Final = 65
@@ -76,18 +81,29 @@ def decode_clip(data: bytes, audio_format: AudioFormat) -> bytes:
 
 def tone(phrase: str, audio_format: AudioFormat) -> bytes:
     """A soft tone that lasts about as long as the phrase would."""
-    per_ms = audio_format.rate_hz // 1000
-    count = max(len(phrase), 4) * _TONE_MS_PER_LETTER * per_ms
-    at = np.arange(count)
-    fade = np.clip(np.minimum(at, count - at) / (_TONE_FADE_MS * per_ms), 0, 1)
-    wave = np.sin(2 * np.pi * _TONE_HZ / audio_format.rate_hz * at) * fade * _TONE_LEVEL
-    return _encode(wave.astype(np.int16), audio_format)
+    rate_hz = audio_format.rate_hz
+    # A second holds whole periods, so a longer tone is the same second again and again.
+    second = np.sin(np.arange(rate_hz) * (2 * np.pi * _TONE_HZ / rate_hz)) * _TONE_LEVEL
+    count = max(len(phrase), 4) * _TONE_MS_PER_LETTER * rate_hz // 1000
+    wave = np.resize(second.astype(np.int16), count)
+    fade = np.linspace(0, 1, _TONE_FADE_MS * rate_hz // 1000)
+    wave[: len(fade)] = wave[: len(fade)] * fade
+    wave[-len(fade) :] = wave[-len(fade) :] * fade[::-1]
+    return _encode(wave, audio_format)
 
 
 def _encode(samples: g711.Samples, audio_format: AudioFormat) -> bytes:
     if audio_format.encoding == "pcm16":
         return samples.tobytes()
     return g711.encode(samples, audio_format.encoding)
+
+
+@dataclass(slots=True)
+class _Making:
+    """A clip that is being made, and how many wait for it."""
+
+    task: asyncio.Task[bytes]
+    waiting: int = 0
 
 
 class Voice:
@@ -103,16 +119,25 @@ class Voice:
         self._programs = asyncio.Semaphore(_PROGRAMS_AT_ONCE)
         self._made: OrderedDict[tuple[str, AudioFormat], bytes] = OrderedDict()
         self._made_bytes = 0
-        self._making: dict[tuple[str, AudioFormat], asyncio.Task[bytes]] = {}
+        self._making: dict[tuple[str, AudioFormat], _Making] = {}
+        self._tasks: set[asyncio.Task[bytes]] = set()
         self._said_tone = False
 
     async def speak(self, line: Line, audio_format: AudioFormat) -> list[bytes]:
-        """One clip for each phrase of the line."""
-        return [await self._clip(phrase, audio_format) for phrase in line]
+        """One clip for each phrase of the line, as far as it is not too long in all."""
+        clips: list[bytes] = []
+        room = LONGEST_LINE_MS * audio_format.bytes_per_ms
+        for phrase in line:
+            clip = await self._clip(phrase, audio_format)
+            clips.append(clip[:room])
+            room -= len(clip)
+            if room <= 0:
+                break
+        return clips
 
     async def close(self) -> None:
         """Stop what is being made."""
-        tasks = list(self._making.values())
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -123,12 +148,21 @@ class Voice:
         if clip is not None:
             self._made.move_to_end(key)
             return clip
-        task = self._making.get(key)
-        if task is None:
-            task = self._making[key] = asyncio.create_task(self._make(phrase, audio_format))
-            task.add_done_callback(lambda _: self._making.pop(key, None))
-        # Others may wait for the same phrase: that one of them goes away does not stop it.
-        return await asyncio.shield(task)
+        making = self._making.get(key)
+        if making is None:
+            task = asyncio.create_task(self._make(phrase, audio_format))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            making = self._making[key] = _Making(task)
+        making.waiting += 1
+        try:
+            # Others may wait for the same phrase: that one of them goes away does not stop it.
+            return await asyncio.shield(making.task)
+        finally:
+            making.waiting -= 1
+            if not making.waiting:
+                making.task.cancel()
+                del self._making[key]
 
     async def _make(self, phrase: str, audio_format: AudioFormat) -> bytes:
         clip = await self._prompt(phrase, audio_format) or await self._spoken(phrase, audio_format)
@@ -136,7 +170,8 @@ class Voice:
             if self._program is None and not self._said_tone:
                 self._said_tone = True
                 _log.warning("backend.no_voice", hint="install flite or espeak-ng for other text")
-            clip = tone(phrase, audio_format)
+            clip = await asyncio.to_thread(tone, phrase, audio_format)
+        clip = clip[: LONGEST_LINE_MS * audio_format.bytes_per_ms]
         self._made[phrase, audio_format] = clip
         self._made_bytes += len(clip)
         while self._made_bytes > _CACHE_BYTES:
@@ -209,4 +244,9 @@ async def _speak(program: list[str], text: str) -> bytes:
                 await process.wait()
         if process.returncode != 0:
             raise VoiceError(f"exit status {process.returncode}")
-        return files["sound"].read_bytes()
+        return await asyncio.to_thread(_read_start, files["sound"])
+
+
+def _read_start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_SOUND_BYTES)

@@ -10,10 +10,20 @@ from aiohttp import ClientWebSocketResponse, WSMsgType
 
 from gateway.audio.formats import AudioFormat
 from gateway.backend.config import Pacing
+from gateway.backend.server import BackendServer
 from tests.backend.virtual import AUDIO, TRANSCRIPT, check
 
 Event = dict[str, Any]
 FAST = Pacing(first_audio_ms=20, jitter_ms=0, speedup=200)
+
+
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
+"""Headers with which any HTTP client asks for a WebSocket."""
 
 
 class Client:
@@ -71,6 +81,13 @@ class Client:
         if message.type is WSMsgType.CLOSE:
             return kinds, message.data, message.extra
         return kinds, None, None
+
+
+async def until_alone(server: BackendServer) -> None:
+    """Wait until the server has no connection any more."""
+    async with asyncio.timeout(10):
+        while server._connections:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
 
 
 def spoken(events: list[Event]) -> tuple[bytes, str]:

@@ -42,8 +42,8 @@ async def server(start: Start) -> BackendServer:
 
 
 @pytest.fixture
-async def connect(http: aiohttp.ClientSession) -> AsyncIterator[Connect]:
-    """Connects clients, and closes them in the end."""
+async def connect(http: aiohttp.ClientSession, start: Start) -> AsyncIterator[Connect]:
+    """Connects clients, and closes them in the end: before their servers."""
     sockets: list[ClientWebSocketResponse] = []
 
     async def dial(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.backend.rates import RateLimits
+from gateway.backend.config import RateLimits
 from tests.backend.test_output import HANG_UP, LOOK_UP, client_with, press, said
 from tests.backend.virtual import (
     AUDIO,
@@ -84,7 +84,7 @@ def test_a_response_outside_of_the_conversation_leaves_it_alone() -> None:
     client.text("first")
     assert client.log[-1]["previous_item_id"] is None
     client.respond()
-    assert said(client.done()) == ["Welcome to the test. This greeting is a little longer."]
+    assert said(client.done()) == ["Text."]
 
 
 def test_it_runs_beside_the_conversation_and_survives_interruption() -> None:
@@ -194,6 +194,52 @@ def test_there_may_not_be_any_number_of_them() -> None:
     assert types(client.send("response.create")) == ["response.created"]
 
 
+# The greeting.
+
+
+@pytest.mark.parametrize(("text", "answer"), [("hello", "Text."), ("DTMF 7", "Keys seven.")])
+def test_who_comes_with_a_question_is_answered_and_not_greeted(text: str, answer: str) -> None:
+    client = VirtualClient()
+    client.text(text)
+    client.respond()
+    assert said(client.done()) == [answer]
+    client.respond()
+    assert said(client.done()) == ["Nothing new."]
+
+
+def test_who_speaks_first_is_answered() -> None:
+    client = VirtualClient()
+    client.speak_turn()
+    client.until_done()
+    assert said(client.done()) == ["You spoke for about one second."]
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"), [("DTMF 1", "One."), ("hello", "Text."), ("[speech, 0.6 s]", "Welcome")]
+)
+def test_a_greeting_that_was_cut_off_unheard_is_owed_to_who_has_only_spoken(
+    text: str, answer: str
+) -> None:
+    client = VirtualClient()
+    client.send("response.create")
+    client.send("response.cancel")
+    client.text(text)
+    client.respond()
+    assert said(client.done())[0].startswith(answer)
+    client.respond()
+    assert said(client.done()) == ["Nothing new."]
+
+
+def test_an_answer_that_was_cut_off_leaves_no_greeting_behind() -> None:
+    client = VirtualClient()
+    client.text("hello")
+    client.send("response.create")
+    client.send("response.cancel")
+    client.speak_turn()
+    client.until_done()
+    assert said(client.done()) == ["You spoke for about one second."]
+
+
 # A conversation that began elsewhere.
 
 
@@ -205,6 +251,49 @@ def test_a_conversation_that_is_told_again_is_not_greeted() -> None:
     assert client.of("conversation.item.done")[0]["item"]["status"] == "incomplete"
     client.respond()
     assert said(client.done()) == ["Text."]
+
+
+@pytest.mark.parametrize(
+    ("begun", "rest"),
+    [
+        ("Welcome to the", "Welcome to the test. This greeting is a little longer."),
+        ("Welcome to the test.", "This greeting is a little longer."),
+        ("Welcome to the test. This greeting", "This greeting is a little longer."),
+        ("Welcome to the test. This greeting is a little longer.", "Nothing new."),
+        ("Something else", "Nothing new."),
+    ],
+)
+def test_a_line_that_was_cut_by_a_handover_is_said_to_its_end(begun: str, rest: str) -> None:
+    client = VirtualClient()
+    client.create(assistant(begun))
+    client.respond()
+    assert " ".join(said(client.done())) == rest
+
+
+def test_who_acts_does_not_want_the_rest() -> None:
+    client = VirtualClient()
+    client.create(assistant("Welcome to the"))
+    client.create(user("DTMF 1"))
+    client.respond()
+    assert said(client.done()) == ["One."]
+
+
+def test_keys_are_answered_although_a_voice_was_heard_after_them() -> None:
+    client = VirtualClient()
+    client.create(assistant("Hello."))
+    client.create(user("DTMF 1"))
+    client.create(user("[speech, 2.1 s]"))
+    client.respond()
+    assert said(client.done()) == ["One."]
+
+
+def test_a_caller_who_stays_silent_after_a_handover_is_asked() -> None:
+    client = VirtualClient()
+    client.create(assistant("Welcome to the test. This greeting is a little longer."))
+    client.advance(19)
+    assert not client.of("response.created")
+    client.advance(20)
+    assert said(client.done()) == ["Still here."]
 
 
 def test_what_was_answered_elsewhere_is_not_answered_again() -> None:

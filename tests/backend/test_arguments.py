@@ -52,7 +52,9 @@ def test_required_properties_and_no_others() -> None:
         ({"anyOf": [{"type": "null"}, {"type": "integer"}]}, 0),
         ({"anyOf": [{"type": "null"}]}, None),
         ({"oneOf": [{"type": "boolean"}, {"type": "integer"}]}, False),
-        ({"allOf": [{"enum": [{"a": 1}]}, {"enum": [{"b": 2}]}]}, {"a": 1, "b": 2}),
+        ({"allOf": [{"enum": [1, 2]}, {"type": "integer"}]}, 1),
+        ({"allOf": [True, {}]}, "text"),
+        ({"required": ["y"]}, {"y": "text"}),
         ({"type": "integer", "minimum": 3, "maximum": 9}, 3),
         ({"type": "integer", "exclusiveMinimum": 3}, 4),
         ({"type": "integer", "maximum": -2}, -2),
@@ -88,6 +90,37 @@ def test_references_within_the_schema() -> None:
     defs = {"a/b": {"type": "integer", "minimum": 5}}
     assert value_for({"$ref": "#/$defs/a~1b"}, **{"$defs": defs}) == 5
     assert value_for({"$ref": "#/$defs/none"}) is None
+
+
+A = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+B = {"properties": {"b": {"type": "boolean"}}, "required": ["b"]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({**A, "allOf": [B]}, {"a": 0, "b": False}),
+        ({**A, "anyOf": [B, {"required": []}]}, {"a": 0, "b": False}),
+        ({**A, "required": [], "oneOf": [{"required": ["a"]}]}, {"a": 0}),
+        ({**A, "$ref": "#/$defs/b"}, {"a": 0, "b": False}),
+        ({"allOf": [{"$ref": "#/$defs/b"}, {**A, "anyOf": [A]}]}, {"b": False, "a": 0}),
+        (
+            {**A, "allOf": [{"properties": {"a": {"minimum": 4}}, "required": ["a"]}]},
+            {"a": 4},
+        ),
+        ({"type": "integer", "anyOf": [{"minimum": 7}, {"maximum": 3}]}, 7),
+        ({"anyOf": [{"type": "null"}, A], "default": None}, None),
+    ],
+)
+def test_what_stands_beside_alternatives_holds_too(schema: Schema, value: object) -> None:
+    example = value_for(schema, **{"$defs": {"b": B}})
+    assert example == value
+    jsonschema.validate(example, {**schema, "$defs": {"b": B}})
+
+
+def test_a_schema_that_is_all_of_itself_has_an_end() -> None:
+    circle = {"allOf": [{"$ref": "#"}, {"$ref": "#"}], "anyOf": [{"$ref": "#"}], "type": "integer"}
+    assert example_arguments(circle) == {}
 
 
 def test_a_schema_without_end_has_an_example_of_some_size() -> None:

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 from openai.types.beta.realtime import RealtimeServerEvent
 
-from gateway.audio.formats import PCMU
+from gateway.audio.formats import PCM24K, PCMU
 from gateway.backend.server import BackendServer
 from tests.backend.client import FAST, Client
 from tests.backend.conftest import Connect, Start
@@ -131,3 +131,71 @@ async def test_faults_go_by_the_names_on_the_wire(connect: Connect, start: Start
     received, *closed = await client.closing()
     assert received[-1] == "response.audio_transcript.delta"
     assert closed == [1011, ""]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "code", "param"),
+    [
+        ("session.update", {"temperature": 1.3}, "decimal_above_max_value", "temperature"),
+        ("session.update", {"temperature": 0.5}, "decimal_below_min_value", "temperature"),
+        ("session.update", {"temperature": "hot"}, "invalid_type", "temperature"),
+        ("session.update", {"modalities": ["audio"]}, "invalid_value", "modalities"),
+        ("session.update", {"modalities": "text"}, "invalid_type", "modalities"),
+        ("session.update", {"nonsense": 1}, "unknown_parameter", "nonsense"),
+        ("session.update", {"input_audio_format": "opus"}, "invalid_value", "input_audio_format"),
+        ("session.update", {"tool_choice": 5}, "invalid_type", "tool_choice"),
+        ("response.create", {"temperature": 9}, "decimal_above_max_value", "temperature"),
+        ("response.create", {"modalities": ["audio"]}, "invalid_value", "modalities"),
+        ("response.create", {"voice": 5}, "invalid_type", "voice"),
+    ],
+)
+async def test_what_beta_does_not_allow(
+    beta: Client, kind: str, fields: dict[str, Any], code: str, param: str
+) -> None:
+    shown = (await beta.until("session.created"))[-1]["session"]
+    name = kind.partition(".")[0]
+    await beta.send(kind, event_id="mine", **{name: fields})
+    (error,) = await beta.until("error")
+    assert error["error"]["code"] == code
+    assert error["error"]["event_id"] == "mine"
+    assert error["error"]["param"] == f"{name}.{param}"
+    await beta.send("session.update", session={})
+    (updated,) = await beta.until("session.updated")
+    assert updated["session"] == shown
+
+
+async def test_older_forms_are_understood(connect: Connect, server: BackendServer) -> None:
+    beta = await connect(server, MODEL, check=lambda _: None, **HEADER)
+    await beta.until("session.created")
+    tool = {"type": "function", "name": "f"}
+    choice = {"type": "function", "function": {"name": "f"}}
+    fields = {"tools": [tool], "tool_choice": choice, "turn_detection": {"type": "none"}}
+    await beta.send("session.update", session=fields)
+    (updated,) = await beta.until("session.updated")
+    assert updated["session"]["turn_detection"] is None
+    assert updated["session"]["tool_choice"] == choice
+
+
+async def test_the_temperature_is_shown_as_it_was_set(beta: Client) -> None:
+    async def temperatures(**wanted: Any) -> list[float]:
+        await beta.send("response.create", response={"instructions": "say: Hi.", **wanted})
+        events = await beta.until("rate_limits.updated")
+        return [event["response"]["temperature"] for event in events if "response" in event]
+
+    (created,) = await beta.until("session.created")
+    assert created["session"]["temperature"] == 0.8
+    assert await temperatures() == [0.8, 0.8]
+    await beta.send("session.update", session={"temperature": 0.7})
+    (updated,) = await beta.until("session.updated")
+    assert updated["session"]["temperature"] == 0.7
+    await beta.send("session.update", session={"temperature": 1.1, "voice": "other"})
+    (error,) = await beta.until("error")  # the voice was heard already
+    assert error["error"]["code"] == "cannot_update_voice"
+    await beta.append(prompt("i-also-understand", PCM24K) + PCM24K.silence(24_000), 9600)
+    answer = (await beta.until("rate_limits.updated"))[-2]["response"]
+    assert answer["temperature"] == 0.7
+    assert await temperatures() == [0.7, 0.7]
+    assert await temperatures(temperature=1.2) == [1.2, 1.2]
+    await beta.send("session.update", session={"instructions": "Be brief."})
+    (updated,) = await beta.until("session.updated")
+    assert updated["session"]["temperature"] == 0.7

@@ -207,6 +207,14 @@ def test_say_speaks_exactly_the_line() -> None:
     assert client.spoken(client.done()["id"])[1].startswith("Welcome")
 
 
+@pytest.mark.parametrize("words", ["", "x" * 4097, "No. " * 201])
+def test_say_has_its_bounds(words: str) -> None:
+    client = VirtualClient()
+    error = error_of(client.send("response.create", response={"instructions": f"say: {words}"}))
+    assert (error["code"], error["param"]) == ("invalid_value", "response.instructions")
+    assert "1 to 4096 characters after 'say:', in no more than 200 sentences" in error["message"]
+
+
 def test_metadata_is_echoed() -> None:
     client = VirtualClient()
     (created,) = client.send("response.create", response={"metadata": {"topic": "x"}})

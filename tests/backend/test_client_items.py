@@ -171,3 +171,33 @@ def test_a_result_may_belong_to_a_call_of_the_same_input(items: ClientItems) -> 
     with pytest.raises(RealtimeError) as refused:
         items.input([output, call], PCMU)
     assert refused.value.code == "invalid_tool_call_id"
+
+
+LONG = "\u4e2d" * (200 << 10)
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        (message("user", text("a"), text(LONG), text(LONG)), "content[2].text"),
+        (message("user", text(LONG), audio(8, transcript=LONG)), "content[1].transcript"),
+        ({"type": "function_call", "name": LONG, "arguments": LONG}, "arguments"),
+        ({"type": "function_call_output", "call_id": "call_1", "output": LONG * 2}, "output"),
+        (message("user", *[text("a")] * 257), "content"),
+    ],
+)
+def test_an_item_has_its_bounds(items: ClientItems, given: Item, place: str) -> None:
+    for path, make in (
+        ("item", lambda: items.created(given, PCMU)),
+        ("response.input[0]", lambda: items.input([given], PCMU)),
+    ):
+        with pytest.raises(RealtimeError) as refused:
+            make()
+        assert refused.value.param == f"{path}.{place}"
+        assert refused.value.code in ("string_above_max_length", "array_above_max_length")
+
+
+def test_a_long_item_is_an_item(items: ClientItems) -> None:
+    content = [text("a")] * 255 + [text(LONG)]
+    shown = items.created(message("user", *content), PCMU).shown()
+    assert shown["content"] == content

@@ -1,5 +1,8 @@
 """Dialogues: reading, following, and the built-in one."""
 
+import json
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -155,6 +158,21 @@ def test_a_function_is_called_with_what_was_pressed_and_its_result_is_spoken() -
     assert said(talk, Returned("another", "Fine. Good.")) == "Fine. Good."
 
 
+def test_a_line_has_an_end_whatever_came() -> None:
+    talk = run(CALLS)
+    talk.answer(Typed("a" * 50_000))
+    reply = talk.answer(Pressed("1" * 50_000))
+    assert len(reply.line) == 200
+    assert reply.call is not None
+    assert reply.call.arguments["number"] == "1" * 300
+    assert reply.call.arguments["tags"] == ["phone", "a" * 300]
+    assert said(talk, Typed("b" * 50_000)) == f"You wrote {'b' * 300}."
+    assert said(talk, Returned("another", "c" * 50_000)) == "c" * 300
+    # What a field of it is, is known only when all of it is kept.
+    result = json.dumps({"more": "d" * 50_000, "status": "e" * 50_000})
+    assert said(talk, Returned("find_order", result)).startswith(f"It is {'e' * 300}. It comes")
+
+
 def test_a_state_may_call_when_it_is_entered() -> None:
     transfer = ToolCall("transfer", {"target": "sip:desk@example.com"})
     assert run(CALLS).answer(Pressed("*")) == Reply(("I connect you.",), transfer)
@@ -197,6 +215,7 @@ def test_durations(ms: int, words: str) -> None:
         ("{keys}", "", ()),
         ("You pressed {keys}.", "", ("You pressed",)),
         ("{keys} or {keys}?", "12", ("one,", "two", "or", "one,", "two?")),
+        ("{keys}!", "1" * 9999, (*["one,"] * 299, "one!")),
     ],
 )
 def test_phrases(text: str, keys: str, phrases: tuple[str, ...]) -> None:
@@ -228,12 +247,13 @@ def test_a_text_as_it_stands_keeps_its_braces() -> None:
         (('otherwise = "Nothing. At all."', ""), "otherwise"),
         (("[states.two]", "[states.two"), "TOML"),
         (('say = "It rains."', 'say = [" "]'), "say"),
+        (('say = "It rains."', f'say = "{"Rain. " * 201}"'), "on[4].say: more than 200 sentences"),
     ],
 )
 def test_mistakes_are_named(change: tuple[str, str], named: str) -> None:
     broken = SMALL.replace(*change, 1)
     assert broken != SMALL
-    with pytest.raises(DialogueError, match=named.replace("{", r"\{")):
+    with pytest.raises(DialogueError, match=re.escape(named)):
         parse_dialogue(broken)
 
 

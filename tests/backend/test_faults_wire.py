@@ -13,7 +13,7 @@ from gateway.audio.formats import PCMU
 from gateway.backend import control
 from gateway.backend.control import is_loopback
 from gateway.backend.server import FAULTS_HEADER, BackendServer
-from tests.backend.client import FAST, Client
+from tests.backend.client import FAST, UPGRADE, Client, until_alone
 from tests.backend.conftest import Connect, Start
 from tests.backend.virtual import AUDIO
 
@@ -149,20 +149,22 @@ async def test_a_stall_in_speech_and_a_late_event(connect: Connect, faulty: Back
     loop = asyncio.get_running_loop()
     for doing in ("stall", "delay"):
         fault = {"at": AUDIO, "n": 2, "do": doing, "ms": 80}
-        client = await started(await connect(faulty, **header(fault)))
+        client = await connect(faulty, **header(fault))
+        await client.configure(PCMU)
+        before = loop.time()  # whenever the first one comes, the second one is late
+        await client.say("One two three four.")
         await client.until(AUDIO)
-        before = loop.time()
         await client.until(AUDIO)
         assert loop.time() - before >= 0.07
         await client.until("response.done")
 
 
 async def test_a_stall_in_the_middle_of_a_message(connect: Connect, faulty: BackendServer) -> None:
-    client = await connect(faulty, **header({"at": 200, "do": "stall", "ms": 80}))
     loop = asyncio.get_running_loop()
     before = loop.time()
+    client = await connect(faulty, **header({"at": 200, "do": "stall", "ms": 80}))
     await client.until("session.created")
-    assert loop.time() - before >= 0.05
+    assert loop.time() - before >= 0.07
     await client.configure(PCMU)
 
 
@@ -180,9 +182,7 @@ async def test_a_stall_for_ever_answers_nothing_and_ends_with_its_client(
     connection = client.socket._response.connection
     assert connection is not None and connection.transport is not None
     connection.transport.abort()
-    async with asyncio.timeout(10):
-        while faulty._connections:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await until_alone(faulty)
 
 
 async def test_an_error_beside_a_servers_event(connect: Connect, faulty: BackendServer) -> None:
@@ -213,6 +213,18 @@ async def test_an_error_instead_of_what_was_asked_for(
     }
     await client.say("Yes.")
     await client.until("response.done")
+
+
+async def test_a_close_at_an_event_of_the_client_is_the_end(
+    connect: Connect, faulty: BackendServer
+) -> None:
+    fault = {"at": "response.create", "do": "close", "code": 1011}
+    client = await connect(faulty, **header(fault))
+    await client.until("session.created")
+    (there,) = faulty._connections
+    await client.send("response.create")
+    assert await client.closing() == ([], 1011, "")
+    assert there.session.events() == []
 
 
 @pytest.mark.parametrize("n", [1, 3])
@@ -252,11 +264,13 @@ async def test_what_is_no_event_passes_by_all_faults(
 
 
 async def test_a_plan_from_a_file_counts_connections(
-    connect: Connect, start: Start, tmp_path: Path
+    connect: Connect, http: aiohttp.ClientSession, start: Start, tmp_path: Path
 ) -> None:
     toml = tmp_path / "faults.toml"
     toml.write_text('[[faults]]\nat = "connect"\nn = 2\ndo = "http"\nstatus = 503\n')
     server = await start(faults=toml, pacing=FAST)
+    async with http.get(f"http://127.0.0.1:{server.port}/v1/realtime") as probe:
+        assert probe.status == 426  # that was none
     await connect(server)
     with pytest.raises(aiohttp.WSServerHandshakeError):
         await connect(server)
@@ -272,7 +286,7 @@ async def test_the_header_is_read_in_test_mode_only(connect: Connect, start: Sta
 
 async def test_a_header_that_is_no_plan(http: aiohttp.ClientSession, faulty: BackendServer) -> None:
     url = f"http://127.0.0.1:{faulty.port}/v1/realtime"
-    async with http.get(url, headers={FAULTS_HEADER: '[{"at": "x"}]'}) as response:
+    async with http.get(url, headers={FAULTS_HEADER: '[{"at": "x"}]', **UPGRADE}) as response:
         assert response.status == 400
         error = (await response.json())["error"]
     assert "faults[0].at: 'x'" in error["message"] and error["param"] == FAULTS_HEADER
@@ -367,6 +381,18 @@ async def test_nothing_is_controlled_from_elsewhere(
     monkeypatch.setattr(control, "is_loopback", lambda _: False)
     for method, path in CONTROLS:
         assert (await controls(faulty, method, path))[0] == 403
+
+
+async def test_nothing_is_controlled_by_a_web_page(
+    connect: Connect, http: aiohttp.ClientSession, faulty: BackendServer
+) -> None:
+    client = await connect(faulty)
+    for origin in ("https://example.com", "null"):
+        for method, path in CONTROLS:
+            url = f"http://127.0.0.1:{faulty.port}/control/{path}"
+            async with http.request(method, url, headers={"Origin": origin}) as response:
+                assert response.status == 403
+    await client.configure(PCMU)
 
 
 @pytest.mark.parametrize(

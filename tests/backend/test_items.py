@@ -60,6 +60,17 @@ def test_the_oldest_items_are_forgotten_in_the_end() -> None:
     assert conversation.retrieve("i1").id == "i1"
 
 
+def test_items_of_long_texts_are_forgotten_sooner() -> None:
+    conversation = Conversation("conv")
+    for number in range(18):
+        item = call_item(f"i{number}", "call", "f")
+        item.body["arguments"] = "x" * (250 << 10)
+        conversation.insert(item)
+        if number == 5:
+            conversation.delete("i5")
+    assert [n for n in range(18) if not conversation.has(f"i{n}")] == [0, 5]
+
+
 def test_what_was_shown_does_not_change_afterwards() -> None:
     item = assistant_item("a")
     shown = item.shown()

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from gateway.audio.formats import PCMU
 from gateway.backend.dialogue import DialogueError
-from tests.backend.client import FAST, Client
+from tests.backend.client import FAST, Client, until_alone
 from tests.backend.conftest import Connect, Start
 
 pytestmark = pytest.mark.loop
@@ -58,17 +58,17 @@ async def test_each_session_is_rehearsed(connect: Connect, start: Start, dialogu
             client = await connect(server)
             await perform(client, *texts)
             await client.socket.close()
-            async with asyncio.timeout(10):
-                while server._connections:  # noqa: ASYNC110
-                    await asyncio.sleep(0.001)
+            await until_alone(server)
     passed, *failed = [line for line in lines if line["event"].startswith("rehearsal.")]
     assert passed["event"] == "rehearsal.passed"
     assert passed["session_id"].startswith("sess_")
     assert {line["event"] for line in failed} == {"rehearsal.failed"}
     assert [line["failure"] for line in failed] == [
-        "expect[0] (dtmf = '1'): the caller pressed 2 instead",
+        "expect[0] (dtmf = '1'): the caller pressed other keys instead",
         "expect[1] (text = 'thanks', within_s = 60): the session ended before",
     ]
+    # The log leaves a `message` out unless its level is debug.
+    assert [line["message"] for line in failed] == ["2", ""]
     assert server.rehearsed.result() is True
 
 
@@ -119,7 +119,7 @@ async def test_a_step_that_is_not_met_ends_a_session_that_is_nothing_but_a_rehea
     client = await connect(server)
     await perform(client, "DTMF 2")
     closed = await client.closing()
-    assert closed == ([], 1008, "expect[0] (dtmf = '1'): the caller pressed 2 instead")
+    assert closed == ([], 1008, "expect[0] (dtmf = '1'): the caller pressed other keys instead")
     assert await server.rehearsed is False
 
 
@@ -159,7 +159,7 @@ async def command(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Pro
 
 @pytest.mark.parametrize(
     ("texts", "status", "word"),
-    [(["DTMF 1", "thanks"], 0, "passed"), (["DTMF 2"], 1, "failed")],
+    [(["DTMF 1", "thanks"], 0, "passed"), (["DTMF 22"], 1, "failed")],
 )
 async def test_the_exit_status_is_the_result(
     http: aiohttp.ClientSession, dialogue: Path, texts: list[str], status: int, word: str
@@ -172,7 +172,10 @@ async def test_the_exit_status_is_the_result(
         async with asyncio.timeout(30):
             lines = (await process.stdout.read()).splitlines()
             assert await process.wait() == status
-    assert json.loads(lines[0])["event"] == f"rehearsal.{word}"
+    said = json.loads(lines[0])
+    assert said["event"] == f"rehearsal.{word}"
+    assert said.get("message", "22") == "22"  # a rehearsal is about what a caller does
+    assert ("message" in said) == (word == "failed")
 
 
 async def test_the_options_reach_the_server_and_sigterm_says_that_it_goes_away(
@@ -182,6 +185,7 @@ async def test_the_options_reach_the_server_and_sigterm_says_that_it_goes_away(
     faults.write_text('[{"at": "response.done", "do": "error", "code": "x"}]')
     options = ["--test", f"--faults={faults}", "--session-limit-s=60", "--speedup=100"]
     options += ["--first-audio-ms=0", "--jitter-ms=0", "--seed=5"]
+    options += ["--requests-per-minute=70", "--tokens-per-minute=80"]
     async with command(*options) as (process, url):
         control = url.replace("ws:", "http:").replace("v1/realtime", "control/sessions")
         async with http.get(control) as answer:
@@ -192,7 +196,22 @@ async def test_the_options_reach_the_server_and_sigterm_says_that_it_goes_away(
             await client.say("Goodbye.")
             events = await client.until("error")
             assert events[-1]["error"]["code"] == "x"
+            (done, rates) = await client.until("rate_limits.updated")
+            assert done["type"] == "response.done"
+            assert [limit["limit"] for limit in rates["rate_limits"]] == [70, 80]
             process.terminate()
             kinds, code, _ = await client.closing()
-            assert kinds[0] == "response.done" and code == 1001
+            assert (kinds, code) == ([], 1001)
         assert await process.wait() == 0
+
+
+async def test_callers_of_a_phone_line_rehearse_nothing(
+    connect: Connect, start: Start, dialogue: Path
+) -> None:
+    server = await start(dialogue=dialogue, pacing=FAST, rehearsals=False)
+    with capture_logs() as lines:
+        client = await connect(server)
+        await perform(client, "DTMF 2")
+        await client.socket.close()
+        await until_alone(server)
+    assert not [line for line in lines if line["event"].startswith("rehearsal.")]

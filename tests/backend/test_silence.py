@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.backend.test_output import said
-from tests.backend.virtual import END, SMOOTH, VirtualClient, types
+from tests.backend.virtual import DIALOGUE, END, SMOOTH, VirtualClient, types
 
 pytestmark = pytest.mark.pure
 
@@ -144,3 +144,50 @@ def test_a_new_timeout_counts_at_once() -> None:
     assert client.advance(7.5) == []
     assert TIMEOUT == types(client.advance(0.7)[:5])
     assert types(client.until_done())[-2:] == END
+
+
+FORGET = {
+    "clear": lambda client: client.send("input_audio_buffer.clear"),
+    "format": lambda client: client.update(
+        {"audio": {"input": {"format": {"type": "audio/pcmu"}}}}
+    ),
+}
+
+
+@pytest.mark.parametrize("how", FORGET)
+def test_a_turn_that_is_taken_back_is_silence_again(how: str) -> None:
+    client = VirtualClient(dialogue=DIALOGUE)
+    client.respond()
+    client.advance(10.0)
+    (started,) = client.hear(0.9, 640)
+    FORGET[how](client)
+    before = client.now
+    client.hear(0.0, 992)
+    client.heard_at.clear()
+    client.advance(60.0)
+    assert said(client.done()) == ["Still here."]
+    assert client.heard_at[0] - before == pytest.approx(20.0)
+    client.append(client.session.ear.format.silence(8000))
+    committed = client.send("input_audio_buffer.commit")[0]
+    assert committed["item_id"] != started["item_id"]
+
+
+def test_a_turn_that_is_taken_back_begins_no_wait_for_who_was_not_spoken_to() -> None:
+    client = VirtualClient(dialogue=DIALOGUE)
+    client.hear(0.9, 640)
+    client.send("input_audio_buffer.clear")
+    assert client.advance(100.0) == []
+
+
+def test_detection_that_was_off_for_a_while_waits_again() -> None:
+    client = VirtualClient(dialogue=DIALOGUE)
+    client.respond()
+    (started,) = client.hear(0.9, 640)
+    client.update({"audio": {"input": {"turn_detection": None}}})
+    assert client.advance(100.0) == []
+    committed = client.send("input_audio_buffer.commit")[0]
+    assert committed["item_id"] == started["item_id"]  # its audio was left to the client
+    client.update({"audio": {"input": {"turn_detection": {"type": "server_vad"}}}})
+    client.advance(0.1)
+    client.until_done()
+    assert said(client.done()) == ["Still here."]

@@ -43,3 +43,9 @@ def test_no_word_is_lost_and_all_begin_within_the_sound(
     starts = [word.start_ms for word in speech.words]
     assert starts == sorted(starts)
     assert starts[-1] <= len(speech.audio) // audio_format.bytes_per_ms
+
+
+def test_what_has_no_clip_is_not_said() -> None:
+    speech = compose(("One.", "Two.", "Three."), [b"a" * 800, b"b" * 80], PCMU)
+    assert "".join(word.text for word in speech.words) == "One. Two."
+    assert speech.audio == b"a" * 800 + PCMU.silence(350 * 8) + b"b" * 80

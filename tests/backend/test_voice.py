@@ -5,6 +5,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import threading
 import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -169,6 +170,50 @@ async def test_what_was_spoken_is_remembered_and_made_once_for_all_who_wait(
     assert spoken() == ["New."]
 
 
+@pytest.mark.usefixtures("leaves_no_files")
+async def test_what_nobody_waits_for_is_not_made(
+    program: tuple[Path, Callable[[], list[str]]],
+) -> None:
+    path, spoken = program
+    voice = Voice(find_program=named("flite", path))
+    waiting = [asyncio.create_task(voice.speak(("hang.",), PCMU)) for _ in range(2)]
+    async with asyncio.timeout(20):
+        while not path.with_name("log").exists():  # noqa: ASYNC110 - a file has no event
+            await asyncio.sleep(0.01)
+    (making,) = voice._tasks
+    for task in waiting:
+        assert not making.done()
+        task.cancel()
+        await asyncio.wait([task])
+    await asyncio.wait([making], timeout=10)
+    assert making.cancelled()
+    again = asyncio.create_task(voice.speak(("hang.",), PCMU))  # does not wait for what is no more
+    await asyncio.sleep(0)
+    assert len(voice._tasks) == 1
+    again.cancel()
+    await asyncio.wait([again])
+    await voice.close()
+    assert spoken() == ["hang."]
+
+
+async def test_a_line_is_not_longer_than_a_line_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.backend.voice.LONGEST_LINE_MS", 1000)
+    voice = Voice(find_program=nothing)
+    clips = await voice.speak(("Ten letters", "Ten letters", "Ten letters", "one"), PCM24K)
+    assert [len(clip) for clip in clips] == [11 * 65 * 48, 48_000 - 11 * 65 * 48]
+    (clip,) = await voice.speak(("x" * 100,), PCMU)
+    assert len(clip) == 8000
+
+
+async def test_a_program_that_has_no_end_of_words_is_not_read_to_its_end(
+    program: tuple[Path, Callable[[], list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.backend.voice._SOUND_BYTES", 16_044)
+    voice = Voice(find_program=named("flite", program[0]))
+    (clip,) = await voice.speak(("Long.",), PCMU)
+    assert len(clip) == 4000
+
+
 @pytest.mark.parametrize("name", ["flite", "espeak-ng"])
 @pytest.mark.parametrize("text", ["fail.", "quiet.", "noise.", "late."])
 @pytest.mark.usefixtures("leaves_no_files")
@@ -254,6 +299,25 @@ async def test_without_a_program_a_tone_stands_for_the_text_and_the_log_says_so_
     assert strongest == pytest.approx(330, abs=2)
     assert np.abs(samples).max() < 2100
     assert np.abs(samples[:8]).max() < 100
+
+
+async def test_a_tone_is_made_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    def watched(phrase: str, audio_format: AudioFormat) -> bytes:
+        threads.append(threading.current_thread())
+        return tone(phrase, audio_format)
+
+    monkeypatch.setattr("gateway.backend.voice.tone", watched)
+    await Voice(find_program=nothing).speak(("Short text.",), PCMA)
+    assert threads and threading.main_thread() not in threads
+
+
+def test_a_long_tone_is_a_short_one_again_and_again() -> None:
+    for audio_format in (PCMU, PCM24K):
+        second = audio_format.bytes_per_ms * 1000
+        sound = tone("x" * 100, audio_format)
+        assert sound[second : 2 * second] == sound[2 * second : 3 * second]
 
 
 async def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

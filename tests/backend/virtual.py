@@ -9,10 +9,9 @@ from typing import Any, get_args
 from openai.types.realtime import RealtimeServerEvent
 
 from gateway.audio.formats import AudioFormat
-from gateway.backend.config import Pacing
+from gateway.backend.config import Pacing, RateLimits
 from gateway.backend.dialogue_parse import parse_dialogue
 from gateway.backend.ear import WINDOW_MS
-from gateway.backend.rates import RateLimits
 from gateway.backend.session import BackendSession, SessionOptions
 from gateway.backend.session_config import Kind
 

@@ -4,6 +4,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from agents import function_tool
@@ -43,7 +44,8 @@ AGENT = RealtimeAgent(name="Agent", instructions="Tell the weather.", tools=[get
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    with EmbeddedServer(tmp_path_factory.mktemp("agent")) as server:
+    # So slow that a story can be interrupted.
+    with EmbeddedServer(tmp_path_factory.mktemp("agent"), "--speedup", "8") as server:
         yield server
 
 
@@ -154,14 +156,49 @@ def test_openai_agents_for_javascript(
         agents.event("response.done")
         assert eventually(lambda: agents.do("heard") > before, 5)
 
-        agents.do("say", text="Now a story.")
-        agents.event("response.output_audio.delta")
+        story = begun(agents)
         agents.do("speak", pieces=spoken)
         agents.next("interrupted")
+        details = outcome(agents, story)["status_details"]
+        assert details == {"type": "cancelled", "reason": "turn_detected"}
         agents.event("conversation.item.truncated", anywhere=True)
-        done = agents.event("response.done")["response"]
-        assert done["status"] in ("cancelled", "completed")
         agents.do("close")
-        assert not agents.said("session_error")
         roles = [item.get("role") for item in agents.said("history")[-1]]
         assert {"user", "assistant"} <= set(roles)
+
+        agents.do("connect", config={"audio": {"input": {"turnDetection": None}}})
+        while agents.event("session.updated")["session"]["audio"]["input"]["turn_detection"]:
+            pass  # it configures in several steps
+        agents.do("speak", pieces=spoken)
+        agents.do("commit")
+        agents.event("input_audio_buffer.committed")
+        agents.do("respond", response=None)
+        answer = agents.event("response.output_audio_transcript.done")
+        assert "of speech" in answer["transcript"]
+        assert outcome(agents, answer["response_id"])["status"] == "completed"
+
+        story = begun(agents)
+        agents.do("interrupt")
+        agents.next("interrupted")
+        details = outcome(agents, story)["status_details"]
+        assert details == {"type": "cancelled", "reason": "client_cancelled"}
+        agents.do("close")
+        assert not agents.said("session_error")
+
+
+def begun(agents: NodeApplication) -> str:
+    """Ask for the story; returns the response, once something of it is heard."""
+    agents.do("say", text="Now a story.")
+    response_id: str = agents.event("response.output_audio.delta")["response_id"]
+    return response_id
+
+
+def outcome(agents: NodeApplication, response_id: str) -> dict[str, Any]:
+    """A response that has ended."""
+
+    def ended() -> list[dict[str, Any]]:
+        done = [one["response"] for one in agents.said("event") if one["type"] == "response.done"]
+        return [response for response in done if response["id"] == response_id]
+
+    assert eventually(ended, 10)
+    return ended()[0]
