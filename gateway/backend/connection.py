@@ -229,6 +229,8 @@ class Connection:
                     await self._receive(message.data)
                 else:
                     self._refuse("Events are text messages, not binary ones.")
+        except ConnectionError:
+            pass  # it ended while a ping was answered
         except Exception as error:
             self._fail(error)
 

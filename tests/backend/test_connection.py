@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.audio.formats import PCMU, AudioFormat
 from gateway.backend import connection
@@ -303,3 +304,21 @@ async def test_a_reason_is_cut_between_letters(connect: Connect, start: Start) -
     only(server)._end(connection.Close(4000, "x" + "\u00fc" * 100))
     assert await client.closing() == ([], 4000, "x" + "\u00fc" * 61)
     assert client.socket.close_code == 4000
+
+
+async def test_a_connection_that_ends_while_a_ping_is_answered_is_no_defect(
+    connect: Connect, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await start()
+    client = await connect(server)
+    await client.until("session.created")
+    there = only(server)
+
+    async def gone(*_: object) -> None:
+        raise ConnectionResetError
+
+    monkeypatch.setattr(there._socket, "pong", gone)
+    with capture_logs() as lines:
+        await client.socket.ping()
+        await until_alone(server)
+    assert not lines

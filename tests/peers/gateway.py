@@ -36,7 +36,8 @@ _START_TIMEOUT_S = 40.0
 _STOP_TIMEOUT_S = 15.0
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 _choice = random.Random(os.getpid())
-_next_range = 17_000 + 200 * _choice.randrange(10)
+_FIRST_RANGE, _LAST_RANGE = 17_000, 32_000
+_next_range = _FIRST_RANGE + 200 * _choice.randrange(10)
 
 
 def free_port() -> int:
@@ -58,9 +59,11 @@ def free_port() -> int:
 
 
 def free_range(size: int) -> int:
-    """The first port of a stretch that this run has not used and in which nobody listens."""
+    """The first port of a stretch in which nobody listens, and that was not used for long."""
     global _next_range
-    while _next_range + size < 32_000:
+    for _ in range(200):
+        if _next_range + size >= _LAST_RANGE:
+            _next_range = _FIRST_RANGE
         first, _next_range = _next_range, _next_range + size
         if all(_is_free(port) for port in range(first, first + size)):
             return first

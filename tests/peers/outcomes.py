@@ -53,8 +53,8 @@ WHOLE = sound(LINE)
 _BEFORE, _STRUCK = WHOLE[: (STRUCK - 1) * PIECE], WHOLE[(STRUCK - 1) * PIECE : STRUCK * PIECE]
 _NEXT = WHOLE[STRUCK * PIECE : (STRUCK + 1) * PIECE]
 _AFTER = WHOLE[STRUCK * PIECE :]
-ANEW = _BEFORE + sound(AGAIN)
-"""What had come of the line, and what the next session says instead of the rest."""
+ANEW = _BEFORE + WHOLE
+"""What had come of the line, and the sentence in which it was cut anew."""
 
 
 @dataclass(frozen=True)

@@ -325,12 +325,15 @@ def test_a_bye_in_mid_speech_ends_everything(exchange: Exchange, voice: bytes) -
     assert len(talk.phone.packets) <= packets + 1
 
 
-def test_a_lost_session_ends_the_call_with_a_bye(exchange: Exchange) -> None:
+def test_a_lost_session_costs_no_call(exchange: Exchange, voice: bytes) -> None:
     talk = exchange.talk()
+    sessions = len(talk.line.realtime.server.connections)
     exchange.line.realtime.run(_dropped(talk.session))
-    bye = talk.caller.wait("BYE", 0)
-    talk.caller.answer(bye)
-    assert talk.line.gateway.call_ended(talk.mark)["reason"] == "session_lost"
+    talk.session = talk.line.realtime.connection(sessions)
+    talk.phone.say(frames(voice))
+    assert eventually(lambda: voice in talk.session.audio, 4)
+    record = talk.ended()
+    assert (record["reason"], record["session_losses"]) == ("remote_bye", 1)
 
 
 async def _dropped(session: FakeConnection) -> None:

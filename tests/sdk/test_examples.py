@@ -223,7 +223,7 @@ class Service:
         app.router.add_post(f"{calls}/accept", self._accept)
         app.router.add_post(f"{calls}/hangup", self._hang_up)
         app.router.add_get("/v1/realtime", self._join)
-        runner = web.AppRunner(app)
+        runner = web.AppRunner(app, shutdown_timeout=1.0)
         await runner.setup()
         context = None
         if files is not None:
