@@ -230,8 +230,10 @@ class Service:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(files.certificate, files.key)
         await web.TCPSite(runner, HOST, 0, ssl_context=context).start()
-        yield runner.addresses[0][1]
-        await runner.cleanup()
+        try:
+            yield runner.addresses[0][1]
+        finally:
+            await runner.cleanup()
 
     async def _accept(self, _: web.Request) -> web.Response:
         return web.Response()
