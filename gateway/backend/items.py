@@ -9,10 +9,18 @@ truncation of more than was spoken can be refused.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from gateway.backend.tokens import Tokens, item_tokens
 from gateway.realtime.errors import RealtimeError, invalid
+from gateway.realtime.resources import (
+    AssistantMessageItem,
+    AssistantPart,
+    FunctionCallItem,
+    ItemResource,
+    McpListToolsItem,
+    UserMessageItem,
+)
 
 _MAX_ITEMS: Final = 5000
 _MAX_CHARACTERS: Final = 4 << 20
@@ -49,19 +57,22 @@ class Item:
     def tokens(self) -> Tokens:
         return item_tokens(self.body, self.audio_ms)
 
-    def shown(self) -> dict[str, Any]:
+    def shown(self) -> ItemResource:
         """A copy of the item as it is now, fit for an event."""
-        return deepcopy(self.body)
+        return cast("ItemResource", deepcopy(self.body))
 
     def speak(self, audio_ms: int, words: Sequence[Word]) -> None:
         """More of the assistant's speech."""
         self.audio_ms += audio_ms
         self.words += words
-        self.body["content"] = [{"type": "output_audio", "transcript": self.transcript}]
+        self._say({"type": "output_audio", "transcript": self.transcript})
 
     def write(self, text: str) -> None:
         """All of the assistant's text up to now."""
-        self.body["content"] = [{"type": "output_text", "text": text}]
+        self._say({"type": "output_text", "text": text})
+
+    def _say(self, part: AssistantPart) -> None:
+        self.body["content"] = [part]
 
 
 class Conversation:
@@ -217,34 +228,51 @@ def tokens_of(items: Iterable[Item]) -> Tokens:
 
 def spoken_item(item_id: str, audio_ms: int) -> Item:
     """The caller's audio, once it is committed."""
-    # The transcript is there and null: clients read the key without asking whether it exists.
-    content = [{"type": "input_audio", "transcript": None}]
-    return Item(_body(item_id, "message", "completed", role="user", content=content), audio_ms)
+    body: UserMessageItem = {
+        "id": item_id,
+        "object": "realtime.item",
+        "type": "message",
+        "status": "completed",
+        "role": "user",
+        # The transcript is there and null: clients read the key without asking whether it exists.
+        "content": [{"type": "input_audio", "transcript": None}],
+    }
+    return Item(dict(body), audio_ms)
 
 
 def assistant_item(item_id: str) -> Item:
     """A message that the agent begins to speak or to write."""
-    return Item(_body(item_id, "message", "in_progress", role="assistant", content=[]))
+    body: AssistantMessageItem = {
+        "id": item_id,
+        "object": "realtime.item",
+        "type": "message",
+        "status": "in_progress",
+        "role": "assistant",
+        "content": [],
+    }
+    return Item(dict(body))
 
 
 def call_item(item_id: str, call_id: str, name: str) -> Item:
     """A function call whose arguments are about to be written."""
-    fields = {"call_id": call_id, "name": name, "arguments": ""}
-    return Item(_body(item_id, "function_call", "in_progress", **fields))
+    body: FunctionCallItem = {
+        "id": item_id,
+        "object": "realtime.item",
+        "type": "function_call",
+        "status": "in_progress",
+        "call_id": call_id,
+        "name": name,
+        "arguments": "",
+    }
+    return Item(dict(body))
 
 
 def listing_item(item_id: str, server_label: str) -> Item:
     """The tools of an MCP server, before any is known. The official type has no status."""
-    return Item(
-        {
-            "id": item_id,
-            "object": "realtime.item",
-            "type": "mcp_list_tools",
-            "server_label": server_label,
-            "tools": [],
-        }
-    )
-
-
-def _body(item_id: str, kind: str, status: str, **fields: Any) -> dict[str, Any]:
-    return {"id": item_id, "object": "realtime.item", "type": kind, "status": status, **fields}
+    body: McpListToolsItem = {
+        "id": item_id,
+        "type": "mcp_list_tools",
+        "server_label": server_label,
+        "tools": [],
+    }
+    return Item({"object": "realtime.item", **body})

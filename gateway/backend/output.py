@@ -23,6 +23,7 @@ from gateway.backend.dialogue import Line, ToolCall
 from gateway.backend.items import Conversation, Item, assistant_item, call_item
 from gateway.backend.speech import Speech
 from gateway.backend.tokens import speech_tokens, text_tokens
+from gateway.realtime.resources import ContentPart
 
 DELTA_MS: Final = 200
 _WRITTEN_MS: Final = 50
@@ -165,7 +166,7 @@ class SpokenMessage(Output):
         self._item = assistant_item(self._stage.new_item_id())
         self._stage.open(self._item)
         self._item.speak(0, ())
-        self._emit("content_part.added", part={"type": "audio", "transcript": ""})
+        self._emit_part("added", "")
 
     def step(self, budget: float) -> Step:
         speech, item = self._speech, self._item
@@ -194,8 +195,12 @@ class SpokenMessage(Output):
         transcript = self._item.transcript
         self._emit("output_audio.done")
         self._emit("output_audio_transcript.done", transcript=transcript)
-        self._emit("content_part.done", part={"type": "audio", "transcript": transcript})
+        self._emit_part("done", transcript)
         self._stage.close(self._item, status)
+
+    def _emit_part(self, change: str, transcript: str) -> None:
+        part: ContentPart = {"type": "audio", "transcript": transcript}
+        self._emit(f"content_part.{change}", part=part)
 
     def _emit(self, kind: str, **fields: Any) -> None:
         self._stage.emit_in(self._item, kind, content_index=0, **fields)
@@ -216,7 +221,7 @@ class WrittenMessage(Output):
         self._item = assistant_item(self._stage.new_item_id())
         self._stage.open(self._item)
         self._item.write("")
-        self._emit("content_part.added", part={"type": "text", "text": ""})
+        self._emit_part("added")
 
     def step(self, budget: float) -> Step:
         if text_tokens(self._text + self._pieces[0]) > budget:
@@ -229,8 +234,12 @@ class WrittenMessage(Output):
 
     def close(self, status: str) -> None:
         self._emit("output_text.done", text=self._text)
-        self._emit("content_part.done", part={"type": "text", "text": self._text})
+        self._emit_part("done")
         self._stage.close(self._item, status)
+
+    def _emit_part(self, change: str) -> None:
+        part: ContentPart = {"type": "text", "text": self._text}
+        self._emit(f"content_part.{change}", part=part)
 
     def _emit(self, kind: str, **fields: Any) -> None:
         self._stage.emit_in(self._item, kind, content_index=0, **fields)

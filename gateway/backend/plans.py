@@ -11,7 +11,7 @@ them; and what becomes of a reply of the dialogue under these terms.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from gateway.audio.formats import AudioFormat
 from gateway.backend.arguments import example_arguments
@@ -19,6 +19,8 @@ from gateway.backend.dialogue import LONGEST_LINE, Line, Reply, ToolCall, phrase
 from gateway.backend.items import Item
 from gateway.backend.session_config import SessionConfig, voice_is_locked, voice_name
 from gateway.realtime.errors import invalid
+from gateway.realtime.resources import ResponseTerms
+from gateway.realtime.session_resources import Format
 
 _SAY: Final = "say:"
 _MAX_LINE: Final = 4096
@@ -40,7 +42,7 @@ class Plan:
     written: bool
     """Its message is text, not audio."""
     format: AudioFormat
-    resource: dict[str, Any]
+    resource: ResponseTerms
     """The fields that the response shows of all this."""
     functions: dict[str, dict[str, Any]]
     """The schema of the parameters of each function, by its name."""
@@ -116,7 +118,9 @@ def plan_response(
         resource={
             "output_modalities": terms["output_modalities"],
             "max_output_tokens": terms["max_output_tokens"],
-            "audio": {"output": {"format": audio_format.to_session(), "voice": voice}},
+            "audio": {
+                "output": {"format": cast("Format", audio_format.to_session()), "voice": voice}
+            },
             "metadata": asked.get("metadata"),
         },
         functions=functions,

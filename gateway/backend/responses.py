@@ -20,7 +20,7 @@ Pure: `timeout(now)` whenever `next_timeout()` says so.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from gateway.backend.config import Pacing
 from gateway.backend.items import tokens_of
@@ -29,8 +29,10 @@ from gateway.backend.speech import Speech
 from gateway.backend.tokens import Tokens
 from gateway.realtime.errors import RealtimeError
 from gateway.realtime.resources import (
+    ResponseResource,
     ResponseStatus,
     ResponseStatusDetails,
+    ResponseTerms,
     Usage,
     failed,
     usage,
@@ -95,7 +97,7 @@ class Response:
         stage: Stage,
         outputs: Sequence[Output],
         *,
-        resource: dict[str, Any],
+        resource: ResponseTerms,
         context: Context,
         pace: Pace,
         now: float,
@@ -193,7 +195,7 @@ class Response:
         status: ResponseStatus,
         details: ResponseStatusDetails | None = None,
         used: Usage | None = None,
-    ) -> dict[str, Any]:
+    ) -> ResponseResource:
         return {
             "object": "realtime.response",
             "id": self.id,

@@ -18,6 +18,7 @@ from typing import Final
 from gateway.backend.dialogue import Spoke
 from gateway.backend.items import Conversation
 from gateway.backend.output import Emit
+from gateway.realtime.resources import TranscriptionUsage
 
 _EVENT: Final = "conversation.item.input_audio_transcription"
 _DESCRIPTION = re.compile(
@@ -78,5 +79,5 @@ class Transcriber:
             item.body["content"][0]["transcript"] = text
             place = {"item_id": item_id, "content_index": 0}
             self._emit(f"{_EVENT}.delta", **place, delta=text)
-            usage = {"type": "duration", "seconds": item.audio_ms / 1000}
+            usage: TranscriptionUsage = {"type": "duration", "seconds": item.audio_ms / 1000}
             self._emit(f"{_EVENT}.completed", **place, transcript=text, usage=usage)
