@@ -19,7 +19,6 @@ from gateway.backend.dialogue import (
     Dialogue,
     DialogueRun,
     Input,
-    Line,
     Pressed,
     Reply,
     Spoke,
@@ -71,7 +70,7 @@ class Agent:
         self._random = random
         self._emit = emit
         self._heard: Input | None = None  # what the next response answers
-        self._rest: Line = ()  # of what was being said when this session took over
+        self._rest = Reply()  # of what was being said when this session took over
         self._greeted = False
         self._greets = False  # the latest reply is the greeting
         self._greeting = ""  # the response that is it
@@ -88,7 +87,7 @@ class Agent:
     def hear(self, heard: Input) -> None:
         """Take what the next response is to answer. A voice does not make keys unheard."""
         if not (isinstance(heard, Spoke) and isinstance(self._heard, Pressed)):
-            self._heard, self._rest = heard, ()
+            self._heard, self._rest = heard, Reply()
 
     def follow(self, said: str, now: float) -> None:
         """Take it that the agent has said this already, before this session."""
@@ -98,7 +97,8 @@ class Agent:
             given = self._run.answer(heard)
         elif not self._greeted:
             given = self._run.greeting()
-        self._rest = unsaid(given.line, said)
+        begun = said and " ".join(given.line).startswith(said)
+        self._rest = Reply(unsaid(given.line, said), given.call) if begun else Reply()
         self._greeted = self._answered = True
         self.silent_since = now
 
@@ -212,9 +212,9 @@ class Agent:
     def _next(self) -> Reply:
         """What to say next: the greeting if it is due, and answers."""
         heard, self._heard = self._heard, None
-        rest, self._rest = self._rest, ()
-        if rest:
-            return Reply(rest)
+        rest, self._rest = self._rest, Reply()
+        if rest.line or rest.call:
+            return rest
         awaits = heard is None or (self._owed and isinstance(heard, Spoke))
         self._greets = awaits and not self._greeted
         self._greeted = True

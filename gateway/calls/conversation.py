@@ -53,9 +53,8 @@ class Conversation:
         self._answers = True  # the server answers a turn without being asked
         self._parts: dict[ItemPart, None] = {}  # with audio queued and more to come, in order
         self._interrupted: dict[str, None] = {}  # oldest first
-        self._cancelled: dict[
-            str, str
-        ] = {}  # responses by the event that cancels them, oldest first
+        # Responses by the event that cancels them, oldest first.
+        self._cancelled: dict[str, str] = {}
         self._heard_response = ""  # the response whose start was announced and whose end was not
         self._played_out = False  # its audio ended before the response was done
         self._requests = Requests(new_event_id)
@@ -104,6 +103,7 @@ class Conversation:
         detection = turn_detection_of(session)
         self._interrupts = (detection or {}).get("interrupt_response") is not False
         self._answers = detection is not None and detection.get("create_response") is not False
+        self._speaking &= detection is not None
         if cancels is not None:
             self._cancels = cancels
 
@@ -117,14 +117,12 @@ class Conversation:
     def lost(self, error: RealtimeError) -> list[Effect]:
         """The session is gone; `error` is for those who follow its responses."""
         active = self.active
-        self._owed = self._requests.lost()
-        if self._speaking:
-            self._owed = False  # the next session hears this turn from its start
-        elif active:
+        owed = self._requests.lost()
+        if active:
             complete = self._responses.item_done and not self._parts
-            self._owed = not complete and active not in self._interrupted
-        else:
-            self._owed |= self._awaited
+            owed = not complete and active not in self._interrupted
+        # A turn that has begun is heard by the next session from its start.
+        self._owed = not self._speaking and (owed or self._awaited)
         self._speaking = self._awaited = False
         for ended in self._responses.fail(error, self._new_event_id):
             self._effects.append(ToControl(ended))
@@ -152,7 +150,10 @@ class Conversation:
             self._turn_ended_at = now
             self._speaking = False
         elif kind == "input_audio_buffer.committed":
+            self._speaking = False
             self._awaited = self._answers
+        elif kind == "input_audio_buffer.cleared":
+            self._speaking = False
         elif kind in ("response.output_item.added", "response.output_item.done"):
             self._responses.item(event)
         elif kind == "response.created":
@@ -177,6 +178,10 @@ class Conversation:
                 self._requests.by_client(event)
             self._effects.append(ToBackend(event))
         return self._drain()
+
+    def not_sent(self, event: Event) -> None:
+        """An event of a client went to nobody."""
+        self._requests.withdraw(event)
 
     def played(self, mark: Started | Stopped, now: float) -> list[Effect]:
         """The playout passed the start or the end of a response."""
@@ -268,12 +273,13 @@ class Conversation:
         self._effects.append(ToBackend(events.response_cancel(self.active, event_id)))
 
     def _not_cancelled(self, event: Event) -> list[Effect]:
-        """A response that we cancelled did not run any more: mostly its end crossed our request. If
-        that end never came, it comes now; nobody else has to hear of the error."""
+        """The server did not cancel for us, and nobody else has to hear of that. Mostly the end of
+        the response crossed our request; if that end never came, it comes now."""
         response_id = self._cancelled.pop(text_of(event, "error", "event_id"))
-        for ended in self._responses.cancelled(response_id, self._new_event_id):
-            self._effects.append(ToControl(ended))
-            self._response_done(response_id)
+        if text_of(event, "error", "code") == "response_cancel_not_active":
+            for ended in self._responses.cancelled(response_id, self._new_event_id):
+                self._effects.append(ToControl(ended))
+                self._response_done(response_id)
         return self._drain()
 
     def _audio_done(self, event: Event) -> None:

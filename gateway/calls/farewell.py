@@ -15,6 +15,8 @@ APOLOGY: Final = ItemPart("", "apology", 0)
 """What the gateway says by itself is no part of the conversation."""
 _MAX_TAIL_S: Final = 60.0
 """Of speech that was queued when the last session was lost."""
+_PAUSE_S: Final = 0.2
+"""After a response was heard to its end: one that was queued behind it begins at once."""
 _MAX_APOLOGY_S: Final = 330.0
 """No recording is longer."""
 
@@ -50,10 +52,12 @@ class Farewell:
         if self._deadline is None:
             return
         apology = mark.part == APOLOGY
-        if isinstance(mark, Stopped) and (apology or not self._has_apology):
+        if isinstance(mark, Started):
+            self._deadline = now + (_MAX_APOLOGY_S if apology else _MAX_TAIL_S)
+        elif apology:
             self.end("session_lost")
-        elif isinstance(mark, Started) and apology:
-            self._deadline = now + _MAX_APOLOGY_S
+        elif not self._has_apology:
+            self._deadline = now + _PAUSE_S  # unless another response follows
 
     def cleared(self) -> None:
         """The playout was emptied: of the last words too."""

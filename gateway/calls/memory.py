@@ -83,7 +83,7 @@ class Memory:
             The event to send: the same, with an `event_id` where its answer is waited for.
         """
         match event:
-            case {"type": "session.update"}:
+            case {"type": "session.update" | "input_audio_buffer.commit"}:
                 pass
             case {"type": "conversation.item.create"}:
                 told_again = text_of(event, "item", "id") in self._items
@@ -148,8 +148,8 @@ class Memory:
         return events
 
     def unanswered(self) -> list[Event]:
-        """The session updates and new items that no server has confirmed or refused, in order: for
-        a session that takes over after the loss of another, behind the replay."""
+        """The session updates, commits and new items that no server has confirmed or refused, in
+        order: for a session that takes over after the loss of another, behind the replay."""
         return list(self._sent.values())
 
     # What was asked of the session.
@@ -231,6 +231,8 @@ class Memory:
         self._turn.is_silent = True
 
     def _committed(self, event: Event) -> None:
+        commits = (key for key, one in self._sent.items() if one["type"].endswith(".commit"))
+        self._sent.pop(next(commits, ""), None)
         shown = {
             "id": event.get("item_id"),
             "type": "message",

@@ -66,6 +66,11 @@ class Requests:
         """A client asks for a response."""
         self._of_clients.append(event)
 
+    def withdraw(self, event: Event) -> None:
+        """A client's request was not sent after all."""
+        if event in self._of_clients:
+            self._of_clients.remove(event)
+
     def interrupt(self) -> None:
         """What the gateway asked for and has not begun is not to be heard."""
         self._unwanted = bool(self._asked)
@@ -92,7 +97,7 @@ class Requests:
         if not request_id or request_id != self._last_asked:
             return
         if {text_of(event, "error", "code"), text_of(event, "error", "type")} & _BUSY:
-            self._due = self._last
+            self._due = self._due or (None if self._unwanted else self._last)
             self._forget_client(out_of_band=False)  # so it was that one which began
         self._asked, self._unwanted = "", False
 
@@ -107,7 +112,8 @@ class Requests:
     def resumed(self, *, owed: bool, busy: bool) -> list[Event]:
         """Another session is there: what to ask it for; `owed` if it is to answer in any case."""
         again, self._again = self._again, []
-        if self._asked or self._of_clients:  # asked for meanwhile: that is answer enough
+        in_band = (one for one in self._of_clients if not _is_out_of_band(one))
+        if self._asked or any(in_band):  # asked for meanwhile: that is answer enough
             again = [request for request in again if _is_out_of_band(request)]
             owed = False
         self._of_clients += again

@@ -37,6 +37,7 @@ class Retelling:
         self._items.clear()
         self._echoes.clear()
         self._told.clear()
+        self._before.clear()
         effects: list[Effect] = []
         previous = "root"
         for event in replay:
@@ -47,6 +48,11 @@ class Retelling:
             by_caller = text_of(event, "item", "role") == "user"
             effects.append(Retell(event) if by_caller else ToBackend(event))
         return effects
+
+    def update(self, event: Event) -> list[Effect]:
+        """Have the session configured by this `session.update`, too."""
+        self._told[event["event_id"]] = event
+        return [ToBackend(event)]
 
     def rewrite(self, events: list[Event]) -> list[Effect]:
         """Replace an item by these events."""
@@ -76,13 +82,18 @@ class Retelling:
             self._echoes[f"conversation.item.{change}", text_of(event, "item", "id")] += 1
 
     def _refused(self, error: Event) -> list[Effect] | None:
-        told = self._told.pop(text_of(error, "error", "event_id"), None)
+        event_id = text_of(error, "error", "event_id")
+        told = self._told.pop(event_id, None)
         if told is None:
             return None
         item_id = text_of(told, "item", "id") or text_of(told, "item_id")
         fields = {"item_id": item_id, "code": text_of(error, "error", "code") or None}
-        effects: list[Effect] = [Note("session.retelling_refused", fields, "warning")]
+        note = Note("session.retelling_refused", fields, "warning")
         previous = self._before.pop(item_id, "")
         if text_of(told, "item", "role") == "user" and previous:
-            effects.append(ToBackend(told | {"previous_item_id": previous}))
-        return effects
+            again = told | {"event_id": f"{event_id}_again", "previous_item_id": previous}
+            self._told[again["event_id"]] = again
+            return [note, ToBackend(again)]
+        for change in ("added", "done", "deleted"):
+            self._echoes.pop((f"conversation.item.{change}", item_id), None)
+        return [note]

@@ -272,15 +272,15 @@ class Talk:
         self.continuity.joined(left_s, now)
         self._configured(opened)
         effects: list[Effect] = [one for one in ended if not isinstance(one, ToBackend)]
-        effects.append(JoinSession())
+        effects += [JoinSession(), *self._retelling.begin(self._memory.replay())]
         if self._memory.session != self._config:
             update = without_fixed(events.session_update(self._memory.session))
-            effects.append(ToBackend(self._memory.to_backend(update)))
-        effects += [*self._retelling.begin(self._memory.replay()), TellSpeech()]
+            effects += self._retelling.update(update | {"event_id": self._new_event_id()})
+        else:
+            updated = events.session_updated(opened.session, self._new_event_id())
+            effects.append(ToControl(updated))  # of the other one the server tells
         fields = {"planned": planned, "gap_ms": gap_ms, "items": self._retelling.items}
-        fields["cut"] = self._cut
-        updated = events.session_updated(opened.session, self._new_event_id())
-        effects += [Note("session.resumed", fields), ToControl(updated)]
+        effects += [TellSpeech(), Note("session.resumed", fields | {"cut": self._cut})]
         effects += self._settle(self._patience.resumed(now), now)
         held, self._held, self._held_bytes = self._held, [], 0
         wanted = [ToBackend(event) for event in (*self._memory.unanswered(), *held)]
@@ -318,6 +318,7 @@ class Talk:
             self._held.append(event)
             self._held_bytes += size
             return []
+        self.conversation.not_sent(event)
         asked = text_of(event, "event_id") or None
         told = error_event(_TOO_MUCH, event_id=self._new_event_id(), client_event_id=asked)
         return [ToControl(told)]

@@ -15,7 +15,7 @@ from collections import deque
 from typing import Any, Final
 
 from gateway.audio.formats import AudioFormat
-from gateway.realtime.events import Event, text_of
+from gateway.realtime.events import Event, is_out_of_band, text_of
 from gateway.realtime.session import turn_detection_of
 
 _LEAD_MS: Final = 1000
@@ -68,7 +68,7 @@ class Tape:
             case "conversation.item.input_audio_transcription.completed":
                 if text_of(event, "item_id") == self._turn_id and text_of(event, "transcript"):
                     self._turn = b""
-            case "response.created":
+            case "response.created" if not is_out_of_band(event):
                 self._over = b""  # it answers the turn, whether it was said to be committed or not
             case "session.updated":
                 session = event.get("session")

@@ -270,6 +270,33 @@ def test_a_line_that_was_cut_by_a_handover_is_said_to_its_end(begun: str, rest: 
     assert " ".join(said(client.done())) == rest
 
 
+LEAVE = """
+start = "leave"
+otherwise = "Nothing new."
+[states.leave]
+say = "Thank you for calling. Goodbye now."
+call = {name = "hang_up"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("begun", "rest"),
+    [
+        ("Thank you for", ["Thank you for calling. Goodbye now."]),
+        ("Thank you for calling.", ["Goodbye now."]),
+        ("Thank you for calling. Goodbye now.", []),
+    ],
+)
+def test_a_function_is_called_although_its_line_was_cut_by_a_handover(
+    begun: str, rest: list[str]
+) -> None:
+    client = VirtualClient(dialogue=LEAVE, session={"tools": [HANG_UP]})
+    client.create(assistant(begun))
+    client.respond()
+    *texts, called = said(client.done())
+    assert (texts, called[0]) == (rest, "hang_up")
+
+
 def test_who_acts_does_not_want_the_rest() -> None:
     client = VirtualClient()
     client.create(assistant("Welcome to the"))

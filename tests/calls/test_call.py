@@ -516,3 +516,15 @@ async def test_an_end_that_crosses_our_cancel_is_told_once() -> None:
         await call.session.say(done(), {"type": "error", "error": error})
         assert call.control.types().count("response.done") == 1
         assert "error" not in call.control.types()
+
+
+async def test_a_server_that_cannot_cancel_goes_on_until_it_says_so() -> None:
+    async with line(policy=CallPolicy(greet=False)) as call:
+        await call.session.say(created(), delta(VOICE * 3))
+        call.leg.emit(DtmfIn("1", 1))
+        (cancel,) = [one for one in call.session.sent if one["type"] == "response.cancel"]
+        error = {"code": "unknown_event", "event_id": cancel["event_id"]}
+        await call.session.say({"type": "error", "error": error})
+        assert "response.done" not in call.control.types()
+        await call.session.say(done())
+        assert call.control.types().count("response.done") == 1

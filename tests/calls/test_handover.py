@@ -468,8 +468,24 @@ async def test_an_update_between_opening_and_joining_reaches_the_next_session() 
         call.call.control({"type": "session.update", "session": update})
         await first.say({"type": "session.updated", "session": {}})
         await first.say(done())
-        assert call.session.sent[0]["type"] == "session.update"
-        assert call.session.sent[0]["session"]["instructions"] == "new"
+        (sent,) = [one for one in call.session.sent if one["type"] == "session.update"]
+        assert sent["session"]["instructions"] == "new"
+
+
+async def test_the_latest_update_is_the_last_that_the_next_session_gets() -> None:
+    backend = FakeBackend()
+    backend.lives_s = LIVES_S
+    async with line(backend=backend, policy=QUIET) as call:
+        first = call.session
+        await first.say(created())
+        await renewed(call)
+        for instructions in ("confirmed", "open"):
+            update = {"type": "realtime", "instructions": instructions}
+            call.call.control({"type": "session.update", "session": update})
+        await first.say({"type": "session.updated", "session": {}}, done())
+        updates = [one for one in call.session.sent if one["type"] == "session.update"]
+        said = [one["session"]["instructions"] for one in updates]
+        assert said == ["confirmed", "open"]
 
 
 async def test_an_update_that_no_server_takes_does_not_end_the_call() -> None:
@@ -504,6 +520,67 @@ async def test_a_turn_by_hand_is_heard_from_its_beginning() -> None:
         assert call.session.types()[-2:] == kinds
 
 
+async def test_a_commit_in_flight_is_made_again() -> None:
+    async with line(backend=FakeBackend(effective=MANUAL), policy=QUIET) as call:
+        assert call.leg.port.sink is not None
+        call.leg.port.sink(VOICE)
+        call.call.control({"type": "input_audio_buffer.commit"})
+        call.call.control({"type": "response.create"})
+        session = await lose(call)
+        kinds = ["input_audio_buffer.append", "input_audio_buffer.commit", "response.create"]
+        assert session.types() == kinds
+        await session.say(COMMITTED, created(), done())
+        assert "input_audio_buffer.commit" not in (await lose(call)).types()
+
+
+async def test_a_turn_that_a_client_committed_while_the_caller_spoke_is_answered() -> None:
+    async with line(policy=QUIET) as call:
+        await call.session.say(SPEECH, COMMITTED)
+        session = await lose(call)
+        assert session.types()[-1] == "response.create"
+
+
+async def test_a_turn_is_answered_although_the_response_before_never_ended() -> None:
+    async with line(policy=QUIET) as call:
+        await call.session.say(*half_an_answer())
+        call.leg.port.tick(10)
+        await call.session.say(SPEECH, STOPPED, COMMITTED)  # and no response.done
+        session = await lose(call)
+        assert session.types()[-1] == "response.create"
+
+
+@pytest.mark.parametrize("asked_before", [True, False])
+async def test_who_only_listens_in_does_not_keep_the_caller_from_an_answer(
+    asked_before: bool,
+) -> None:
+    backend = FakeBackend()
+    beside = {"type": "response.create", "response": {"conversation": "none"}}
+    async with line(backend=backend, policy=QUIET) as call:
+        if asked_before:
+            call.call.control({"type": "response.create"})
+        else:
+            await call.session.say(SPEECH, STOPPED, COMMITTED)
+        backend.fail("handshake answered 503")
+        await call.session.lose()
+        call.call.control(beside)
+        backend.fail()
+        await backend.opened(2)
+        asked = [one for one in call.session.sent if one["type"] == "response.create"]
+        assert len(asked) == 2 and beside in asked
+
+
+async def test_a_response_beside_the_conversation_answers_no_turn() -> None:
+    async with line(policy=QUIET) as call:
+        assert call.leg.port.sink is not None
+        await call.session.say(SPEECH)
+        call.leg.port.sink(VOICE)
+        await call.session.say(STOPPED)
+        beside = {"id": "resp_o", "conversation_id": None}
+        await call.session.say({"type": "response.created", "response": beside})
+        session = await lose(call)
+        assert appended(session) == VOICE
+
+
 async def test_sound_that_a_server_does_not_take_is_told_in_words() -> None:
     async with line(policy=QUIET) as call:
         assert call.leg.port.sink is not None
@@ -518,8 +595,11 @@ async def test_sound_that_a_server_does_not_take_is_told_in_words() -> None:
         assert "error" not in call.control.types()
         assert session.sent[-1]["item"]["content"][0]["type"] == "input_text"
         assert session.sent[-1]["previous_item_id"] == "root"
-        await session.say({"type": "error", "error": error})
-        assert "error" in call.control.types()  # that one is news
+        again = error | {"event_id": session.sent[-1]["event_id"]}
+        sent = len(session.sent)
+        await session.say({"type": "error", "error": again})
+        assert "error" not in call.control.types()
+        assert len(session.sent) == sent  # no third time
 
 
 async def test_responses_beside_the_conversation_end_with_their_session() -> None:
@@ -570,11 +650,14 @@ async def test_too_much_that_waits_for_a_session_is_refused() -> None:
             assert call.call.congested == (number > 0)
             create = {"type": "conversation.item.create", "event_id": f"mine_{number}"}
             call.call.control({**create, "item": item})
+        call.call.control({"type": "response.create", "response": {"instructions": "x" * 300_000}})
         refused = [event["error"] for event in call.seen if event["type"] == "error"]
-        assert [error["event_id"] for error in refused] == ["mine_3"]
+        assert [error["event_id"] for error in refused] == ["mine_3", None]
         backend.fail()
         await backend.opened(2)
         assert call.session.types().count("conversation.item.create") == 3
+        call.leg.emit(DtmfIn("#", 1))  # what was refused is waited for by nobody
+        assert call.session.types()[-1] == "response.create"
 
 
 async def test_a_session_that_comes_too_late_is_closed() -> None:

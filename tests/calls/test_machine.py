@@ -661,7 +661,14 @@ def test_what_was_queued_is_heard_before_the_end() -> None:
     call.server_event({"type": "response.created", "response": {"id": "resp_1"}}, 2.5)
     call.leg_event(Played(Started(PART)), 2.6)
     assert EndLeg not in kinds(give_up(call))
-    assert kinds(call.leg_event(Played(Stopped(PART)), 25.0))[-2:] == [EndLeg, Finish]
+    another = ItemPart("resp_2", "item_2", 0)
+    assert EndLeg not in kinds(call.leg_event(Played(Stopped(PART)), 25.0))
+    call.leg_event(Played(Started(another)), 25.0)  # it was queued behind
+    assert EndLeg not in kinds(call.timeout(40.0))
+    call.leg_event(Played(Stopped(another)), 41.0)
+    at = call.next_timeout()
+    assert at is not None and at < 42
+    assert kinds(call.timeout(at)) == [EndLeg, Finish]
     assert call.reason == "session_lost"
 
 
