@@ -211,7 +211,9 @@ class FakeBackend:
         error: str | BackendError = "",
         hang: bool = False,
         effective: dict[str, Any] | None = None,
+        cancels: bool = False,
     ) -> None:
+        self._cancels = cancels
         self._error = error
         self._hang = hang
         self._effective = effective
@@ -260,7 +262,7 @@ class FakeBackend:
         except ValueError as error:
             raise BackendError(str(error), code="unsupported_format", refused=True) from None
         opened = FakeSession(effective, *formats)
-        opened.lives_s = self.lives_s
+        opened.lives_s, opened.cancels = self.lives_s, self._cancels
         self.sessions.append(opened)
         self._news.set()
         return opened

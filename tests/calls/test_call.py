@@ -528,3 +528,13 @@ async def test_a_server_that_cannot_cancel_goes_on_until_it_says_so() -> None:
         assert "response.done" not in call.control.types()
         await call.session.say(done())
         assert call.control.types().count("response.done") == 1
+
+
+@pytest.mark.parametrize("cancels", [True, False])
+async def test_we_cancel_for_a_server_that_does_not(cancels: bool) -> None:
+    async with line(backend=FakeBackend(cancels=cancels)) as call:
+        await call.session.say(created(), delta(VOICE * 5))
+        call.leg.port.tick(2)
+        await call.session.say(SPEECH)
+        assert call.session.types().count("response.cancel") == cancels
+        assert call.truncations() == [("item_1", 40)]
