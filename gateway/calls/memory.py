@@ -34,6 +34,14 @@ _MAX_SENT: Final = 64
 _MAX_ASIDE: Final = 64
 """Responses that are known to stand outside the conversation."""
 
+_ANSWERED_LATER: Final = (
+    "session.update",
+    "input_audio_buffer.commit",
+    "conversation.item.retrieve",
+    "conversation.item.delete",
+)
+"""Client events that another session has to be sent, if theirs is gone before it has answered."""
+
 _MERGED: Final[dict[str, Any]] = {"audio": {"input": {"turn_detection": {}}, "output": {}}}
 """The objects of a session config into which an update goes field by field. All others, and lists,
 are replaced."""
@@ -83,7 +91,7 @@ class Memory:
             The event to send: the same, with an `event_id` where its answer is waited for.
         """
         match event:
-            case {"type": "session.update" | "input_audio_buffer.commit"}:
+            case {"type": kind} if kind in _ANSWERED_LATER:
                 pass
             case {"type": "conversation.item.create"}:
                 told_again = text_of(event, "item", "id") in self._items
@@ -148,8 +156,8 @@ class Memory:
         return events
 
     def unanswered(self) -> list[Event]:
-        """The session updates, commits and new items that no server has confirmed or refused, in
-        order: for a session that takes over after the loss of another, behind the replay."""
+        """The new items, and the events of `_ANSWERED_LATER`, that no server has confirmed or
+        refused, in order: for a session that takes over, behind the replay."""
         return list(self._sent.values())
 
     # What was asked of the session.
@@ -162,6 +170,13 @@ class Memory:
                 if isinstance(update, dict):
                     update = {name: value for name, value in update.items() if name != "model"}
                     self._session = _merge(self._session, deepcopy(update), _MERGED)
+                return
+
+    def _was_done(self, kind: str, item_id: str = "") -> None:
+        """The oldest event of this kind, about this item, is answered."""
+        for event_id, sent in self._sent.items():
+            if sent["type"] == kind and text_of(sent, "item_id") == item_id:
+                del self._sent[event_id]
                 return
 
     def _error(self, event: Event) -> None:
@@ -194,7 +209,11 @@ class Memory:
                 previous = "root"
         self._show(shown, done=done, previous=previous)
 
+    def _item_retrieved(self, event: Event) -> None:
+        self._was_done("conversation.item.retrieve", text_of(event, "item", "id"))
+
     def _item_deleted(self, event: Event) -> None:
+        self._was_done("conversation.item.delete", text_of(event, "item_id"))
         item = self._items.get(text_of(event, "item_id"))
         if item is not None:
             self._items.forget(item)
@@ -231,8 +250,7 @@ class Memory:
         self._turn.is_silent = True
 
     def _committed(self, event: Event) -> None:
-        commits = (key for key, one in self._sent.items() if one["type"].endswith(".commit"))
-        self._sent.pop(next(commits, ""), None)
+        self._was_done("input_audio_buffer.commit")
         shown = {
             "id": event.get("item_id"),
             "type": "message",
@@ -319,6 +337,7 @@ class Memory:
         "conversation.item.created": _item,
         "conversation.item.done": _item,
         "conversation.item.deleted": _item_deleted,
+        "conversation.item.retrieved": _item_retrieved,
         "conversation.item.truncated": _item_truncated,
         "input_audio_buffer.speech_started": _speech_started,
         "input_audio_buffer.speech_stopped": _speech_stopped,

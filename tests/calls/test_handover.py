@@ -679,3 +679,15 @@ async def test_a_session_that_comes_too_late_is_closed() -> None:
         record = await record_of(call)
     assert record["reason"] == "session_lost"
     assert call.leg.port.voice_frames() >= 50
+
+
+async def test_a_question_in_flight_is_asked_again() -> None:
+    async with line(policy=QUIET) as call:
+        await call.session.say(*a_whole_answer())
+        call.leg.port.tick(100)
+        question = {"type": "conversation.item.retrieve", "item_id": "item_1", "event_id": "mine"}
+        call.call.control(question)
+        session = await lose(call)
+        assert session.sent[-1] == question
+        await session.say({"type": "conversation.item.retrieved", "item": {"id": "item_1"}})
+        assert "conversation.item.retrieve" not in (await lose(call)).types()
