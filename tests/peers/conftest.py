@@ -83,7 +83,6 @@ def half_open(load_line: LoadLine, tmp_path_factory: pytest.TempPathFactory) -> 
         tmp_path_factory.mktemp("half-open"),
         calls=HALF_OPEN_CALLS,
         rate=50,
-        media_port=14_000,
         timeout_s=70,
     ) as run:
         gateway.wait_for_lines("call.accepted", HALF_OPEN_CALLS, 20, mark)

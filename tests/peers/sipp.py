@@ -14,7 +14,7 @@ from typing import Self
 import psutil
 import pytest
 
-from tests.peers.gateway import HOST, eventually, free_port
+from tests.peers.gateway import HOST, eventually, free_port, free_range
 
 SCENARIOS = Path(__file__).with_name("sipp")
 
@@ -55,7 +55,7 @@ class Sipp:
         gateway: whom it calls; None waits to be called.
         calls, rate: how many, and how many a second.
         port: of its SIP; 0 takes any.
-        media_port: where the ports of its audio begin.
+        media_port: where the ports of its audio begin; 0 picks free ones.
         options: further options of SIPp.
     """
 
@@ -69,7 +69,7 @@ class Sipp:
         rate: float = 10,
         transport: str = "u1",
         port: int = 0,
-        media_port: int = 12_000,
+        media_port: int = 0,
         timeout_s: float = 60,
         options: Sequence[str] = (),
         fill: dict[str, str] | None = None,
@@ -83,6 +83,7 @@ class Sipp:
         path.write_text(text)
         self._timeout_s = timeout_s
         self.port = port or free_port()
+        media = str(media_port or free_range(20))
         self._began = time.monotonic()
         self._output = (directory / f"{self._name}.out").open("w")
         self._process = subprocess.Popen(
@@ -90,7 +91,7 @@ class Sipp:
                 "sipp",
                 *([] if gateway is None else [f"{gateway[0]}:{gateway[1]}"]),
                 *("-sf", str(path), "-s", "agent", "-t", transport),
-                *("-i", HOST, "-p", str(self.port), "-mi", HOST, "-mp", str(media_port)),
+                *("-i", HOST, "-p", str(self.port), "-mi", HOST, "-mp", media),
                 *("-m", str(calls), "-l", str(calls), "-r", f"{rate:g}", "-nostdin"),
                 *("-trace_stat", "-stf", str(self._statistics), "-fd", "1"),
                 *("-trace_err", "-error_file", str(self._errors)),

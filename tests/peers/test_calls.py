@@ -413,13 +413,12 @@ def test_sipp_calls_holds_and_gives_up(line: Line, tmp_path: Path, mulaw_file: s
                     line.gateway.sip,
                     tmp_path,
                     calls=calls,
-                    media_port=12_000 + 100 * number,
                     fill={"AUDIO": mulaw_file, "HOLD_MS": "2000"},
                     transport="t1" if scenario == "call" else "u1",
                     timeout_s=20,
                 )
             )
-            for number, (scenario, calls) in enumerate(runs.items())
+            for scenario, calls in runs.items()
         ]
         for (_, calls), run in zip(runs.items(), started, strict=True):
             result = run.result()

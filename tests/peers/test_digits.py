@@ -39,7 +39,6 @@ def test_each_key_is_reported_once(line: Line, tmp_path: Path) -> None:
                 "replay",
                 gateway.sip,
                 tmp_path,
-                media_port=13_000 + 20 * number,
                 timeout_s=30,
                 fill={"CAPTURE": str(capture), "HOLD_MS": f"{(duration_s + 0.4) * 1000:.0f}"},
             )

@@ -23,7 +23,7 @@ from tests.peers.sipp import need_sipp, run_sipp
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
-CALLS = int(os.environ.get("WEBHOOK_CALLS", "250"))
+CALLS = int(os.environ.get("WEBHOOK_CALLS", "160"))
 RATE = 20.0
 HOLD_MS = 1000
 STALL_S = 7.0
