@@ -1,5 +1,4 @@
 """Audio of a call: formats, G.711, resampling, loss concealment and the playout queue.
 
-`formats` and `playout` are plain Python; `g711`, `conceal` and `transcode` need numpy, and only
-`transcode` loads FFmpeg. Import the module you need.
+`formats`, `loop` and `playout` are plain Python; the others need numpy. Import the module you need.
 """

@@ -22,7 +22,3 @@ class Loop:
             rounds, self._at = divmod(missing, len(self._audio))
             piece += self._audio * rounds + self._audio[: self._at]
         return piece
-
-    def restart(self) -> None:
-        """Begin again, as softly as the audio does."""
-        self._at = 0

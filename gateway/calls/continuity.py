@@ -12,7 +12,8 @@
   joined in a moment when nobody would notice: no response under way, the caller silent. When no
   such moment comes, it is joined just before the limit all the same.
 * A session that is lost is replaced as soon as another can be had: at once, then after pauses that
-  grow. After two failures the fallback takes turns with the first server, if there is one.
+  grow. After two failures, or one that took long, the fallback takes turns with the first server.
+  If there is none, a server that asks for time (Retry-After) is given it, even beyond giving up.
 
 Pure: what happened and `now` in, what to do out.
 """

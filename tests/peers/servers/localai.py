@@ -4,8 +4,10 @@ From its source (`core/http/endpoints/openai/realtime.go` and `types/server_even
 
 * PCM at any rate, 24 kHz unless the session says otherwise; another format is overlooked, and what
   comes is read as PCM. `session.updated` tells no formats.
-* Most events have no `event_id`, and `session.updated` has `event_TODO`. Speech has no item, the
-  item that is committed follows `TODO`, and is another one than the one that is added.
+* Most events have no `event_id`. Those of the session and of the caller's speech all have the same,
+  `event_TODO`, a placeholder in its source that goes over the wire; the item before a committed one
+  is likewise called `TODO`. Speech has no item, and the item that is committed is another one than
+  the one that is added.
 * Items are added and never done; the assistant's is not even added. The part of a response is
   `output_audio`, as its content is. A response has an id and a status, and nothing else.
 * `conversation.item.truncate` is overlooked: no effect, no answer. What is cancelled ends without
@@ -19,7 +21,7 @@ from tests.peers.servers.ga import WORDS, GAServer
 from tests.peers.servers.server import Door, Event, Reply
 from tests.peers.servers.sound import Format
 
-_TODO = "event_TODO"
+_SAME_ID = "event_TODO"  # as its source has it
 
 
 class LocalAI(GAServer):
@@ -41,7 +43,7 @@ class LocalAI(GAServer):
         await self._put({"type": kind, **fields})
 
     async def welcome(self) -> None:
-        await self.say("session.created", event_id=_TODO, session=self.session)
+        await self.say("session.created", event_id=_SAME_ID, session=self.session)
 
     async def configure(self, session: Event) -> None:
         self.check_session(session)
@@ -52,7 +54,7 @@ class LocalAI(GAServer):
         for direction, name in (("input", "turn_detection"), ("output", "voice")):
             if name in audio.get(direction, {}):
                 shown[direction][name] = audio[direction][name]
-        await self.say("session.updated", event_id=_TODO, session=self.session)
+        await self.say("session.updated", event_id=_SAME_ID, session=self.session)
 
     def take_format(self, value: Event, param: str) -> Format:
         if value.get("type") != "audio/pcm":
@@ -87,13 +89,13 @@ class LocalAI(GAServer):
     async def turn_begins(self, item_id: str, at_ms: int) -> None:
         await self.cut("turn_detected")
         kind = "input_audio_buffer.speech_started"
-        await self.say(kind, event_id=_TODO, audio_start_ms=at_ms, item_id="")
+        await self.say(kind, event_id=_SAME_ID, audio_start_ms=at_ms, item_id="")
 
     async def turn_ends(self, item_id: str, at_ms: int) -> None:
         kind = "input_audio_buffer.speech_stopped"
-        await self.say(kind, event_id=_TODO, audio_end_ms=at_ms, item_id="")
+        await self.say(kind, event_id=_SAME_ID, audio_end_ms=at_ms, item_id="")
         kind = "input_audio_buffer.committed"
-        await self.say(kind, event_id=_TODO, item_id=item_id, previous_item_id="TODO")
+        await self.say(kind, event_id=_SAME_ID, item_id=item_id, previous_item_id="TODO")
         kind = "conversation.item.input_audio_transcription.completed"
         await self.say(kind, item_id=self.name("item"), content_index=0, transcript=WORDS)
         content = [{"type": "input_audio", "audio": "AAAA", "transcript": WORDS}]
