@@ -36,14 +36,20 @@ _START_TIMEOUT_S = 40.0
 _STOP_TIMEOUT_S = 15.0
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 _choice = random.Random(os.getpid())
+_PORTS = range(5100, 9900, 2)
+_next_port = _choice.randrange(len(_PORTS))
 _FIRST_RANGE, _LAST_RANGE = 17_000, 32_000
 _next_range = _FIRST_RANGE + 200 * _choice.randrange(10)
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that is free for UDP and for TCP, below the range the kernel uses."""
-    for _ in range(200):
-        port = _choice.randrange(5100, 9900, 2)
+    """A port of 127.0.0.1 that is free for UDP and for TCP, below the range the kernel uses.
+
+    Ports are taken in turn, so that none is given out twice before its first owner has bound it.
+    """
+    global _next_port
+    for _ in _PORTS:
+        port, _next_port = _PORTS[_next_port], (_next_port + 1) % len(_PORTS)
         with (
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
             socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
