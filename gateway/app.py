@@ -18,6 +18,7 @@ from gateway import logs
 from gateway.api.auth import Keys
 from gateway.api.connection import Runner
 from gateway.api.limits import Limits
+from gateway.api.pages import Softphone
 from gateway.api.realtime import RealtimeConfig, RealtimeSockets
 from gateway.api.secrets import SecretStore
 from gateway.api.server import application
@@ -27,12 +28,14 @@ from gateway.calls.registry import Registry
 from gateway.calls.sessions import Sources
 from gateway.embedded import EmbeddedAgent, EmbeddedAgentError
 from gateway.legs.dialling import DialRules, plan_call
-from gateway.legs.leg import OutgoingLeg
+from gateway.legs.leg import OutgoingLeg, PeerLeg
+from gateway.legs.leg_media import MediaConfig
 from gateway.legs.pacer import Pacer
 from gateway.legs.ports import PortPool
 from gateway.legs.sip_endpoint import SipEndpoint
 from gateway.legs.sip_incoming import SipIncomingLeg
-from gateway.legs.sip_leg import MediaConfig
+from gateway.legs.webrtc_leg import WebRtcLeg
+from gateway.media import media_config
 from gateway.metrics import Metrics
 from gateway.policies import line_config
 from gateway.settings import Settings, SettingsError, split
@@ -41,6 +44,8 @@ from gateway.sip.config import SipConfig
 from gateway.sip.trunk import Trunk
 from gateway.upstream.backend import Backend
 from gateway.upstream.webhook import WebhookConfig, WebhookSender
+from gateway.webrtc.peer import check_aiortc
+from gateway.webrtc.servers import parse_ice_servers
 
 _FAST_DRAIN_S = 5.0
 _CONNECTIONS = 256
@@ -76,6 +81,7 @@ class Gateway:
         )
         self._agent = SipAgent(self._sip, token=lambda: secrets.token_hex(8))
         self._line: Line
+        self._media: MediaConfig
         self._endpoint: SipEndpoint
         self._sockets: RealtimeSockets
         self.http_port = 0
@@ -88,7 +94,9 @@ class Gateway:
         host = f"[{host}]" if ":" in host else host
         if settings.sip_udp_port:
             return f"sip:agent@{host}:{settings.sip_udp_port}"
-        return f"sip:agent@{host}:{settings.sip_tcp_port};transport=tcp"
+        if settings.sip_tcp_port:
+            return f"sip:agent@{host}:{settings.sip_tcp_port};transport=tcp"
+        return f"sip:agent@{host}:{settings.sip_ws_port};transport=ws"
 
     async def start(self) -> None:
         """Listen.
@@ -98,32 +106,24 @@ class Gateway:
         """
         settings = self._settings
         try:
+            _check_libraries()
             backend, fallback = await self._backends()
+            pacer = Pacer()
+            self._media = media_config(settings, self._ports, pacer, backend.config)
             self._line = Line(
                 line_config(settings),
                 self._registry,
                 Sources(backend, fallback),
                 self._dial,
+                self._meet,
                 await self._webhook(),
                 self._log,
             )
-            pacer = Pacer()
-            media = MediaConfig(
-                bind_host=settings.sip_host,
-                advertised_host=settings.sip_advertised_host or settings.sip_host,
-                ports=self._ports,
-                pacer=pacer,
-                timeout_s=settings.rtp_timeout_s,
-                allow=settings.sip_networks,
-            )
             self._endpoint = SipEndpoint(
-                self._agent, media, self._take_call, self._sip.serves, self._log
+                self._agent, self._media, self._take_call, self._sip.serves, self._log
             )
             self._stack.push_async_callback(self._endpoint.close)
-            with _naming("SIP", "GATEWAY_SIP_HOST, GATEWAY_SIP_UDP_PORT, GATEWAY_SIP_TCP_PORT"):
-                await self._endpoint.open(
-                    settings.sip_host, settings.sip_udp_port, settings.sip_tcp_port
-                )
+            await self._open_sip()
             self._gauges(pacer)
             with _naming("HTTP", "GATEWAY_HTTP_HOST, GATEWAY_HTTP_PORT, GATEWAY_HTTP_TLS_CERT"):
                 await self._serve_http(backend)
@@ -141,6 +141,7 @@ class Gateway:
             http_port=self.http_port,
             sip_udp_port=settings.sip_udp_port,
             sip_tcp_port=settings.sip_tcp_port,
+            sip_ws_port=settings.sip_ws_port,
             dial=self.dial,
             page=self.page,
             agent="configured" if settings.has_server else "embedded",
@@ -176,6 +177,9 @@ class Gateway:
 
     def _dial(self, target: str, caller: str | None) -> OutgoingLeg:
         return self._endpoint.dial(plan_call(target, caller, self._rules))
+
+    def _meet(self, offer: bytes) -> PeerLeg:
+        return WebRtcLeg(offer, self._media)
 
     def _changed(self) -> None:
         self._agent.available = self._readiness() is None
@@ -219,6 +223,20 @@ class Gateway:
         )
         return await self._stack.enter_async_context(WebhookSender(config))
 
+    async def _open_sip(self) -> None:
+        settings = self._settings
+        named = "GATEWAY_SIP_HOST, GATEWAY_SIP_UDP_PORT, GATEWAY_SIP_TCP_PORT"
+        if settings.sip_ws_port:
+            named += ", GATEWAY_SIP_WS_PORT, GATEWAY_SIP_TLS_CERT"
+        with _naming("SIP", named):
+            await self._endpoint.open(
+                settings.sip_host,
+                settings.sip_udp_port,
+                settings.sip_tcp_port,
+                settings.sip_ws_port,
+                _tls(settings.sip_tls_cert, settings.sip_tls_key),
+            )
+
     async def _serve_http(self, backend: Backend) -> None:
         settings = self._settings
         store = SecretStore()
@@ -232,10 +250,13 @@ class Gateway:
                 line=self._line,
                 readiness=self._readiness,
                 metrics=self._metrics.text,
-                dial=self.dial,
+                softphone=Softphone(
+                    dial=self.dial,
+                    version=version("voice-agent-gateway"),
+                    model=backend.config.default_model,
+                    ice_servers=parse_ice_servers(settings.webrtc_ice_servers).told,
+                ),
                 log=self._log,
-                version=version("voice-agent-gateway"),
-                model=backend.config.default_model,
                 extra=self._sockets.routes(),
                 # An application may hold a sideband for each of its calls.
                 limits=Limits(connections=_CONNECTIONS + 4 * settings.calls_max),
@@ -243,10 +264,7 @@ class Gateway:
         )
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        context: ssl.SSLContext | None = None
-        if settings.http_tls_cert:
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(settings.http_tls_cert, settings.http_tls_key)
+        context = _tls(settings.http_tls_cert, settings.http_tls_key)
         await web.TCPSite(
             runner, settings.http_host, settings.http_port, ssl_context=context
         ).start()
@@ -267,7 +285,7 @@ class Gateway:
         gauge("gateway_sip_transactions", "SIP transactions.", lambda: self._agent.transactions)
         gauge(
             "gateway_sip_connections",
-            "Open SIP connections over TCP.",
+            "Open SIP connections over TCP and WebSocket.",
             lambda: self._endpoint.connections,
         )
 
@@ -308,11 +326,29 @@ def _naming(what: str, settings: str) -> Iterator[None]:
         raise StartError(f"{what} cannot be served: {reason}; see {settings}") from None
 
 
+def _check_libraries() -> None:
+    """Raises StartError: what is installed is not what was locked."""
+    try:
+        check_aiortc()
+    except RuntimeError as error:
+        raise StartError(str(error)) from None
+
+
+def _tls(certificate: str, key: str) -> ssl.SSLContext | None:
+    """How a server proves who it is, by two files; None without. Raises OSError."""
+    if not certificate:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
 def _sip_config(settings: Settings) -> SipConfig:
     return SipConfig(
         host=settings.sip_advertised_host or settings.sip_host,
         udp_port=settings.sip_udp_port,
         tcp_port=settings.sip_tcp_port,
+        ws_port=settings.sip_ws_port,
         user_agent=_PROGRAM,
         allow=settings.sip_networks,
     )

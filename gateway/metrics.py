@@ -15,6 +15,8 @@ REASONS: Final = frozenset(
         # The caller's side.
         *("remote_bye", "cancelled", "no_ack", "timeout", "transport", "refused", "leg_ended"),
         *("media_timeout", "unacceptable_media", "bad_answer"),
+        # Of a peer connection.
+        *("channel_closed", "peer_closed", "ice_failed", "dtls_failed"),
         # The Realtime server's side.
         *("backend_unavailable", "backend_format", "session_lost", "ring_timeout"),
         # The application's.

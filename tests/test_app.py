@@ -147,8 +147,8 @@ async def test_health_and_metrics(service: Service) -> None:
     assert status == 200
     assert 'gateway_calls_total{leg="sip",reason="remote_bye"} 1.0' in text
     assert "gateway_calls_active 0.0" in text
-    status, page = await service.get("/")
-    assert f"sip:agent@127.0.0.1:{service.settings.sip_udp_port}" in page
+    status, told = await service.get("/v1/realtime/softphone")
+    assert json.loads(told)["dial"] == f"sip:agent@127.0.0.1:{service.settings.sip_udp_port}"
     assert (await service.get("/nothing"))[0] == 404
 
 

@@ -4,12 +4,13 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from gateway.metrics import REASONS, Metrics
 from gateway.sip.outbox import Counters
+from gateway.webrtc.peer import Failure
 
 pytestmark = pytest.mark.pure
 
@@ -69,6 +70,7 @@ def reasons_in(path: Path, functions: set[str]) -> Iterator[str]:
 def test_the_reasons_are_those_that_the_program_gives() -> None:
     given = {reason for path in SIP for reason in reasons_in(path, OF_SIP)}
     given |= {reason for path in ABOVE_SIP for reason in reasons_in(path, OF_ABOVE_SIP)}
+    given |= set(get_args(Failure))
     assert given == REASONS
 
 

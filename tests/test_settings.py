@@ -108,6 +108,7 @@ def test_unknown_variable_in_the_file_is_named(tmp_path: Path) -> None:
         ),
         ("SIP_ALLOW", "192.0.2.0/33", "networks like 192.0.2.0/24, comma-separated"),
         ("SIP_HOST", "example.net", "an IP address"),
+        ("SIP_WS_PORT", "65536", "0 to 65535"),
         ("LOG_LEVEL", "loud", "debug, info, warning, error"),
         ("SIP_TLS_PORT", "5061", "0 (off) (this version does not serve it yet)"),
         ("RECORD_DIR", "calls", "nothing (this version does not serve it yet)"),
@@ -348,6 +349,10 @@ def test_compose_passes_every_setting_of_the_env_file() -> None:
         ({"HTTP_TLS_CERT": "cert.pem"}, "GATEWAY_HTTP_TLS_KEY"),
         ({"HTTP_TLS_CERT": "none.pem", "HTTP_TLS_KEY": "none.key"}, "GATEWAY_HTTP_TLS_CERT"),
         ({"SIP_UDP_PORT": "0", "SIP_TCP_PORT": "0"}, "GATEWAY_SIP_UDP_PORT"),
+        ({"SIP_WS_PORT": "5066", "SIP_TCP_PORT": "5066"}, "GATEWAY_SIP_WS_PORT"),
+        ({"SIP_TLS_CERT": "cert.pem"}, "GATEWAY_SIP_TLS_KEY"),
+        ({"SIP_TLS_KEY": "key.pem"}, "GATEWAY_SIP_TLS_CERT"),
+        ({"SIP_TLS_CERT": "none.pem", "SIP_TLS_KEY": "none.key"}, "GATEWAY_SIP_TLS_CERT"),
         ({"HTTP_HOST": "0.0.0.0"}, "GATEWAY_API_KEYS"),
         ({"REALTIME_PRESET": "azure"}, "GATEWAY_REALTIME_URL"),
         ({"REALTIME_PRESET": "openai"}, "GATEWAY_REALTIME_API_KEY"),
@@ -387,6 +392,18 @@ def test_a_header_may_stand_for_the_key(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("GATEWAY_REALTIME_PRESET", "openai")
     monkeypatch.setenv("GATEWAY_REALTIME_HEADERS", "Authorization: Bearer sk-1")
     assert Settings.load().has_server
+
+
+def test_browsers_alone_may_call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("SIP_UDP_PORT", "SIP_TCP_PORT"):
+        monkeypatch.setenv(PREFIX + name, "0")
+    monkeypatch.setenv("GATEWAY_SIP_WS_PORT", "5066")
+    assert Settings.load().sip_ws_port == 5066
+    for name in ("SIP_TLS_CERT", "SIP_TLS_KEY"):
+        (tmp_path / name).touch()
+        monkeypatch.setenv(PREFIX + name, name)
+    settings = Settings.load()
+    assert (settings.sip_tls_cert, settings.sip_tls_key) == ("SIP_TLS_CERT", "SIP_TLS_KEY")
 
 
 def test_off_loopback_nobody_is_allowed_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:

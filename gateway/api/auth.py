@@ -1,7 +1,7 @@
 """Who asks: a holder of a key, a holder of a client secret, or, on loopback without keys, anyone.
 
-`/`, `/healthz`, `/readyz`, `/metrics` and `/openapi.json` are open: they tell how the gateway
-does and what it can, and nothing of any call. Everything else, known path or not, asks for a key.
+The softphone's files, `/healthz`, `/readyz`, `/metrics` and `/openapi.json` are open: they tell how
+the gateway does and what it can, and nothing of any call. Everything else, known path or not, asks for a key.
 
 Without keys the gateway listens on loopback only. There the one stranger is a web page in the
 user's browser, which can reach loopback too: it is known by its Origin, or by the name in Host
@@ -10,19 +10,19 @@ when it had its own name resolve to 127.0.0.1. Both are refused.
 
 import hashlib
 import hmac
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from aiohttp import hdrs, web
-from yarl import URL
 
 from gateway.api.secrets import PREFIX, SecretStore
+from gateway.origin import is_local_host, loopback_origin
 from gateway.realtime.errors import RealtimeError
 from gateway.realtime.session import Session
 
-OPEN_PATHS: Final = frozenset({"/", "/healthz", "/readyz", "/metrics", "/openapi.json"})
+_OPEN_PATHS: Final = frozenset({"/", "/healthz", "/readyz", "/metrics", "/openapi.json"})
+_OPEN_FILES: Final = "/web/"
 _SUBPROTOCOL: Final = "openai-insecure-api-key."
 _CALLS: Final = "/v1/realtime/calls"
 _REALTIME: Final = "/v1/realtime"
@@ -37,7 +37,12 @@ class Caller:
 
 
 CALLER: Final = web.RequestKey("caller", Caller)
-"""`request[CALLER]` is set before any route outside of `OPEN_PATHS` runs."""
+"""`request[CALLER]` is set before any route runs that is not open."""
+
+
+def is_open(path: str) -> bool:
+    """Whether what is at a path is for anyone."""
+    return path in _OPEN_PATHS or path.startswith(_OPEN_FILES)
 
 
 class Keys:
@@ -65,7 +70,7 @@ class Keys:
         if not self.open:
             return "*"
         origins = request.headers.getall(hdrs.ORIGIN, ())
-        return _loopback_origin(origins[0]) if len(origins) == 1 else None
+        return loopback_origin(origins[0]) if len(origins) == 1 else None
 
     def identify(self, request: web.Request) -> Caller:
         """Who asks, by `Authorization: Bearer` or, on a WebSocket, by subprotocol.
@@ -108,7 +113,8 @@ class Keys:
         if not self.open:
             return
         is_page = hdrs.ORIGIN in request.headers
-        if (is_page and self.allowed_origin(request) is None) or not _is_local_host(request):
+        is_local = is_local_host(request.headers.get(hdrs.HOST))
+        if (is_page and self.allowed_origin(request) is None) or not is_local:
             raise RealtimeError(
                 "Without GATEWAY_API_KEYS only programs and pages of this machine are served.",
                 code="origin_not_allowed",
@@ -157,42 +163,3 @@ def _unauthorized(message: str, code: str | None) -> RealtimeError:
 
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode(errors="surrogateescape")).digest()
-
-
-def _is_local_host(request: web.Request) -> bool:
-    """Whether Host names this machine, or is an address, which no name server can redirect."""
-    host = request.headers.get(hdrs.HOST)
-    if not host:
-        return True  # no browser leaves it out
-    name = _host_of(f"http://{host}")
-    return name is not None and (_is_loopback_name(name) or _address(name) is not None)
-
-
-def _loopback_origin(origin: str) -> str | None:
-    """The origin, written anew, when it is of this machine."""
-    name = _host_of(origin)
-    if name is None:
-        return None
-    address = _address(name)
-    if not _is_loopback_name(name) and (address is None or not address.is_loopback):
-        return None
-    return str(URL(origin).origin())
-
-
-def _host_of(url: str) -> str | None:
-    try:
-        parsed = URL(url)
-        return parsed.host if parsed.scheme in ("http", "https") else None
-    except ValueError:
-        return None
-
-
-def _is_loopback_name(name: str) -> bool:
-    return name == "localhost" or name.endswith(".localhost")
-
-
-def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(name)
-    except ValueError:
-        return None

@@ -1,7 +1,9 @@
-"""Reads a JSON request body within limits: bytes and time."""
+"""Reads request bodies within limits: bytes and time."""
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -26,7 +28,7 @@ async def read_object(request: web.Request) -> dict[str, Any]:
     Raises:
         RealtimeError: 400 not a JSON object; 408, 413 limits; 415 another media type.
     """
-    body = await _read(request)
+    body = await read_bytes(request)
     if not body:
         return {}
     kind = media_type(request)
@@ -51,13 +53,21 @@ def unsupported_type(kind: str | None) -> RealtimeError:
     )
 
 
-async def _read(request: web.Request) -> bytes:
+async def read_bytes(request: web.Request) -> bytes:
+    """The body as it is. Raises RealtimeError: 400 broken off; 408, 413 limits."""
+    async with within_time(request):
+        return await request.read()
+
+
+@asynccontextmanager
+async def within_time(request: web.Request) -> AsyncIterator[None]:
+    """Read a body inside: too large, too slow or broken off, it fails as RealtimeError."""
     limits = request.app[LIMITS]
     if (request.content_length or 0) > limits.body_bytes:
         raise body_too_large()
     try:
         async with asyncio.timeout(limits.body_s):
-            return await request.read()
+            yield
     except TimeoutError:
         # Clients repeat a 408 by themselves, and would be as slow again.
         raise RealtimeError(

@@ -1,4 +1,4 @@
-"""`/v1/realtime/calls`: what an application asks of its phone calls."""
+"""`/v1/realtime/calls`: what an application asks of its calls."""
 
 import re
 from collections.abc import Callable
@@ -6,18 +6,18 @@ from typing import Any, Final, Protocol
 
 from aiohttp import hdrs, web
 
+from gateway.api import offers
 from gateway.api.body import media_type, read_object
-from gateway.api.orders import Dial, check_dial, check_refer, check_reject
+from gateway.api.orders import check_dial, check_refer, check_reject
 from gateway.calls.commands import Accept, Command, HangUp, Refer, Reject, no_call
 from gateway.realtime.config import check_session
-from gateway.realtime.errors import RealtimeError, invalid
+from gateway.realtime.errors import invalid
 from gateway.realtime.session import Session
 
 _CALLS: Final = "/v1/realtime/calls"
 _CALL_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _LIMIT: Final = re.compile(r"[0-9]{1,3}")
 _DEFAULT_LIMIT, _MOST_LISTED = 20, 100
-_WEBRTC: Final = ("application/sdp", "multipart/form-data")
 
 
 class PhoneLine(Protocol):
@@ -28,6 +28,9 @@ class PhoneLine(Protocol):
 
     async def dial(self, to: str, caller: str | None, session: Session | None) -> dict[str, Any]:
         """Call somebody; returns the summary of the new call."""
+
+    async def connect(self, offer: bytes, session: Session | None) -> tuple[str, bytes]:
+        """Take the call of whoever made an offer of WebRTC; returns its id and the answer."""
 
     def call_ids(self) -> list[str]:
         """Of the calls now and lately, newest first."""
@@ -57,9 +60,13 @@ def routes(line: PhoneLine) -> list[web.RouteDef]:
         return web.json_response(line.summary(_call_id(request)))
 
     async def create(request: web.Request) -> web.Response:
-        summary = await line.dial(*await _dial(request))
-        location = f"{_CALLS}/{summary['id']}"
-        return web.json_response(summary, status=201, headers={hdrs.LOCATION: location})
+        if media_type(request) in (offers.SDP, offers.MULTIPART):
+            call_id, answer = await line.connect(*await offers.read_offer(request))
+            return web.Response(
+                body=answer, status=201, content_type=offers.SDP, headers=_location(call_id)
+            )
+        summary = await line.dial(*check_dial(await read_object(request)))
+        return web.json_response(summary, status=201, headers=_location(summary["id"]))
 
     return [
         web.get(_CALLS, listing, allow_head=False),
@@ -88,15 +95,8 @@ async def _hang_up(_: web.Request) -> HangUp:
     return HangUp()  # it has no body, and what comes as one is nobody's concern
 
 
-async def _dial(request: web.Request) -> Dial:
-    kind = media_type(request)
-    if kind in _WEBRTC:
-        raise RealtimeError(
-            "WebRTC calls are not available here; send application/json to place a phone call.",
-            code="webrtc_unavailable",
-            status=415,
-        )
-    return check_dial(await read_object(request))
+def _location(call_id: str) -> dict[str, str]:
+    return {hdrs.LOCATION: f"{_CALLS}/{call_id}"}
 
 
 def _page(line: PhoneLine, request: web.Request) -> dict[str, Any]:

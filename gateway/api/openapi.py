@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from gateway.api import offers
 from gateway.api.schemas import Schema, ref, schemas
 
 _JSON: Final = "application/json"
@@ -87,7 +88,18 @@ def _calls() -> dict[str, Any]:
         done = {"description": "Done."}
         return one | {"post": _operation(what, "Calls", {200: done}, told, body=body)}
 
-    location = {"Location": {"schema": {"type": "string"}, "description": "Of the new call."}}
+    text = {"type": "string"}
+    location = {"Location": {"schema": text, "description": "Of the new call."}}
+    made = _answer("JSON: the call is being set up. SDP: the answer to the offer.", "Call")
+    made["content"][offers.SDP] = {"schema": text}
+    order = _body("Dial")
+    order["content"] |= {
+        offers.SDP: {"schema": text},
+        offers.MULTIPART: {
+            "schema": ref("Offer"),
+            "encoding": {"sdp": {"contentType": offers.SDP}},
+        },
+    }
     return {
         _CALLS: {
             "get": _operation(
@@ -97,11 +109,12 @@ def _calls() -> dict[str, Any]:
                 parameters=listing,
             ),
             "post": _operation(
-                "Call somebody",
+                "Call somebody, or call the agent over WebRTC",
                 "Calls",
-                {201: _answer("The call is being set up.", "Call") | {"headers": location}},
+                {201: made | {"headers": location}},
                 (429, 502, 503, *_BODIED),
-                body=_body("Dial"),
+                parameters=[_parameter("model", "query", text, "Of the session of a raw offer.")],
+                body=order,
             ),
         },
         _CALL: one
@@ -170,7 +183,7 @@ def _service() -> dict[str, Any]:
 
     text = {"type": "string"}
     return {
-        "/": page("The status page", {200: of_type("text/html", text)}),
+        "/": page("The softphone", {200: of_type("text/html", text)}),
         "/healthz": page("Whether it lives", {200: _answer("It does.", "Health")}),
         "/readyz": page(
             "Whether a call can be taken",

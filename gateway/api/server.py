@@ -6,11 +6,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from structlog.typing import FilteringBoundLogger
 
-from gateway.api import calls, client_secrets, openapi, service
-from gateway.api.auth import CALLER, OPEN_PATHS, Keys
+from gateway.api import calls, client_secrets, openapi, pages, service
+from gateway.api.auth import CALLER, Keys, is_open
 from gateway.api.errors import error_response, internal, of_http
 from gateway.api.headers import finish, is_preflight, preflight_response, request_id
 from gateway.api.limits import LIMITS, Limits
+from gateway.api.pages import Softphone
 from gateway.api.secrets import SecretStore
 from gateway.realtime.errors import RealtimeError
 
@@ -22,14 +23,12 @@ def application(
     line: calls.PhoneLine,
     readiness: service.Readiness,
     metrics: Callable[[], bytes],
-    dial: str,
+    softphone: Softphone,
     log: FilteringBoundLogger,
-    version: str,
-    model: str,
     extra: Sequence[web.RouteDef] = (),
     limits: Limits | None = None,
 ) -> web.Application:
-    """The API, the health pages and the status page; `connection.Runner` serves it.
+    """The API, the health pages and the softphone; `connection.Runner` serves it.
 
     Args:
         keys: who may ask.
@@ -37,10 +36,8 @@ def application(
         line: does what is asked of calls.
         readiness: why no call can be taken now, or None.
         metrics: renders the Prometheus exposition.
-        dial: the SIP URI to show on the status page.
+        softphone: what the page is told.
         log: is told of defects.
-        version: of the program, for the API's description.
-        model: the model of sessions that name none.
         extra: more routes behind the same doors: the WebSockets.
         limits: what one client may take up.
     """
@@ -49,9 +46,10 @@ def application(
         middlewares=[_errors(log), _doors(keys)], client_max_size=limits.body_bytes
     )
     app[LIMITS] = limits
-    app.add_routes(service.routes(readiness, metrics, dial))
-    app.add_routes(openapi.routes(version))
-    app.add_routes(client_secrets.routes(store, model))
+    app.add_routes(pages.routes(softphone))
+    app.add_routes(service.routes(readiness, metrics))
+    app.add_routes(openapi.routes(softphone.version))
+    app.add_routes(client_secrets.routes(store, softphone.model))
     app.add_routes(calls.routes(line))
     app.add_routes(extra)
     app.on_response_prepare.append(finish(keys))
@@ -110,7 +108,7 @@ def _doors(keys: Keys) -> Middleware:
         if is_preflight(request):
             keys.check_page(request)
             return preflight_response(request)
-        if request.path not in OPEN_PATHS:
+        if not is_open(request.path):
             request[CALLER] = keys.identify(request)
         return await handler(request)
 

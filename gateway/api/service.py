@@ -1,7 +1,6 @@
-"""Health, metrics and the status page: what an operator and a load balancer look at."""
+"""Health and metrics: what an operator and a load balancer look at."""
 
 from collections.abc import Callable
-from importlib.resources import files
 
 from aiohttp import web
 
@@ -9,18 +8,13 @@ Readiness = Callable[[], str | None]
 """Why no call can be taken now, or None."""
 
 
-def routes(readiness: Readiness, metrics: Callable[[], bytes], dial: str) -> list[web.RouteDef]:
-    """The routes of this page.
+def routes(readiness: Readiness, metrics: Callable[[], bytes]) -> list[web.RouteDef]:
+    """The routes of this module.
 
     Args:
         readiness: asked at each `/readyz`.
         metrics: renders the Prometheus exposition.
-        dial: the SIP URI to show on the status page.
     """
-    page = (files("gateway.web") / "index.html").read_text().replace("{{dial}}", dial)
-
-    async def index(_: web.Request) -> web.Response:
-        return web.Response(text=page, content_type="text/html")
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
@@ -37,7 +31,6 @@ def routes(readiness: Readiness, metrics: Callable[[], bytes], dial: str) -> lis
         )
 
     return [
-        web.get("/", index),
         web.get("/healthz", healthz),
         web.get("/readyz", readyz),
         web.get("/metrics", scrape),

@@ -7,8 +7,6 @@ that lets it pile up loses its socket.
 
 import asyncio
 import contextlib
-import json
-import re
 from collections import deque
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -16,27 +14,14 @@ from typing import Final, Protocol
 import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from gateway.calls.client_messages import MessageRefused, read_message, session_created
 from gateway.calls.control import Control
-from gateway.realtime.errors import RealtimeError, error_event, invalid
-from gateway.realtime.events import Event, EventError, encode_event, parse_event
-from gateway.realtime.session import Session, without_fixed
-from gateway.realtime.validation import check_json
-from gateway.upstream.ids import new_event_id
+from gateway.realtime.errors import invalid
+from gateway.realtime.events import Event
+from gateway.realtime.session import Session
 from gateway.upstream.socket import MAX_MESSAGE_BYTES
 
 EXTENSIONS: Final = ("audio", "events")
-_LARGE_BYTES: Final = 1 << 20
-"""Beyond this only audio is taken: whatever else is so large takes long to read and to check, and
-every call waits meanwhile."""
-_BASE64: Final = (
-    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_="
-    b"\\"  # some write `\/`
-)
-_ENVELOPE_BYTES: Final = 1000  # of a large event, besides its base64
-_ENDS_BYTES: Final = 256  # of a large event, where its other fields are looked for
-_APPEND: Final = "input_audio_buffer.append"
-_IS_APPEND: Final = re.compile(rb'"type"\s*:\s*"input_audio_buffer\.append"')
-_HAS_ID: Final = re.compile(rb'"event_id"\s*:\s*"([\w.:-]+)"', re.ASCII)
 _CONGESTED_POLL_S: Final = 0.02
 
 _log = structlog.get_logger()
@@ -150,7 +135,7 @@ class Sideband:
     async def run(self) -> None:
         """Serve the client until it leaves or the call is over."""
         # Without a pause between these two, nothing is missed and nothing comes twice.
-        self.send(_session_created(self._call.session))
+        self.send(session_created(self._call.session))
         self._call.attach(self)
         reader = self._loop.create_task(self._read())
         writer = self._loop.create_task(self._write())
@@ -203,7 +188,8 @@ class Sideband:
                     return
                 self._take(message.data)
             elif message.type is WSMsgType.BINARY:
-                self._refuse("Events are text messages, not binary ones.", None)
+                refused = MessageRefused("Events are text messages, not binary ones.")
+                self.send(refused.to_message())
             else:
                 return
 
@@ -219,59 +205,9 @@ class Sideband:
         return True
 
     def _take(self, data: bytes) -> None:
-        large = len(data) > _LARGE_BYTES
-        if large and not _is_audio(data):
-            found = _HAS_ID.search(_ends(data))
-            event_id = found[1].decode() if found else None
-            self._refuse(f"The event is larger than {_LARGE_BYTES >> 20} MiB.", event_id)
-            return
         try:
-            event = parse_event(data)
-        except EventError as error:
-            self._refuse(f"The message is not an event: {error}.", _event_id(data))
+            event = read_message(data)
+        except MessageRefused as refused:
+            self.send(refused.to_message())
             return
-        try:
-            check_json(event, "")
-        except RealtimeError as error:
-            self._refuse(error.message, _id_in(event), error.param)
-            return
-        if large and event["type"] != _APPEND:  # which it only looked like
-            self._refuse(f"The event is larger than {_LARGE_BYTES >> 20} MiB.", _id_in(event))
-            return
-        self._call.control(without_fixed(event))
-
-    def _refuse(self, message: str, client_event_id: str | None, param: str | None = None) -> None:
-        error = RealtimeError(message, code="invalid_event", param=param)
-        event = error_event(error, event_id=new_event_id(), client_event_id=client_event_id)
-        self.send(encode_event(event))
-
-
-def _session_created(session: Session) -> bytes:
-    event = {"type": "session.created", "event_id": new_event_id(), "session": session}
-    return encode_event(event)
-
-
-def _ends(data: bytes) -> bytes:
-    """Where the fields of a large event stand that are not large."""
-    return data[:_ENDS_BYTES] + data[-_ENDS_BYTES:]
-
-
-def _is_audio(data: bytes) -> bool:
-    """Whether an event is an append of base64, and next to nothing else: quick, and so that reading
-    it is quick."""
-    around = data.translate(None, _BASE64)
-    return len(around) <= _ENVELOPE_BYTES and _IS_APPEND.search(_ends(data)) is not None
-
-
-def _event_id(data: bytes) -> str | None:
-    """The `event_id` in what is no event, if it can be read."""
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-    return _id_in(value)
-
-
-def _id_in(event: object) -> str | None:
-    event_id = event.get("event_id") if isinstance(event, dict) else None
-    return event_id if isinstance(event_id, str) else None
+        self._call.control(event)

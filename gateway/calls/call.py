@@ -15,6 +15,7 @@ from structlog.typing import FilteringBoundLogger
 from gateway.alarm import Alarm
 from gateway.audio.playout import ItemPart
 from gateway.calls.announce import SendsWebhooks, announce
+from gateway.calls.channel import ChannelControl
 from gateway.calls.commands import Command
 from gateway.calls.continuity import SessionFailed, SessionOpened
 from gateway.calls.control import Control, Controls
@@ -50,6 +51,7 @@ from gateway.calls.sessions import CallSessions, Sources
 from gateway.calls.sounds import Sounds
 from gateway.calls.tickets import START, Tickets
 from gateway.legs.leg import (
+    EventChannel,
     IncomingLeg,
     LegBroken,
     LegError,
@@ -73,6 +75,7 @@ class Call:
         log: bound to nothing yet.
         sounds: what the caller may hear besides.
         webhook: tells the application of the call; needed when it decides.
+        channel: of the leg, if whoever called may control the call over it.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Call:
         log: FilteringBoundLogger,
         sounds: Sounds,
         webhook: SendsWebhooks | None = None,
+        channel: EventChannel | None = None,
     ) -> None:
         self.call_id = call_id
         self.leg = leg
@@ -101,6 +105,7 @@ class Call:
         self._session_known = asyncio.Event()
         self._alarm = Alarm(self._timeout)
         self.controls = Controls()
+        self._channel = None if channel is None else ChannelControl(channel, self)
         self._tickets = Tickets()
         self._sessions = CallSessions(sources, leg.format, self, self._start)
         self._media: CallMedia | None = None
@@ -225,6 +230,8 @@ class Call:
 
     def session_joined(self, session: Session, server: str, connect_s: float) -> None:
         self.session = session
+        if self._channel is not None and not self._session_known.is_set():
+            self._channel.begin(session)
         self._session_known.set()
         self._log.info("session.connected", server=server, connect_ms=_ms(connect_s))
 

@@ -9,14 +9,21 @@ from structlog.typing import FilteringBoundLogger
 
 from gateway.calls.announce import SendsWebhooks
 from gateway.calls.call import Call
-from gateway.calls.commands import Command, Refer, no_call, no_leg
+from gateway.calls.commands import Command, Refer, no_call, no_leg, wrong_state
 from gateway.calls.machine import CallMachine
 from gateway.calls.policy import CallPolicy, Refusal
 from gateway.calls.registry import Registry
 from gateway.calls.sessions import Sources
 from gateway.calls.sounds import Sounds
 from gateway.calls.targets import target_allowed
-from gateway.legs.leg import IncomingLeg, LegError, OutgoingLeg
+from gateway.legs.leg import (
+    EventChannel,
+    IncomingLeg,
+    LegError,
+    OfferError,
+    OutgoingLeg,
+    PeerLeg,
+)
 from gateway.realtime.errors import RealtimeError
 from gateway.realtime.session import Session
 from gateway.upstream.ids import new_event_id
@@ -25,6 +32,8 @@ _ID_BYTES = 16
 
 Dials = Callable[[str, str | None], OutgoingLeg]
 """Makes the leg to a checked target (`tel:` or `sip:`), as that caller; raises LegError."""
+Meets = Callable[[bytes], PeerLeg]
+"""Makes the leg of whoever posted this offer of WebRTC; raises OfferError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,7 @@ class Line:
         registry: where they live.
         sources: where sessions come from.
         dials: makes legs to those whom we call.
+        meets: makes legs of those who post an offer.
         webhook: tells the application of each call that comes in.
         log: bound to nothing.
     """
@@ -57,6 +67,7 @@ class Line:
         registry: Registry,
         sources: Sources,
         dials: Dials,
+        meets: Meets,
         webhook: SendsWebhooks | None,
         log: FilteringBoundLogger,
     ) -> None:
@@ -64,6 +75,7 @@ class Line:
         self._registry = registry
         self._sources = sources
         self._dials = dials
+        self._meets = meets
         self._webhook = webhook
         self._log = log
 
@@ -88,14 +100,7 @@ class Line:
         Raises:
             RealtimeError: why there is no such call.
         """
-        refusal = self._registry.refusal()
-        if refusal is not None:
-            raise RealtimeError(
-                f"No call can be made now: {refusal.reason}.",
-                code=refusal.reason,
-                kind="rate_limit_error",
-                status=429,
-            )
+        self._check_room()
         self._check_allowed(to, "to")
         try:
             leg = self._dials(to, caller)
@@ -110,6 +115,35 @@ class Line:
         await call.made()
         return call.record.summary()
 
+    async def connect(self, offer: bytes, session: Session | None) -> tuple[str, bytes]:
+        """Take the call of whoever posted an offer of WebRTC; returns its id and our answer.
+
+        Args:
+            offer: SDP, unchecked.
+            session: a checked config; None is the policy's.
+
+        Raises:
+            RealtimeError: why there is no such call.
+        """
+        self._check_room()
+        try:
+            leg = self._meets(offer)
+        except OfferError as error:
+            raise RealtimeError(
+                f"The SDP offer cannot be used. {error}.", code="invalid_sdp", param="sdp"
+            ) from None
+        policy = replace(
+            self._config.policy,
+            application_decides=False,  # it has, by posting the offer or making the secret
+            greet=False,  # the page asks for what it wants to hear
+            session=self._config.policy.session if session is None else session,
+        )
+        machine = CallMachine(policy, new_event_id=new_event_id)
+        call = self._call(leg, machine, leg.channel)
+        self._registry.start(call)
+        await call.made()
+        return call.call_id, leg.description
+
     async def command(self, call_id: str, command: Command) -> None:
         """Have a command carried out; returns when it has had its effect.
 
@@ -120,6 +154,8 @@ class Line:
             self._check_allowed(command.target_uri, "target_uri")
         call = self._registry.get(call_id)
         if call is not None:
+            if isinstance(command, Refer) and call.leg.kind != "sip":
+                raise wrong_state("Only telephone calls can be transferred.", "not_a_phone_call")
             await call.command(command)
             return
         record = self._registry.record(call_id)
@@ -156,11 +192,33 @@ class Line:
             raise no_call()
         return record.summary()
 
-    def _call(self, leg: IncomingLeg | OutgoingLeg, machine: CallMachine) -> Call:
+    def _call(
+        self,
+        leg: IncomingLeg | OutgoingLeg,
+        machine: CallMachine,
+        channel: EventChannel | None = None,
+    ) -> Call:
         call_id = f"rtc_{secrets.token_hex(_ID_BYTES)}"
         return Call(
-            call_id, leg, machine, self._sources, self._log, self._config.sounds, self._webhook
+            call_id,
+            leg,
+            machine,
+            self._sources,
+            self._log,
+            self._config.sounds,
+            None if channel else self._webhook,  # it is for calls that somebody else placed
+            channel,
         )
+
+    def _check_room(self) -> None:
+        refusal = self._registry.refusal()
+        if refusal is not None:
+            raise RealtimeError(
+                f"No call can be made now: {refusal.reason}.",
+                code=refusal.reason,
+                kind="rate_limit_error",
+                status=429,
+            )
 
     def _check_allowed(self, target: str, param: str) -> None:
         if not target_allowed(target, self._config.targets):

@@ -106,15 +106,15 @@ class CallMachine:
         self._deadline: float | None = None
 
     def start(self, now: float, ticket: int | None = None) -> list[Effect]:
-        """The call has come in; or, outbound, is to be made, and `ticket` waits for that."""
+        """The call has come in, or is to be made; `ticket` waits for our answer or our INVITE."""
         if self.state is not State.INCOMING:  # it was ended before it began to live
             return [] if ticket is None else [Settle(ticket, not_made(self.reason))]
         if self._refusal is not None:
             refusal = self._refusal
             return self._refuse(refusal.status, refusal.reason, refusal.retry_after_s)
         self._deadline = now + self._policy.ring_timeout_s
+        self._tickets += [] if ticket is None else [ticket]
         if self.outbound:
-            self._tickets += [] if ticket is None else [ticket]
             return self._connect(self._session)
         ringing: list[Effect] = [RingLeg(), Note("call.ringing", {}), PostWebhook()]
         if self._decided_by_us:

@@ -72,7 +72,7 @@ class CallRecord:
             "direction": self._leg.direction,
             "leg": self._leg.kind,
             "reason": self.machine.reason,
-            "sip_status": self.machine.sip_status,
+            "sip_status": self._sip_status(),
             "duration_s": self._duration_s(),
             "setup_ms": self.setup_ms,
             "codec": self._codec(),
@@ -96,8 +96,8 @@ class CallRecord:
             "object": "realtime.call",
             "direction": self._leg.direction,
             "leg": self._leg.kind,
-            "from": masked(self._leg.caller),
-            "to": masked(self._leg.callee),
+            "from": masked(self._leg.caller) or None,
+            "to": masked(self._leg.callee) or None,
             "state": state,
             "created_at": self._created_at,
             "answered_at": self._answered_unix,
@@ -106,7 +106,7 @@ class CallRecord:
             "codec": self._codec(),
             "media_security": self._leg.media_security,
             "reason": machine.reason or None,
-            "sip_status": machine.sip_status,
+            "sip_status": self._sip_status(),
             "transfer": None
             if transfer is None
             else {
@@ -135,6 +135,9 @@ class CallRecord:
         """Before the answer it is only an offer."""
         return None if self._answered_at is None else self._leg.codec
 
+    def _sip_status(self) -> int | None:
+        return self.machine.sip_status if self._leg.kind == "sip" else None
+
     def _duration_s(self) -> float:
         if self._answered_at is None:
             return 0.0
@@ -143,7 +146,9 @@ class CallRecord:
 
 
 def masked(uri: str) -> str:
-    """A URI of somebody, with no more than the last digits of the number in it."""
+    """A URI of somebody, with no more than the last digits of the number in it; "" for nobody."""
+    if not uri:
+        return ""
     scheme, _, rest = uri.partition(":")
     who, at, where = rest.partition("@")
     who = who.partition(";")[0].partition(":")[0]

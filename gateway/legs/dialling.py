@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from urllib.parse import quote
 
 from gateway.legs.leg import LegError
-from gateway.legs.reach import Network, usable_host
+from gateway.reach import Network, usable_host
 from gateway.legs.sip_outgoing import DialPlan
 from gateway.sip.message import Address
 from gateway.sip.trunk import Trunk

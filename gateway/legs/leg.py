@@ -92,7 +92,8 @@ class LegEnded:
 
     reason: str
     """As in `gateway.sip.events.CallEnded`, and bad_answer: what the peer answered our offer of
-    media with was of no use."""
+    media with was of no use. Of a peer connection: channel_closed, peer_closed, ice_failed,
+    dtls_failed."""
     status: int | None = None
     """The final SIP status where there was one."""
 
@@ -132,6 +133,10 @@ class LegError(Exception):
         self.reason = reason
 
 
+class OfferError(Exception):
+    """An offer of media that cannot be served; the text says why, for whoever wrote the offer."""
+
+
 class MediaPort(Protocol):
     """Audio of one leg: a sink for what the caller says, a playout for what the caller hears."""
 
@@ -166,11 +171,11 @@ class Leg(Protocol):
 
     @property
     def caller(self) -> str:
-        """Who calls, as the URI of the INVITE's From."""
+        """Who calls, as the URI of the INVITE's From; "" when nobody says."""
 
     @property
     def callee(self) -> str:
-        """Who is called, as a URI."""
+        """Who is called, as a URI; "" when nobody says."""
 
     @property
     def format(self) -> AudioFormat:
@@ -216,6 +221,38 @@ class IncomingLeg(Leg, Protocol):
         """
 
     def reject(self, status: int, retry_after_s: int | None = None) -> None: ...
+
+
+class EventChannel(Protocol):
+    """A road for Realtime events beside the audio of a leg: the data channel of a browser."""
+
+    @property
+    def is_open(self) -> bool: ...
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What was sent and has not left yet, because the peer does not take it."""
+
+    def listen(self, opened: Callable[[], None], received: Callable[[bytes], None]) -> None:
+        """Be told when the channel opens, and of each message that comes."""
+
+    def send(self, message: bytes) -> None:
+        """Send one event, as JSON text, on an open channel.
+
+        Raises:
+            ValueError: it is larger than the peer takes.
+        """
+
+
+class PeerLeg(IncomingLeg, Protocol):
+    """Somebody who posted an offer of WebRTC, and waits for the answer."""
+
+    @property
+    def channel(self) -> EventChannel: ...
+
+    @property
+    def description(self) -> bytes:
+        """The answer, as SDP; there once the leg is answered."""
 
 
 class OutgoingLeg(Leg, Protocol):

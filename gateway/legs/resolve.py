@@ -13,7 +13,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 from gateway.legs.leg import LegError
-from gateway.legs.reach import usable_host
+from gateway.reach import usable_host
 
 _TIMEOUT_S = 5.0
 _KEPT_S = 30.0

@@ -1,39 +1,36 @@
 """The sockets of SIP: feeds a `SipAgent`, sends what it wants sent, keeps its one timer.
 
-UDP is one socket. TCP is a listening socket and connections, known by the peer's address: a message
-goes out on the connection that its peer opened, and a new one is opened only when there is none
-(RFC 3261 section 18). This shell decides nothing; dialogs' events go to their legs.
+UDP is one socket. Everything else is connections, known by the peer's address: a message goes out
+on the one that leads there. Only over TCP a new one is opened when there is none. This shell
+decides nothing; dialogs' events go to their legs.
 """
 
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import replace
-from typing import cast
 
 from structlog.typing import FilteringBoundLogger
 
 from gateway.alarm import Alarm
 from gateway.legs.leg import LegError
+from gateway.legs.leg_media import MediaConfig
 from gateway.legs.ports import bind_udp
 from gateway.legs.resolve import Resolver
+from gateway.legs.sip_connections import Connections
 from gateway.legs.sip_incoming import SipIncomingLeg
-from gateway.legs.sip_leg import MediaConfig, SipLeg
+from gateway.legs.sip_leg import SipLeg
 from gateway.legs.sip_outgoing import DialPlan, SipOutgoingLeg
+from gateway.legs.sip_tcp import Tcp
+from gateway.legs.sip_websocket import WebSockets
 from gateway.sip.agent import SipAgent
 from gateway.sip.errors import SipError
 from gateway.sip.events import CallEnded, IncomingCall, SipEvent
 from gateway.sip.message import Address, Outgoing
-from gateway.sip.stream import StreamFramer
 
 _UDP_BUFFER_BYTES = 4 << 20
-_MAX_CONNECTIONS = 1000
-_MAX_CONNECTIONS_OF_ONE_HOST = 500
-_FIRST_MESSAGE_S = 5.0
-"""A connection on which no whole message has come by then is closed."""
-_MAX_UNSENT_BYTES = 1 << 20
-_CONNECT_TIMEOUT_S = 5.0
 _LINGER_S = 2.0
 """At shutdown, this long for the last BYEs to be answered."""
 
@@ -70,15 +67,21 @@ class SipEndpoint:
         self._resolver = Resolver(self._loop.time)
         self._host = ""
         self._udp: asyncio.DatagramTransport | None = None
-        self._server: asyncio.Server | None = None
-        self._connections: dict[tuple[str, int], _Connection] = {}
-        self._connecting: dict[tuple[str, int], list[bytes]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections = Connections(self._admits, self._disconnected)
+        self._tcp = Tcp(self, self._connections)
+        self._websockets = WebSockets(self, self._connections, log)
         self._draining = False
         self._quiet: asyncio.Event | None = None
 
-    async def open(self, host: str, udp_port: int, tcp_port: int) -> None:
-        """Listen; a port of 0 leaves that transport off.
+    async def open(
+        self,
+        host: str,
+        udp_port: int,
+        tcp_port: int,
+        ws_port: int = 0,
+        ws_tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """Listen; a port of 0 leaves that transport off. With `ws_tls` WebSockets are secure.
 
         Raises:
             OSError: a port is taken or the address is not ours.
@@ -91,9 +94,9 @@ class SipEndpoint:
                 lambda: _Udp(self.receive), sock=sock
             )
         if tcp_port:
-            self._server = await self._loop.create_server(
-                lambda: _Connection(self, accepted=True), host, tcp_port
-            )
+            await self._tcp.open(host, tcp_port)
+        if ws_port:
+            await self._websockets.open(host, ws_port, ws_tls)
 
     def dial(self, plan: DialPlan) -> SipOutgoingLeg:
         """A leg that calls somebody; nothing is sent before its `dial`."""
@@ -112,7 +115,8 @@ class SipEndpoint:
         Raises:
             LegError: 502 no_transport, its transport is off here; and as `Resolver.resolve`.
         """
-        if (self._udp if hop.transport == "udp" else self._server) is None:
+        is_open = self._udp is not None if hop.transport == "udp" else self._tcp.is_open
+        if not is_open:
             raise LegError(502, "no_transport")
         return replace(hop, host=await self._resolver.resolve(hop.host, self._host))
 
@@ -124,7 +128,7 @@ class SipEndpoint:
 
     @property
     def connections(self) -> int:
-        """Open TCP connections."""
+        """Open connections, over TCP and WebSocket."""
         return len(self._connections)
 
     async def close(self) -> None:
@@ -136,13 +140,9 @@ class SipEndpoint:
                 await self._quiet.wait()
         self._alarm.cancel()
         self._resolver.close()
-        if self._server is not None:
-            self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for connection in list(self._connections.values()):
-            connection.close()
+        await self._tcp.close()
+        self._connections.close()
+        await self._websockets.close()
         if self._udp is not None:
             self._udp.close()
 
@@ -155,6 +155,11 @@ class SipEndpoint:
     def refuse(self, error: SipError, source: Address) -> None:
         """Answer what a framer could not read to its end."""
         self._agent.refuse(error, source)
+        self._drain()
+
+    def unreachable(self, to: Address) -> None:
+        """No connection could be made to `to`."""
+        self._agent.transport_failed(to, self._loop.time())
         self._drain()
 
     def _timeout(self, now: float) -> None:
@@ -222,56 +227,22 @@ class SipEndpoint:
             except (ValueError, OSError):
                 return False  # an address that this socket cannot reach
             return True
-        key = (to.host, to.port)
-        connection = self._connections.get(key)
+        connection = self._connections.find(to)
         if connection is not None:
             connection.send(outgoing.data)
-        elif key in self._connecting:
-            self._connecting[key].append(outgoing.data)
+        elif to.is_websocket:
+            return False  # only its peer could open another
         else:
-            self._connecting[key] = [outgoing.data]
-            task = self._loop.create_task(self._connect(to))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tcp.connect(outgoing.data, to)
         return True
 
-    async def _connect(self, to: Address) -> None:
-        key = (to.host, to.port)
-        try:
-            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-                await self._loop.create_connection(
-                    lambda: _Connection(self, accepted=False), to.host, to.port
-                )
-        except (OSError, TimeoutError):
-            self._connecting.pop(key, None)
-            self._agent.transport_failed(to, self._loop.time())
-            self._drain()
+    def _admits(self, peer: Address) -> bool:
+        """Whether a connection that a peer opens is taken."""
+        return self._serves(peer) or self._agent.is_calling(peer.host)
 
-    # What the connections tell.
-
-    def connected(self, connection: "_Connection") -> bool:
-        """Returns whether the connection may stay."""
-        if connection.accepted and not self._admits(connection.peer):
-            return False
-        self._connections[connection.peer] = connection
-        for data in self._connecting.pop(connection.peer, ()):
-            connection.send(data)
-        return True
-
-    def _admits(self, peer: tuple[str, int]) -> bool:
-        """Whether a connection that a peer opens is taken: no host may shut the others out."""
-        of_this_host = sum(host == peer[0] for host, _ in self._connections)
-        return (
-            (self._serves(Address(*peer, "tcp")) or self._agent.is_calling(peer[0]))
-            and len(self._connections) < _MAX_CONNECTIONS
-            and of_this_host < _MAX_CONNECTIONS_OF_ONE_HOST
-        )
-
-    def disconnected(self, connection: "_Connection") -> None:
-        if self._connections.get(connection.peer) is connection:
-            del self._connections[connection.peer]
-            self._agent.connection_lost(Address(*connection.peer, "tcp"), self._loop.time())
-            self._drain()
+    def _disconnected(self, peer: Address) -> None:
+        self._agent.connection_lost(peer, self._loop.time())
+        self._drain()
 
 
 class _Udp(asyncio.DatagramProtocol):
@@ -283,63 +254,3 @@ class _Udp(asyncio.DatagramProtocol):
 
     def error_received(self, exc: Exception) -> None:
         """An ICMP error says nothing that the transaction's timer will not say."""
-
-
-class _Connection(asyncio.Protocol):
-    """One TCP connection, accepted or opened by us."""
-
-    def __init__(self, endpoint: SipEndpoint, *, accepted: bool) -> None:
-        self.accepted = accepted
-        self._endpoint = endpoint
-        self._framer = StreamFramer()
-        self._transport: asyncio.Transport | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self.peer = ("", 0)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports do what asyncio.Transport declares without being one.
-        self._transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("peername")
-        self.peer = (peer[0], peer[1])
-        sock = transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if self.accepted:
-            loop = asyncio.get_running_loop()
-            self._deadline = loop.call_later(_FIRST_MESSAGE_S, self.close)
-        if not self._endpoint.connected(self):
-            self.close()
-
-    def data_received(self, data: bytes) -> None:
-        source = Address(*self.peer, "tcp")
-        try:
-            for message in self._framer.feed(data):
-                self._has_proved_itself()
-                self._endpoint.receive(message, source)
-        except SipError as error:
-            # Where the next message starts is unknown, so this one is the last of the connection.
-            self._endpoint.refuse(error, source)
-            self.close()
-            return
-        self.send(self._framer.replies())
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._has_proved_itself()
-        self._endpoint.disconnected(self)
-
-    def send(self, data: bytes) -> None:
-        transport = self._transport
-        if not data or transport is None or transport.is_closing():
-            return
-        if transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
-            transport.abort()  # the peer does not read
-            return
-        transport.write(data)
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-    def _has_proved_itself(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None

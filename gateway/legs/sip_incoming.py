@@ -5,14 +5,14 @@ anything else is tried; after that an answer can only fail for want of a port. W
 INVITE without SDP) our 200 carries the offer and the ACK its answer.
 """
 
-from dataclasses import replace
 from typing import Final
 
-from gateway.legs.leg import LegAnswered, LegError, MediaPort
-from gateway.legs.rtp_port import FORMATS
-from gateway.legs.sip_leg import MediaConfig, Signalling, SipLeg, warning_header
-from gateway.sdp import answer as offer_answer
-from gateway.sdp.description import SdpError, SessionDescription, parse
+from gateway.legs.leg import LegAnswered, LegError, LegSilent, MediaPort
+from gateway.legs.leg_media import MediaConfig
+from gateway.legs.sip_leg import Signalling, SipLeg, warning_header
+from gateway.legs.webrtc_media import WebRtcMedia
+from gateway.sdp.description import SdpError, parse
+from gateway.sdp.webrtc import is_webrtc
 from gateway.sip.events import IncomingCall
 
 
@@ -34,7 +34,7 @@ class SipIncomingLeg(SipLeg):
         self.fault: LegError | None = None
         """Why this caller cannot be served."""
         self._warning: str | None = None
-        self._offered: SessionDescription | None = None  # None: late, the ACK brings the answer
+        self._late = incoming.offer is None  # the ACK brings the answer to an offer of ours
         if incoming.offer is not None:
             self._look_at(incoming.offer)
 
@@ -42,13 +42,8 @@ class SipIncomingLeg(SipLeg):
         self._signalling.act(lambda agent, now: agent.ring(self.dialog_id, now))
 
     async def answer(self) -> MediaPort:
-        port = await self._open_port()
-        if self._offered is None:
-            body = self._offer()
-        else:
-            description, plan = offer_answer.answer(self._offered, self._local)
-            port.apply(plan, reachable=self._reachable(plan))
-            body = self._described(description)
+        port = await self._open_media()
+        body = self._media.offer() if self._late else self._media.answer()
         self._signalling.act(lambda agent, now: agent.accept(self.dialog_id, body, now))
         return port
 
@@ -61,22 +56,29 @@ class SipIncomingLeg(SipLeg):
         )
 
     def _look_at(self, offer: bytes) -> None:
-        """Learn whether the offer can be served; tried with a port that stands for any."""
+        """Learn whether the offer can be served, and with what."""
         try:
-            self._offered = parse(offer)
-            _, plan = offer_answer.answer(self._offered, replace(self._local, port=9))
-            self._plan = self._checked(plan)
-            if plan.remote_port == 0:
-                raise SdpError("the offer takes its only audio away", status=488)
+            description = parse(offer)
+            webrtc = self._config.webrtc
+            if webrtc is not None and is_webrtc(description):
+                self._media = WebRtcMedia(
+                    self._config, webrtc, self._emit, connected=_connected, gone=self._gone
+                )
+            self._media.look_at(description)
         except SdpError as error:
             self.fault = LegError(error.status, "unacceptable_media")
             self._warning = error.warning
-        if self._plan is not None:
-            self.codec = self._plan.codec
-            self.format = FORMATS[self.codec]
+
+    def _gone(self, reason: str) -> None:
+        """The peer connection is lost, and with it all that could be heard of the caller."""
+        self._emit(LegSilent())
 
     def _answered(self, body: bytes | None) -> None:
         """The ACK came."""
-        if self._offered is None and not self._take_answer(body):
+        if self._late and not self._take_answer(body):
             return
         self._emit(LegAnswered())
+
+
+def _connected() -> None:
+    """Of a SIP call the ACK tells that it is answered."""

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.legs.leg import LegAnswered, LegEnded, LegError, MediaPort
-from gateway.legs.sip_leg import MediaConfig, Signalling, SipLeg
+from gateway.legs.leg_media import MediaConfig
+from gateway.legs.plain_media import PlainMedia
+from gateway.legs.sip_leg import Signalling, SipLeg
 from gateway.sip.agent import SipAgent
 from gateway.sip.auth import Credentials
 from gateway.sip.message import Address
@@ -45,12 +47,12 @@ class SipOutgoingLeg(SipLeg):
 
     async def dial(self) -> MediaPort:
         to = await self._signalling.locate(_hop(self._dial_plan))
-        self._peer_host = to.host
-        port = await self._open_port()
+        self._media = PlainMedia(self._config, to.host, self._emit)
+        port = await self._open_media()
         try:
             self._invite(to)
         except LegError:
-            self._close_port()
+            await self._media.close()
             raise
         return port
 
@@ -60,7 +62,7 @@ class SipOutgoingLeg(SipLeg):
             self._emit(LegEnded("cancelled"))
 
     def _invite(self, to: Address) -> None:
-        plan, body = self._dial_plan, self._offer()
+        plan, body = self._dial_plan, self._media.offer()
 
         def invite(agent: SipAgent, now: float) -> str:
             return agent.invite(

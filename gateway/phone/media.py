@@ -15,6 +15,7 @@ from gateway.phone.sockets import open_media, port_of
 from gateway.phone.timeline import Timeline
 from gateway.phone.uplink import KeyImpossible, KeyPressed, Mark, SpeechBegan, SpeechEnded, Uplink
 from gateway.rtp.packet import RtpError, RtpPacket
+from gateway.rtp.payload import PayloadFormat
 from gateway.rtp.session import RtpConfig, RtpSession, RtpStats
 from gateway.sdp.answer import AudioPlan
 
@@ -71,9 +72,10 @@ class Media:
         self._plan = plan
         self._timeline = timeline
         self._remote, rtcp_port = plan.target(self._remote)
+        dtmf = plan.dtmf_payload_type
         config = RtpConfig(
             payload_type=plan.payload_type,
-            dtmf_payload_type=plan.dtmf_payload_type,
+            dtmf_payload_types=() if dtmf is None else (dtmf,),
             remote=self._remote,
             rtcp_mux=plan.rtcp_mux,
             remote_rtcp_port=rtcp_port,
@@ -121,7 +123,7 @@ class Media:
             first_timestamp=random.getrandbits(32),
             cname=self._cname,
             random=random.random,
-            frame_samples=frame_samples,
+            format=PayloadFormat(frame_samples=frame_samples),
         )
         self._uplink = Uplink(rtp, plan.codec, self._voice, frame_samples)
         self._period_s = plan.ptime_ms / 1000

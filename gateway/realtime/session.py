@@ -45,13 +45,17 @@ def without_fixed(event: Event) -> Event:
     """
     match event:
         case {"type": "session.update", "session": dict(session)}:
-            session = without(session, "model")
-            for direction in ("input", "output"):
-                session = without(session, "audio", direction, "format")
-            return event | {"session": session}
+            return event | {"session": without_formats(without(session, "model"))}
         case {"type": "response.create", "response": dict()}:
             return without(event, "response", "audio", "output", "format")
     return event
+
+
+def without_formats(session: Session) -> Session:
+    """A session config that leaves both formats to the media of the call."""
+    for direction in ("input", "output"):
+        session = without(session, "audio", direction, "format")
+    return session
 
 
 def settled_formats(asked: Session, effective: Session) -> tuple[AudioFormat, AudioFormat]:

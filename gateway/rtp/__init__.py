@@ -6,14 +6,19 @@
 from gateway.rtp.dtmf import Digit
 from gateway.rtp.latch import Source
 from gateway.rtp.mos import estimate_mos
+from gateway.rtp.payload import G711, OPUS, Clipped, PayloadFormat
 from gateway.rtp.receiver import Heard
 from gateway.rtp.session import RtpConfig, RtpSession, RtpStats
 from gateway.rtp.timeline import Lost
 
 __all__ = [
+    "G711",
+    "OPUS",
+    "Clipped",
     "Digit",
     "Heard",
     "Lost",
+    "PayloadFormat",
     "RtpConfig",
     "RtpSession",
     "RtpStats",

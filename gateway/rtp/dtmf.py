@@ -6,14 +6,20 @@ bit. Networks lose, repeat and reorder these packets and senders forget the mark
 thing that tells one press from the next is the timestamp: the first packet that shows a new one is
 the press, and everything else with that timestamp is the same press again.
 
-A key held longer than the 16-bit duration goes on under a new timestamp that begins exactly where
-the full duration ended, without marker (section 2.5.1.3); that is not a new press.
+A key held longer than the 16-bit duration (8.2 s at 8 kHz, but 1.4 s at 48 kHz) goes on under a
+new timestamp, without marker, that begins where the full duration ended (section 2.5.1.3); that is
+not a new press. Browsers begin it at their next frame, and if the key goes up just then they put
+the end bit on the full duration as well, which therefore ends nothing.
+
+Beside Opus, senders count keys at 8 or at 48 kHz, under a payload type for each clock. Two payload
+types may stand for two timelines, so only presses under the same one are put in order.
 """
 
 from collections import deque
 from dataclasses import dataclass
 
 from gateway.rtp.packet import RtpPacket
+from gateway.rtp.payload import G711, PayloadFormat
 from gateway.rtp.sequence import timestamp_delta
 
 DIGITS = "0123456789*#ABCD"
@@ -21,7 +27,8 @@ DIGITS = "0123456789*#ABCD"
 
 _FULL_DURATION = 0xFFFF
 _END = 0x80
-_SEGMENT_SLACK = 800  # samples by which senders miss the exact start of a segment
+_SEGMENT_SLACK_S = 0.100  # by which senders miss the exact start of a segment
+_REORDER_S = 10.0
 _REMEMBERED_PRESSES = 64
 
 
@@ -36,16 +43,26 @@ class Digit:
 class DtmfReceiver:
     """Turns event packets into presses, each at its first packet that arrives."""
 
-    __slots__ = ("_ended", "_event", "_recent", "_reorder_samples", "_ssrc", "_timestamp")
+    __slots__ = (
+        "_ended",
+        "_event",
+        "_recent",
+        "_reorder_samples",
+        "_segment_slack",
+        "_stream",
+        "_timestamp",
+    )
 
-    def __init__(self, clock_hz: int = 8000) -> None:
-        self._ssrc = -1
+    def __init__(self, format: PayloadFormat = G711) -> None:
+        self._stream: tuple[int, int] | None = None
+        """SSRC and payload type of the newest event."""
         self._timestamp = 0
         self._event = -1
         self._ended = False
+        self._segment_slack = int(_SEGMENT_SLACK_S * format.clock_hz)
         # An event older than the newest one is a straggler. One that is older by more than any
         # network delays is the sender starting a new timeline, and must not silence the keypad.
-        self._reorder_samples = 10 * clock_hz
+        self._reorder_samples = int(_REORDER_S * format.clock_hz)
         self._recent: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_PRESSES)
 
     def receive(self, packet: RtpPacket) -> Digit | None:
@@ -54,13 +71,15 @@ class DtmfReceiver:
         if len(payload) < 4 or payload[0] >= len(DIGITS):
             return None
         event = payload[0]
-        ended = bool(payload[1] & _END)
+        duration = int.from_bytes(payload[2:4], "big")
+        ended = bool(payload[1] & _END) and duration < _FULL_DURATION
         if (packet.ssrc, packet.timestamp) in self._recent:
             if packet.timestamp == self._timestamp and ended:
                 self._ended = True
             return None
         continues = False
-        if packet.ssrc == self._ssrc:
+        stream = packet.ssrc, packet.payload_type
+        if stream == self._stream:
             since = timestamp_delta(packet.timestamp, self._timestamp)
             if -self._reorder_samples < since < 0:
                 return None
@@ -68,9 +87,9 @@ class DtmfReceiver:
                 event == self._event
                 and not self._ended
                 and not packet.marker
-                and abs(since - _FULL_DURATION) <= _SEGMENT_SLACK
+                and abs(since - _FULL_DURATION) <= self._segment_slack
             )
-        self._ssrc = packet.ssrc
+        self._stream = stream
         self._timestamp = packet.timestamp
         self._event = event
         self._ended = ended

@@ -17,8 +17,9 @@ the first packet, unless `start` says that the conversation has begun.
 from collections.abc import Sequence
 from math import inf
 
+from gateway.rtp.payload import G711, PayloadFormat
 from gateway.rtp.sequence import sequence_delta
-from gateway.rtp.timeline import Audio, Lost, Timeline
+from gateway.rtp.timeline import Audio, Placed, Timeline
 from gateway.rtp.timing import WINDOW_S
 
 _CAPACITY = 64  # packets held, and how far ahead a packet may be to be held
@@ -35,7 +36,7 @@ class JitterBuffer:
 
     `push` every audio packet, `account` for every other packet of the same numbering, `tick` every
     20 ms, and hand what they return to the listener in order. Times are seconds on one monotonic
-    clock; payloads have one byte for each sample of the RTP clock.
+    clock.
     """
 
     __slots__ = (
@@ -49,13 +50,16 @@ class JitterBuffer:
         "_numbered",
         "_paused",
         "_review_at",
+        "_samples",
         "_ticked",
         "duplicate",
+        "unusable",
     )
 
-    def __init__(self, clock_hz: int = 8000, frame_samples: int = 160) -> None:
-        self._clock_hz = clock_hz
-        self._line = Timeline(clock_hz, frame_samples)
+    def __init__(self, format: PayloadFormat = G711) -> None:
+        self._clock_hz = format.clock_hz
+        self._samples = format.samples
+        self._line = Timeline(format)
         self._expected = -1
         """The number that `push` may hand straight on: -1 when any packet needs a closer look, one
         past the largest number at the wrap, which needs that too."""
@@ -69,6 +73,8 @@ class JitterBuffer:
         self._ticked = inf
         self.duplicate = 0
         """Packets that came again."""
+        self.unusable = 0
+        """Packets whose payload has no length in this format."""
 
     @property
     def late(self) -> int:
@@ -80,24 +86,26 @@ class JitterBuffer:
         """Samples of good audio that were dropped to keep to the clock."""
         return self._line.cut_samples
 
-    def push(
-        self, sequence: int, timestamp: int, payload: bytes, now: float
-    ) -> Sequence[bytes | Lost]:
+    def push(self, sequence: int, timestamp: int, payload: bytes, now: float) -> Sequence[Placed]:
         """Take one audio packet; what can be handed on now."""
         line = self._line
+        samples = self._samples(payload)
         if (
-            sequence == self._expected
+            samples
+            and sequence == self._expected
             and timestamp == line.position
             and line.floor <= now - line.due <= line.peak
         ):
-            samples = len(payload)
             self._expected = sequence + 1
             line.position = timestamp + samples
             line.due += samples * line.period
             return (payload,)
-        return self._insert(Audio(sequence, timestamp, payload, now))
+        if not samples:
+            self.unusable += 1
+            return self.account(sequence, now)
+        return self._insert(Audio(sequence, timestamp, payload, samples, now))
 
-    def account(self, sequence: int, now: float) -> Sequence[bytes | Lost]:
+    def account(self, sequence: int, now: float) -> Sequence[Placed]:
         """A packet with this number came and is not audio, so it must not be missed.
 
         The time that it stands for, if any, passes on the clock.
@@ -105,14 +113,14 @@ class JitterBuffer:
         if not self._numbered:
             return _NOTHING
         self._disarm()
-        out: list[bytes | Lost] = []
+        out: list[Placed] = []
         if 0 <= sequence_delta(sequence, self._next) < _CAPACITY:
-            self._held.setdefault(sequence, Audio(sequence, 0, b"", now))
+            self._held.setdefault(sequence, Audio(sequence, 0, b"", 0, now))
             self._drain(out)
         self._arm()
         return out
 
-    def tick(self, now: float) -> Sequence[bytes | Lost]:
+    def tick(self, now: float) -> Sequence[Placed]:
         """Let time pass; what was given up, or is silence by now. Call it every 20 ms."""
         line = self._line
         stalled = now - self._ticked > _STALL_S
@@ -136,10 +144,10 @@ class JitterBuffer:
         self._held.clear()
         self._line.stop()
 
-    def restart(self) -> Sequence[bytes | Lost]:
+    def restart(self) -> Sequence[Placed]:
         """Another stream takes over, with its own numbers: let go what is held, keep the time."""
         self._disarm()
-        out: list[bytes | Lost] = []
+        out: list[Placed] = []
         self._flush(out)
         self._numbered = False
         self._arm()
@@ -147,11 +155,11 @@ class JitterBuffer:
 
     # -- one packet ------------------------------------------------------------------------------
 
-    def _insert(self, packet: Audio) -> Sequence[bytes | Lost]:
+    def _insert(self, packet: Audio) -> Sequence[Placed]:
         if self._paused:
             return _NOTHING
         self._disarm()
-        out: list[bytes | Lost] = []
+        out: list[Placed] = []
         if not self._numbered:
             self._begin(packet, out)
         ahead = sequence_delta(packet.sequence, self._next)
@@ -172,7 +180,7 @@ class JitterBuffer:
         self._arm()
         return out
 
-    def _begin(self, packet: Audio, out: list[bytes | Lost]) -> None:
+    def _begin(self, packet: Audio, out: list[Placed]) -> None:
         self._line.begin(packet, out)
         self._numbered = True
         # What was sent before this packet and overtaken by it is late, not a repetition.
@@ -213,7 +221,7 @@ class JitterBuffer:
     def _is_on_time(self, packet: Audio) -> bool:
         return self._line.offset(packet) >= 0 and abs(self._line.lateness(packet)) <= _ON_TIME_S
 
-    def _doubt(self, packet: Audio, out: list[bytes | Lost]) -> None:
+    def _doubt(self, packet: Audio, out: list[Placed]) -> None:
         """Numbers from nowhere: one packet proves nothing, its successor does (RFC 3550 A.1)."""
         first = self._doubtful
         self._doubtful = packet
@@ -232,18 +240,18 @@ class JitterBuffer:
 
     # -- the queue -------------------------------------------------------------------------------
 
-    def _drain(self, out: list[bytes | Lost]) -> None:
+    def _drain(self, out: list[Placed]) -> None:
         """Hand out what is next in line."""
         held = self._held
         while held:
             packet = held.pop(self._next, None)
             if packet is not None:
                 self._next = (self._next + 1) & 0xFFFF
-                if packet.payload:
+                if packet.samples:
                     self._line.place(packet, out)
                 continue
             first = self._first_held()
-            if not first.payload or self._line.offset(first) > 0:
+            if not first.samples or self._line.offset(first) > 0:
                 return
             self._give_up(first.sequence)  # numbers are missing, but no time is
 
@@ -261,30 +269,42 @@ class JitterBuffer:
             del self._given_up[next(iter(self._given_up))]
         self._next = until
 
-    def _flush(self, out: list[bytes | Lost]) -> None:
+    def _flush(self, out: list[Placed]) -> None:
         while self._held:
             self._give_up(self._first_held().sequence)
             self._drain(out)
 
     # -- the clock -------------------------------------------------------------------------------
 
-    def _pass_time(self, now: float) -> Sequence[bytes | Lost]:
+    def _pass_time(self, now: float) -> Sequence[Placed]:
         self._disarm()
         line = self._line
-        out: list[bytes | Lost] = []
+        out: list[Placed] = []
         if now >= self._review_at:
             self._review_at = now + WINDOW_S
             line.review(self._numbered and not self._held, out)
         while self._held:
+            first = self._first_held()
             noticed = min(packet.arrival for packet in self._held.values())
-            if now < min(noticed + line.arrivals.gap_wait_s, line.due + line.wait):
+            if now < min(noticed + line.arrivals.gap_wait_s, self._missing_due(first) + line.wait):
                 break
-            self._give_up(self._first_held().sequence)
+            self._give_up(first.sequence)
             self._drain(out)
         else:
             line.fill(now, out)
         self._arm()
         return out
+
+    def _missing_due(self, first: Audio) -> float:
+        """When what is missing before `first` is due.
+
+        At our position, if all of it fits there; what is missing after a pause of the sender stands
+        right before `first`, or the beginning of a word would not be waited for at all.
+        """
+        line = self._line
+        missing = sequence_delta(first.sequence, self._next) * line.frame
+        pause = line.offset(first) - missing if first.samples else 0
+        return line.due + max(pause, 0) * line.period
 
     def _disarm(self) -> None:
         """Take over what `push` has advanced."""

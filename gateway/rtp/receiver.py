@@ -19,10 +19,11 @@ from gateway.rtp.dtmf import Digit, DtmfReceiver
 from gateway.rtp.jitter import JitterBuffer
 from gateway.rtp.latch import Latch, Source
 from gateway.rtp.packet import HEADER, HEADER_BYTES, PLAIN, RtpError, RtpPacket
+from gateway.rtp.payload import G711, PayloadFormat
 from gateway.rtp.source import SourceStatistics
-from gateway.rtp.timeline import Lost
+from gateway.rtp.timeline import Placed
 
-Heard = bytes | Lost | Digit
+Heard = Placed | Digit
 """What a caller is heard to do: audio, time without audio, a key."""
 
 _COMFORT_NOISE = 13
@@ -50,6 +51,7 @@ class RtpReceiver:
         "_clock_hz",
         "_dtmf",
         "_event_ssrc",
+        "_malformed",
         "_most_bytes",
         "_new_audio",
         "_new_events",
@@ -59,10 +61,9 @@ class RtpReceiver:
         "_source",
         "dropped_payload",
         "dropped_source",
-        "dtmf_payload_type",
+        "dtmf_payload_types",
         "last_received",
         "latch",
-        "malformed",
         "payload_type",
         "ssrc",
         "statistics",
@@ -72,29 +73,29 @@ class RtpReceiver:
         self,
         *,
         payload_type: int,
-        dtmf_payload_type: int | None,
+        dtmf_payload_types: tuple[int, ...],
         remote: Source | None,
-        clock_hz: int = 8000,
-        frame_samples: int = 160,
+        format: PayloadFormat = G711,
     ) -> None:
         self.payload_type = payload_type
-        self.dtmf_payload_type = dtmf_payload_type
+        self.dtmf_payload_types = dtmf_payload_types
         self.latch = Latch(remote)
         self.ssrc = -1
         """The source that is heard, -1 before the first packet."""
         self.statistics = SourceStatistics()
         self.last_received: float | None = None
         """When the last packet of the caller came."""
-        self.malformed = 0
         self.dropped_payload = 0
         """Packets of a payload type that was not agreed on."""
         self.dropped_source = 0
         """Packets of an unknown SSRC at the caller's address."""
-        self._clock_hz = clock_hz
-        self._most_bytes = HEADER_BYTES + int(_MOST_PAYLOAD_S * clock_hz)
-        self._buffer = JitterBuffer(clock_hz, frame_samples)
+        self._clock_hz = float(format.clock_hz)  # `_count` is faster with floats alone
+        # No format takes more than a byte for a sample.
+        self._most_bytes = HEADER_BYTES + int(_MOST_PAYLOAD_S * format.clock_hz)
+        self._malformed = 0
+        self._buffer = JitterBuffer(format)
         self._push = self._buffer.push
-        self._dtmf = DtmfReceiver(clock_hz)
+        self._dtmf = DtmfReceiver(format)
         self._source: Source | None = None
         self._event_ssrc = -1
         self._new_audio: _Probation | None = None
@@ -111,6 +112,11 @@ class RtpReceiver:
     def lost(self) -> int:
         """Packets that the caller sent and that never came."""
         return max(self._past_lost + self.statistics.lost, 0)
+
+    @property
+    def malformed(self) -> int:
+        """What was no RTP packet, or had no payload of the format."""
+        return self._malformed + self._buffer.unusable
 
     @property
     def late(self) -> int:
@@ -136,7 +142,7 @@ class RtpReceiver:
                 return self._push(sequence, timestamp, data[HEADER_BYTES:], now)
         return self._examine(data, source, now)
 
-    def tick(self, now: float) -> Sequence[bytes | Lost]:
+    def tick(self, now: float) -> Sequence[Placed]:
         """Let time pass; call it every 20 ms."""
         return self._buffer.tick(now)
 
@@ -150,11 +156,11 @@ class RtpReceiver:
         self._buffer.pause()
 
     def retarget(
-        self, *, payload_type: int, dtmf_payload_type: int | None, remote: Source | None
+        self, *, payload_type: int, dtmf_payload_types: tuple[int, ...], remote: Source | None
     ) -> None:
         """A new description was agreed on."""
         self.payload_type = payload_type
-        self.dtmf_payload_type = dtmf_payload_type
+        self.dtmf_payload_types = dtmf_payload_types
         self.latch.retarget(remote)
         self._source = self.latch.source
 
@@ -178,10 +184,10 @@ class RtpReceiver:
         try:
             packet = RtpPacket.parse(data)
         except RtpError:
-            self.malformed += 1
+            self._malformed += 1
             return _NOTHING
         if len(packet.payload) > self._most_bytes:
-            self.malformed += 1
+            self._malformed += 1
             return _NOTHING
         if not self._is_agreed(packet.payload_type):
             return self._refuse(packet, source, now)
@@ -193,12 +199,16 @@ class RtpReceiver:
             self.ssrc = packet.ssrc
         if packet.ssrc == self.ssrc:
             return self._accept(packet, now)
-        if packet.payload_type == self.dtmf_payload_type:
+        if packet.payload_type in self.dtmf_payload_types:
             return self._foreign_event(packet, now)
         return self._foreign_audio(packet, now)
 
     def _is_agreed(self, payload_type: int) -> bool:
-        return payload_type in (self.payload_type, self.dtmf_payload_type, _COMFORT_NOISE)
+        return (
+            payload_type == self.payload_type
+            or payload_type in self.dtmf_payload_types
+            or payload_type == _COMFORT_NOISE
+        )
 
     def _refuse(self, packet: RtpPacket, source: Source, now: float) -> Sequence[Heard]:
         if source != self._source:
@@ -216,13 +226,13 @@ class RtpReceiver:
             self._count(packet.sequence_number, packet.timestamp, now)
             return self._push(packet.sequence_number, packet.timestamp, packet.payload, now)
         heard = self._account(packet, now)
-        if packet.payload_type == self.dtmf_payload_type:
+        if packet.payload_type in self.dtmf_payload_types:
             digit = self._dtmf.receive(packet)
             if digit is not None:
                 return [*heard, digit]
         return heard
 
-    def _account(self, packet: RtpPacket, now: float) -> Sequence[bytes | Lost]:
+    def _account(self, packet: RtpPacket, now: float) -> Sequence[Placed]:
         """A packet of the known source that is not audio: keys repeat one timestamp for long, which
         must not look like jitter."""
         self.statistics.received += 1

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from gateway.rtp.dtmf import event_payloads
 from gateway.rtp.packet import HEADER, MARKER, PLAIN
+from gateway.rtp.payload import G711, PayloadFormat
 
 _write_header = HEADER.pack
 
@@ -17,11 +18,13 @@ class RtpSender:
     """One outgoing stream."""
 
     __slots__ = (
+        "_clock_hz",
+        "_divisible",
+        "_frame_samples",
         "_resuming",
+        "_samples",
         "_sequence",
-        "clock_hz",
-        "dtmf_payload_type",
-        "frame_samples",
+        "dtmf_payload_types",
         "octets",
         "packets",
         "payload_type",
@@ -33,23 +36,24 @@ class RtpSender:
         self,
         *,
         payload_type: int,
-        dtmf_payload_type: int | None,
+        dtmf_payload_types: tuple[int, ...],
         ssrc: int,
         first_sequence: int,
         first_timestamp: int,
-        clock_hz: int = 8000,
-        frame_samples: int = 160,
+        format: PayloadFormat = G711,
     ) -> None:
         self.payload_type = payload_type
-        self.dtmf_payload_type = dtmf_payload_type
+        self.dtmf_payload_types = dtmf_payload_types
         self.ssrc = ssrc
-        self.clock_hz = clock_hz
-        self.frame_samples = frame_samples
         self.timestamp = first_timestamp & 0xFFFF_FFFF
         """Of the sample that is sent next."""
         self.packets = 0
         self.octets = 0
         """Payload bytes sent, as sender reports count them."""
+        self._clock_hz = format.clock_hz
+        self._divisible = format.divisible
+        self._frame_samples = format.frame_samples
+        self._samples = format.samples
         self._sequence = first_sequence & 0xFFFF
         self._resuming = True
 
@@ -62,8 +66,9 @@ class RtpSender:
         if marker or self._resuming:
             kind |= MARKER
             self._resuming = False
-        self._sequence = (sequence + 1) & 0xFFFF
-        self.timestamp = (timestamp + size) & 0xFFFF_FFFF
+        samples = size if self._divisible else self._samples(payload)  # spares G.711 a call
+        self._sequence = sequence + 1 if sequence < 0xFFFF else 0
+        self.timestamp = (timestamp + samples) & 0xFFFF_FFFF
         self.packets += 1
         self.octets += size
         return _write_header(PLAIN, kind, sequence, timestamp, self.ssrc) + payload
@@ -79,14 +84,14 @@ class RtpSender:
         Raises:
             ValueError: not a key, no payload type for keys, or a press too short or too long.
         """
-        if self.dtmf_payload_type is None:
+        if not self.dtmf_payload_types:
             raise ValueError("telephone-event was not agreed on")
         groups = event_payloads(
             digit,
-            duration_samples=duration_ms * self.clock_hz // 1000,
-            frame_samples=self.frame_samples,
+            duration_samples=duration_ms * self._clock_hz // 1000,
+            frame_samples=self._frame_samples,
         )
-        return self._stamp(groups, self.dtmf_payload_type)
+        return self._stamp(groups, self.dtmf_payload_types[0])
 
     def _stamp(self, groups: list[tuple[bytes, ...]], payload_type: int) -> Iterator[list[bytes]]:
         start = self.timestamp
@@ -100,6 +105,6 @@ class RtpSender:
                 self.packets += 1
                 self.octets += len(payload)
                 kind = payload_type
-            self.timestamp = (self.timestamp + self.frame_samples) & 0xFFFF_FFFF
+            self.timestamp = (self.timestamp + self._frame_samples) & 0xFFFF_FFFF
             yield datagrams
         self._resuming = True

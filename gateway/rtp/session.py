@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway.rtp.latch import Source
+from gateway.rtp.payload import G711, PayloadFormat
 from gateway.rtp.receiver import Heard, RtpReceiver
 from gateway.rtp.rtcp import (
     Goodbye,
@@ -40,8 +41,8 @@ class RtpConfig:
     """What signalling agreed on for one leg."""
 
     payload_type: int
-    dtmf_payload_type: int | None = None
-    """Of telephone-event, if it was agreed on."""
+    dtmf_payload_types: tuple[int, ...] = ()
+    """Of telephone-event, as far as it was agreed on. All are heard, the first is sent."""
     remote: Source | None = None
     """The signalled address; None when there is none to send to."""
     reachable: bool = True
@@ -72,6 +73,8 @@ class RtpStats:
     jitter_ms: float
     rtt_ms: float | None
     """None until a report came back."""
+    reported_loss: float = 0.0
+    """Share of our packets that the caller missed lately by its last report, 0 to 1."""
 
     @property
     def loss(self) -> float:
@@ -93,6 +96,7 @@ class RtpSession:
         "_random",
         "_receiver",
         "_report_at",
+        "_reported_loss",
         "_reporter",
         "_reporter_at",
         "_rtt_s",
@@ -113,30 +117,27 @@ class RtpSession:
         first_timestamp: int,
         cname: str,
         random: Callable[[], float],
-        clock_hz: int = 8000,
-        frame_samples: int = 160,
+        format: PayloadFormat = G711,
     ) -> None:
         """`random` gives numbers from 0 up to 1; it spreads reports in time."""
         self._config = config
-        self._clock_hz = clock_hz
+        self._clock_hz = format.clock_hz
         self._cname = cname
         self._random = random
         self._receiver = RtpReceiver(
             payload_type=config.payload_type,
-            dtmf_payload_type=config.dtmf_payload_type,
+            dtmf_payload_types=config.dtmf_payload_types,
             remote=config.remote,
-            clock_hz=clock_hz,
-            frame_samples=frame_samples,
+            format=format,
         )
         self._latch = self._receiver.latch
         self._sender = RtpSender(
             payload_type=config.payload_type,
-            dtmf_payload_type=config.dtmf_payload_type,
+            dtmf_payload_types=config.dtmf_payload_types,
             ssrc=ssrc,
             first_sequence=first_sequence,
             first_timestamp=first_timestamp,
-            clock_hz=clock_hz,
-            frame_samples=frame_samples,
+            format=format,
         )
         self._report_at: float | None = None
         self._packets_at_report = 0
@@ -144,6 +145,7 @@ class RtpSession:
         self._sr_middle = 0
         self._sr_arrival = 0.0
         self._rtt_s: float | None = None
+        self._reported_loss = 0.0
         self._reporter: tuple[Source, Source] | None = None
         """Where the caller's reports come from, after the `remote` that they belong to."""
         self._reporter_at: float | None = None
@@ -204,11 +206,11 @@ class RtpSession:
         self._config = config
         self._receiver.retarget(
             payload_type=config.payload_type,
-            dtmf_payload_type=config.dtmf_payload_type,
+            dtmf_payload_types=config.dtmf_payload_types,
             remote=config.remote,
         )
         self._sender.payload_type = config.payload_type
-        self._sender.dtmf_payload_type = config.dtmf_payload_type
+        self._sender.dtmf_payload_types = config.dtmf_payload_types
 
     @property
     def remote(self) -> Source | None:
@@ -277,6 +279,7 @@ class RtpSession:
             malformed=receiver.malformed + self._malformed,
             jitter_ms=receiver.statistics.jitter * 1000 / self._clock_hz,
             rtt_ms=None if self._rtt_s is None else self._rtt_s * 1000,
+            reported_loss=self._reported_loss,
         )
 
     # -- RTCP ------------------------------------------------------------------------------------
@@ -372,6 +375,7 @@ class RtpSession:
         for block in packet.reports:
             if block.ssrc != self._sender.ssrc:
                 continue
+            self._reported_loss = block.fraction_lost / 256
             sent_at = self._sent_reports.get(block.last_sr)
             if sent_at is not None:
                 rtt_s = now - sent_at - block.delay_since_last_sr / 0x10000

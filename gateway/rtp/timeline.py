@@ -13,13 +13,14 @@ of samples handed out is tied to our clock through `due`, whatever the sender's 
 - When the fastest packets of several seconds show that the sender's time lies apart from ours by
   more than 12 ms, 20 ms are put in or cut out, in one piece. A gap absorbs the difference unheard.
 
-Payloads have one byte for each sample of the RTP clock (G.711). Times are seconds.
+Samples are those of the RTP clock. Times are seconds.
 """
 
 from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
 
+from gateway.rtp.payload import Clipped, PayloadFormat
 from gateway.rtp.sequence import timestamp_delta
 from gateway.rtp.timing import Arrivals
 
@@ -53,8 +54,13 @@ class Audio(NamedTuple):
     sequence: int
     timestamp: int
     payload: bytes
-    """Empty: a sequence number that carries no audio."""
+    samples: int
+    """Length of the payload, 0 for a sequence number that carries no audio."""
     arrival: float
+
+
+Placed = bytes | Clipped | Lost
+"""What the jitter buffer hands out."""
 
 
 class Timeline:
@@ -63,7 +69,7 @@ class Timeline:
     __slots__ = (
         "_clock_hz",
         "_cutting",
-        "_frame",
+        "_divisible",
         "_fresh",
         "_overrun",
         "_settled_at",
@@ -74,6 +80,7 @@ class Timeline:
         "due",
         "filled",
         "floor",
+        "frame",
         "late",
         "peak",
         "period",
@@ -81,17 +88,18 @@ class Timeline:
         "wait",
     )
 
-    def __init__(self, clock_hz: int, frame_samples: int) -> None:
-        self._clock_hz = clock_hz
-        self._step = int(clock_hz * STEP_S)
-        self._frame = frame_samples
+    def __init__(self, format: PayloadFormat) -> None:
+        self._clock_hz = format.clock_hz
+        self._step = int(format.clock_hz * STEP_S)
+        self.frame = format.frame_samples
+        self._divisible = format.divisible
         self._fresh = True
         self._cutting = 0
         self._overrun: list[Audio] = []
         self._settled_at = -inf
         self._settling_left = 0.0
-        self.period = 1.0 / clock_hz
-        self.arrivals = Arrivals(frame_samples * self.period)
+        self.period = 1.0 / format.clock_hz
+        self.arrivals = Arrivals(format.frame_samples * self.period)
         self.position = 0
         """Timestamp of the next sample; right after a packet it may exceed 32 bits."""
         self.due = inf
@@ -123,7 +131,7 @@ class Timeline:
         self._overrun.clear()
         self._begin_history()
 
-    def fill(self, now: float, out: list[bytes | Lost]) -> None:
+    def fill(self, now: float, out: list[Placed]) -> None:
         """Hand out the time for which nothing came, less what may still be on its way."""
         if self._overrun and now - self._overrun[0].arrival < _UNDECIDED_S:
             return
@@ -141,7 +149,7 @@ class Timeline:
             self.filled += samples
             self._fresh = False
 
-    def review(self, correct: bool, out: list[bytes | Lost]) -> None:
+    def review(self, correct: bool, out: list[Placed]) -> None:
         """Close a window of arrivals and, if asked, correct the timeline by one step."""
         if self.floor == inf:
             return
@@ -170,7 +178,7 @@ class Timeline:
         """Seconds after its due time that a packet came."""
         return packet.arrival - self.due - self.offset(packet) * self.period
 
-    def begin(self, packet: Audio, out: list[bytes | Lost]) -> None:
+    def begin(self, packet: Audio, out: list[Placed]) -> None:
         """A stream begins: its first packet stands at our position, now."""
         if self._fresh:
             self._fresh = False
@@ -183,45 +191,51 @@ class Timeline:
             self.arrivals.forget_skew()
             self.floor = inf
 
-    def place(self, packet: Audio, out: list[bytes | Lost]) -> None:
+    def place(self, packet: Audio, out: list[Placed]) -> None:
         """Hand out a packet whose turn it is, as far as its time has not been handed out."""
-        payload = packet.payload
+        samples = packet.samples
+        skip = 0
         offset = self.offset(packet)
         if offset < -(self.filled + self._step):
             # Further back than our clock can have run ahead: the sender's timestamps started anew.
             self._jump(packet, self.arrivals.peak_s(self.peak), out)
             self._begin_history()
             offset = 0
-        elif offset <= -len(payload):
+        elif offset <= -samples:
             self._keep_overrun(packet, out)
             return
         elif offset > 0:
             self._lose_gap(packet, offset, out)
             offset = 0
         elif offset < 0:
-            payload = payload[-offset:]
-            self.cut_samples -= offset
-        if len(packet.payload) != self._frame:
-            self._frame = len(packet.payload)
-            self.arrivals.set_frame(self._frame * self.period)
+            skip = -offset
+            self.cut_samples += skip
+        if samples != self.frame:
+            self.frame = samples
+            self.arrivals.set_frame(self.frame * self.period)
         self._drop_overrun()
-        self.position = (packet.timestamp + len(packet.payload)) & _MASK
+        self.position = (packet.timestamp + samples) & _MASK
         self.filled = 0
         self._cutting = 0
         lateness = self._settle(packet.arrival - self.due - offset * self.period, packet.arrival)
         if lateness < -_AHEAD_AT_MOST_S:
-            self.cut_samples += len(payload)
+            self.cut_samples += samples - skip
             return
         self.observe(lateness)
-        self.due += len(payload) * self.period
-        out.append(payload)
+        self.due += (samples - skip) * self.period
+        if not skip:
+            out.append(packet.payload)
+        elif self._divisible:
+            out.append(packet.payload[skip:])
+        else:
+            out.append(Clipped(packet.payload, skip))
 
     def came_late(self, packet: Audio) -> None:
         """Count a packet that is of no use any more, and learn from it."""
         self.late += 1
         lateness = self.lateness(packet)
         if lateness < _JITTER_AT_MOST_S:
-            self.arrivals.overtaken(lateness - self._frame * self.period)
+            self.arrivals.overtaken(lateness - self.frame * self.period)
             self.observe(lateness)
 
     def observe(self, lateness: float) -> None:
@@ -242,15 +256,15 @@ class Timeline:
             lateness += shift
         return lateness
 
-    def _keep_overrun(self, packet: Audio, out: list[bytes | Lost]) -> None:
+    def _keep_overrun(self, packet: Audio, out: list[Placed]) -> None:
         """Its time was handed out already: is it late, or is the whole stream later from now on?
 
         A backlog that drains becomes less late with every packet. Packets that stay late alike for
         a while show a longer route, or a sender whose clock stood still; then none was late.
         """
         if self._cutting > 0:
-            self._cutting -= len(packet.payload)
-            self.cut_samples += len(packet.payload)
+            self._cutting -= packet.samples
+            self.cut_samples += packet.samples
             return
         waiting = self._overrun
         if waiting and (
@@ -271,7 +285,7 @@ class Timeline:
             self.came_late(packet)
         self._overrun.clear()
 
-    def _lose_gap(self, packet: Audio, samples: int, out: list[bytes | Lost]) -> None:
+    def _lose_gap(self, packet: Audio, samples: int, out: list[Placed]) -> None:
         """Hand out the time before a packet, more or less of it as our clock wants."""
         lateness = self.lateness(packet)
         skew = lateness if lateness < -_DEAD_BAND_S else self.arrivals.skew_s
@@ -281,12 +295,12 @@ class Timeline:
             samples = correct
         self._lose(samples, out)
 
-    def _lose(self, samples: int, out: list[bytes | Lost]) -> None:
+    def _lose(self, samples: int, out: list[Placed]) -> None:
         if samples:
             self.due += samples * self.period
             out.append(Lost(samples))
 
-    def _jump(self, packet: Audio, allowance_s: float, out: list[bytes | Lost]) -> None:
+    def _jump(self, packet: Audio, allowance_s: float, out: list[Placed]) -> None:
         """Go on at another timestamp; time that has passed meanwhile is lost.
 
         The packet may be as late as `allowance_s` by mere jitter.

@@ -25,6 +25,7 @@ from gateway.sdp.description import (
     SdpError,
     SessionDescription,
 )
+from gateway.sdp.events import TELEPHONE_EVENT, common_events
 
 AudioCodec = Literal["pcmu", "pcma"]
 
@@ -34,11 +35,7 @@ _PROTOCOLS: Final = ("RTP/AVP", "RTP/AVPF")  # AVPF permits early feedback and d
 _SENDING: Final = ("sendrecv", "sendonly")
 _RECEIVING: Final = ("sendrecv", "recvonly")
 
-_DTMF: Final = "telephone-event"
 _DTMF_PAYLOAD_TYPE: Final = 101
-_DTMF_DEFAULT: Final = range(16)  # 0-9 * # A-D, what RFC 4733 assumes if nothing is said
-_LAST_EVENT: Final = 16  # flash
-_EVENTS: Final = re.compile(r"\s*(\d{1,3})(?:-(\d{1,3}))?\s*", re.ASCII)
 
 _PTIME_MS: Final = 20
 _PTIMES_MS: Final = range(10, 61, 10)
@@ -135,7 +132,7 @@ def offer(local: LocalMedia, direction: Direction = "sendrecv") -> SessionDescri
         direction=direction,
         attributes=(
             *(_rtpmap(codec.payload_type, codec.name.upper()) for codec in codecs),
-            _rtpmap(_DTMF_PAYLOAD_TYPE, _DTMF),
+            _rtpmap(_DTMF_PAYLOAD_TYPE, TELEPHONE_EVENT),
             ("fmtp", f"{_DTMF_PAYLOAD_TYPE} 0-16"),
             ("ptime", str(_PTIME_MS)),
             *((("rtcp-mux", None),) if local.rtcp_mux else ()),
@@ -191,7 +188,9 @@ def _plan(line: MediaDescription, local: LocalMedia, offered: Direction = "sendr
     return AudioPlan(
         codec=name,
         payload_type=codec.payload_type,
-        dtmf_payload_type=next((item.payload_type for item in codecs if item.name == _DTMF), None),
+        dtmf_payload_type=next(
+            (item.payload_type for item in codecs if item.name == TELEPHONE_EVENT), None
+        ),
         ptime_ms=_ptime_ms(line),
         remote_host=host,
         remote_port=line.port,
@@ -267,8 +266,8 @@ def _audio(
     attributes: list[tuple[str, str | None]] = [_rtpmap(plan.payload_type, plan.codec.upper())]
     if plan.dtmf_payload_type is not None:
         formats.append(plan.dtmf_payload_type)
-        attributes.append(_rtpmap(plan.dtmf_payload_type, _DTMF))
-        attributes.append(("fmtp", f"{plan.dtmf_payload_type} {_events(events)}"))
+        attributes.append(_rtpmap(plan.dtmf_payload_type, TELEPHONE_EVENT))
+        attributes.append(("fmtp", f"{plan.dtmf_payload_type} {common_events(events)}"))
     attributes.append(("ptime", str(plan.ptime_ms)))
     if plan.rtcp_mux:
         attributes.append(("rtcp-mux", None))
@@ -280,23 +279,6 @@ def _audio(
         connection=_connection(local),
         direction=plan.direction,
         attributes=tuple(attributes),
-    )
-
-
-def _events(offered: str | None) -> str:
-    """The events of the offer that we have, as ranges: of 0-15 the digits, 16 is the hook flash."""
-    wanted: set[int] = set()
-    for item in (offered or "").split(","):
-        match = _EVENTS.fullmatch(item)
-        if match:
-            last = min(int(match[2] or match[1]), _LAST_EVENT)
-            wanted.update(range(int(match[1]), last + 1))
-    events = sorted(wanted) or list(_DTMF_DEFAULT)
-    starts = [event for event in events if event - 1 not in events]
-    ends = [event for event in events if event + 1 not in events]
-    return ",".join(
-        str(first) if first == last else f"{first}-{last}"
-        for first, last in zip(starts, ends, strict=True)
     )
 
 

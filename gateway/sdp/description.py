@@ -198,6 +198,11 @@ class SessionDescription:
         return "".join(f"{line}\r\n" for line in lines).encode()
 
 
+def values(attributes: Attributes, name: str) -> list[str]:
+    """The values of all attributes of that name, in order; flags have none."""
+    return [value for key, value in attributes if key == name and value is not None]
+
+
 def parse(body: bytes | str) -> SessionDescription:
     """Read a description.
 

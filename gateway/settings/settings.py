@@ -24,10 +24,17 @@ from gateway.settings.realtime import RealtimeSettings
 from gateway.settings.service import ServiceSettings
 from gateway.settings.sip import SipSettings
 from gateway.settings.values import PREFIX, Fault, Meaning
+from gateway.settings.webrtc import WebRtcSettings
 
 
 class Settings(
-    HttpSettings, SipSettings, RealtimeSettings, AgentSettings, CallSettings, ServiceSettings
+    HttpSettings,
+    SipSettings,
+    WebRtcSettings,
+    RealtimeSettings,
+    AgentSettings,
+    CallSettings,
+    ServiceSettings,
 ):
     """The gateway's configuration. Build it with `Settings.load`."""
 

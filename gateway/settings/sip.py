@@ -1,6 +1,7 @@
 """Settings of SIP and media."""
 
 import ipaddress
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator
@@ -9,6 +10,7 @@ from gateway.settings import values
 from gateway.settings.errors import SettingsError
 from gateway.settings.values import (
     PORT,
+    PREFIX,
     SECONDS,
     Absent,
     Group,
@@ -28,9 +30,14 @@ class SipSettings(Group):
     sip_udp_port: Annotated[Port, Meaning("SIP over UDP; 0 turns it off", PORT)] = 5060
     sip_tcp_port: Annotated[Port, Meaning("SIP over TCP; 0 turns it off", PORT)] = 5060
     sip_tls_port: Annotated[Off, Meaning("SIP over TLS", "0 (off)", reserved=True)] = 0
-    sip_ws_port: Annotated[Off, Meaning("SIP over WebSocket", "0 (off)", reserved=True)] = 0
-    sip_tls_cert: Annotated[Absent, Meaning("SIP TLS certificate", "nothing", reserved=True)] = ""
-    sip_tls_key: Annotated[Absent, Meaning("SIP TLS key", "nothing", reserved=True)] = ""
+    sip_ws_port: Annotated[
+        Port, Meaning("SIP over WebSocket, for browsers (RFC 7118); 0 turns it off", PORT)
+    ] = 0
+    sip_tls_cert: Annotated[
+        str,
+        Meaning("certificate file: GATEWAY_SIP_WS_PORT speaks wss and no longer ws", "a file"),
+    ] = ""
+    sip_tls_key: Annotated[str, Meaning("its key file", "a file")] = ""
     sip_tls_ca: Annotated[Absent, Meaning("SIP TLS client CA", "nothing", reserved=True)] = ""
     sip_advertised_host: Annotated[
         str,
@@ -92,11 +99,34 @@ def check(settings: SipSettings) -> None:
             f"GATEWAY_RTP_PORT_MIN holds {settings.rtp_port_min}; it may hold 1024 up to one less "
             f"than GATEWAY_RTP_PORT_MAX, which holds {settings.rtp_port_max}"
         )
-    if not settings.sip_udp_port and not settings.sip_tcp_port:
+    _check_ports(settings)
+    _check_certificate(settings)
+
+
+def _check_ports(settings: SipSettings) -> None:
+    """Somebody must be able to call, and every server has a port to itself."""
+    if not (settings.sip_udp_port or settings.sip_tcp_port or settings.sip_ws_port):
         raise SettingsError(
             "GATEWAY_SIP_UDP_PORT holds 0; it may hold 1 to 65535, because "
-            "GATEWAY_SIP_TCP_PORT is 0 too and no call could come in"
+            "GATEWAY_SIP_TCP_PORT and GATEWAY_SIP_WS_PORT are 0 too and no call could come in"
         )
+    if settings.sip_ws_port and settings.sip_ws_port == settings.sip_tcp_port:
+        raise SettingsError(
+            f"GATEWAY_SIP_WS_PORT holds {settings.sip_ws_port}; it may hold another port, because "
+            "GATEWAY_SIP_TCP_PORT has that one"
+        )
+
+
+def _check_certificate(settings: SipSettings) -> None:
+    if bool(settings.sip_tls_cert) != bool(settings.sip_tls_key):
+        missing = "KEY" if settings.sip_tls_cert else "CERT"
+        raise SettingsError(
+            f"GATEWAY_SIP_TLS_{missing} holds nothing; it may hold a file, because "
+            "certificate and key are only of use together"
+        )
+    for name in ("sip_tls_cert", "sip_tls_key"):
+        if (path := getattr(settings, name)) and not Path(path).is_file():
+            raise SettingsError(f"{PREFIX}{name.upper()} holds {path!r}; it may hold a file")
 
 
 def _check_addresses(settings: SipSettings) -> None:

@@ -4,7 +4,7 @@ import ipaddress
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple, get_args
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -14,6 +14,7 @@ from gateway.backend.dialogue_parse import parse_dialogue
 from gateway.calls.targets import check_pattern, check_target
 from gateway.realtime.config import check_session
 from gateway.realtime.errors import RealtimeError
+from gateway.sdp.webrtc import AudioCodecName
 from gateway.sip.trunk import Trunk
 from gateway.upstream.presets import PRESETS
 from gateway.upstream.target import (
@@ -26,6 +27,7 @@ from gateway.upstream.target import (
 )
 from gateway.webhooks.sign import key_of
 from gateway.webhooks.target import check_webhook_url
+from gateway.webrtc.servers import parse_ice_servers
 
 PREFIX: Final = "GATEWAY_"
 _DOTTED: Final = re.compile(r"[a-z_]+(\.[a-z_]+)*")
@@ -98,6 +100,21 @@ def networks(value: str) -> str:
 
 def ip(value: str) -> str:
     ipaddress.ip_address(value)
+    return value
+
+
+def ice_servers(value: str) -> str:
+    try:
+        parse_ice_servers(value)
+    except ValueError as error:
+        raise Fault(str(error)) from None
+    return value
+
+
+def webrtc_codecs(value: str) -> str:
+    codecs = parts(value)
+    if not codecs or not set(codecs) <= set(get_args(AudioCodecName)):
+        raise ValueError("an unknown codec, or none")
     return value
 
 

@@ -92,11 +92,15 @@ class SipAgent:
         """A connection is gone, whoever closed it.
 
         Requests of ours that wait for their answer on it have failed. Nothing else has: the next
-        request in a dialog that used it goes where Contact and routes say.
+        request in a dialog that used it goes where Contact and routes say. Behind a WebSocket there
+        is no such place, so our answers have failed too, and calls that depended on it are over.
         """
-        for call in self._board.calls.values():
-            call.connection_lost(address)
-        self._board.transactions.requests_failed(address, now)
+        for call in list(self._board.calls.values()):
+            call.connection_lost(address, now)
+        if address.is_websocket:
+            self._board.transactions.transport_failed(address, now)
+        else:
+            self._board.transactions.requests_failed(address, now)
 
     def timeout(self, now: float) -> None:
         """Do what is due."""

@@ -142,9 +142,14 @@ class Call:
             self._board.events.append(Reanswered(self.id, 200, answer))
         self._offer_when_free(now)
 
-    def connection_lost(self, address: Address) -> None:
-        """Stop counting on a connection."""
+    def connection_lost(self, address: Address, now: float) -> None:
+        """Stop counting on a connection; the call is over if it was the only way to the peer."""
         self.dialog.connection_lost(address)
+        if self.dialog.is_cut_off:
+            self._stop_repeating()
+            self._bye_due = False
+            self._end("transport", None, now)
+            self._settle(now)
 
     @property
     def _is_inviting(self) -> bool:

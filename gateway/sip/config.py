@@ -15,6 +15,8 @@ class SipConfig:
     """Where others reach us: an IP literal without brackets, or a name. Goes into Via, Contact."""
     udp_port: int = 5060
     tcp_port: int = 5060
+    ws_port: int = 0
+    """Of SIP over WebSocket, plain or secure."""
     user_agent: str = "voice-agent-gateway"
     """Text of User-Agent and Server."""
     allow: tuple[IPv4Network | IPv6Network, ...] | None = None
@@ -29,13 +31,15 @@ class SipConfig:
     """Seconds; how long a message may live in the network."""
 
     def sent_by(self, transport: str) -> tuple[str, int]:
-        """(host, port) of our Via for "udp" or "tcp"."""
-        return self.host, self.tcp_port if transport == "tcp" else self.udp_port
+        """(host, port) of our Via for "udp", "tcp", "ws" or "wss"."""
+        ports = {"tcp": self.tcp_port, "ws": self.ws_port, "wss": self.ws_port}
+        return self.host, ports.get(transport, self.udp_port)
 
     def contact(self, transport: str) -> str:
-        """Value of our Contact for a dialog over "udp" or "tcp"."""
+        """Value of our Contact for a dialog over "udp", "tcp", "ws" or "wss"."""
         host, port = self.sent_by(transport)
-        suffix = ";transport=tcp" if transport == "tcp" else ""
+        named = {"tcp": "tcp", "ws": "ws", "wss": "ws"}.get(transport)  # RFC 7118 section 5.2.2
+        suffix = f";transport={named}" if named else ""
         return f"<sip:{format_host(host)}:{port}{suffix}>"
 
     def serves(self, source: Address) -> bool:

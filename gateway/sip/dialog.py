@@ -108,6 +108,12 @@ class Dialog:
         if self.flow == address:
             self.flow_is_open = False
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether nothing can be sent to the peer before it connects again: it spoke over a
+        WebSocket, which is gone, and no proxy on the way has an address."""
+        return self.flow.is_websocket and not self.flow_is_open and self.next_hop() == self.flow
+
     def request(self, method: str, number: int | None = None) -> Request:
         """The next request inside the dialog, or the ACK of the INVITE with that number."""
         if number is None:
@@ -127,7 +133,8 @@ class Dialog:
     def next_hop(self) -> Address:
         """Where our requests are sent: to the first route, else to the Contact, or to the flow.
 
-        A connection is kept as long as it is open. Otherwise we resolve no names, and follow an
+        A connection is kept as long as it is open. The Contact of a peer on a WebSocket is no
+        address (RFC 7118), whatever it looks like. Otherwise we resolve no names, and follow an
         address only if it can mean the same here as where the peer's packets come from: what a
         telephone behind a NAT writes into Contact means nothing here, while the NAT keeps the way
         back to where its packets came from open.
@@ -138,6 +145,8 @@ class Dialog:
         # itself. A proxy that stays in the path has just sent us a request, so where that came
         # from will do for it, and routes get no more trust than a Contact.
         if self.flow.transport != "udp" and self.flow_is_open:
+            return self.flow
+        if self.flow.is_websocket and not self.routes:
             return self.flow
         hop = _address_of(NameAddr.parse(self.routes[0]).uri if self.routes else self.target)
         if hop is None or not _is_followed(hop.host, self.flow.host):

@@ -55,13 +55,18 @@ def header_key(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One end of a hop. For TCP the remote Address names the connection."""
+    """One end of a hop. But for UDP the remote Address names the connection."""
 
     host: str
     """IP literal without brackets, or a host name."""
     port: int
     transport: str
-    """ "udp" or "tcp"."""
+    """ "udp", "tcp", "ws" or "wss"."""
+
+    @property
+    def is_websocket(self) -> bool:
+        """Whether this is a connection that only its peer can open (RFC 7118)."""
+        return self.transport in ("ws", "wss")
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,10 +80,10 @@ class UacCall(Call):
             self.acknowledge(None, now)
             super().hang_up(now)
 
-    def connection_lost(self, address: Address) -> None:
-        super().connection_lost(address)
+    def connection_lost(self, address: Address, now: float) -> None:
         for fork in self._forks.values():
             fork.dialog.connection_lost(address)
+        super().connection_lost(address, now)
 
     def is_with(self, host: str) -> bool:
         """Whether what we say goes to that IP address, or the INVITE did; not once it is over."""

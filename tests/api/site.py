@@ -13,6 +13,7 @@ from aiohttp import ClientSession, TCPConnector, web
 from gateway.api.auth import CALLER, Keys
 from gateway.api.connection import Runner
 from gateway.api.limits import Limits
+from gateway.api.pages import Softphone
 from gateway.api.secrets import SecretStore
 from gateway.api.server import application
 from gateway.calls.commands import Command, no_call
@@ -62,6 +63,7 @@ class FakeLine:
         self.calls = [summary(CALL_ID), summary(ENDED_ID, "ended")]
         self.commands: list[tuple[str, Command]] = []
         self.dialled: list[tuple[str, str | None, Session | None]] = []
+        self.offers: list[tuple[bytes, Session | None]] = []
         self.failure: Exception | None = None
         self.forgotten: list[str] = []
         """Ids that are known no more when they are asked about."""
@@ -78,6 +80,12 @@ class FakeLine:
             raise self.failure
         self.dialled.append((to, caller, session))
         return summary("rtc_new", "connecting")
+
+    async def connect(self, offer: bytes, session: Session | None) -> tuple[str, bytes]:
+        if self.failure is not None:
+            raise self.failure
+        self.offers.append((offer, session))
+        return "rtc_new", b"v=0\r\n"
 
     def call_ids(self) -> list[str]:
         return [*self.forgotten, *(call["id"] for call in self.calls)]
@@ -186,10 +194,8 @@ async def serving(
         line=site.line,
         readiness=lambda: site.ready[-1] if site.ready else None,
         metrics=lambda: b"# nothing\n",
-        dial="sip:agent@127.0.0.1",
+        softphone=Softphone("sip:agent@127.0.0.1", "0.0.test", MODEL),
         log=structlog.get_logger(),
-        version="0.0.test",
-        model=MODEL,
         extra=[web.get("/v1/realtime", whose_socket, allow_head=False)],
         limits=limits,
     )

@@ -218,13 +218,6 @@ async def test_a_wrong_order_calls_nobody(site: Site, order: Any, param: str) ->
     assert not site.line.dialled
 
 
-@pytest.mark.parametrize("kind", ["application/sdp", "multipart/form-data; boundary=x"])
-async def test_webrtc_is_said_to_be_missing(site: Site, kind: str) -> None:
-    answer = await site.ask("POST", CALLS, data=b"v=0\r\n", headers={"Content-Type": kind})
-    assert answer.status == 415
-    assert answer.error["code"] == "webrtc_unavailable"
-
-
 async def test_an_order_of_another_type_calls_nobody(site: Site) -> None:
     answer = await site.ask("POST", CALLS, data={"to": "tel:+15551234567"})
     assert answer.status == 415

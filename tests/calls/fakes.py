@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Literal
 
-from gateway.audio.formats import PCMU, AudioFormat
+from gateway.audio.formats import PCM24K, PCMU, AudioFormat
 from gateway.audio.playout import Playout
 from gateway.legs.leg import LegError, LegEvent, MediaStats, Played
 from gateway.realtime.session import settled_formats, with_formats
@@ -59,7 +59,10 @@ class FakeLeg:
         refer_error: LegError | None = None,
     ) -> None:
         self.format = audio_format
-        self.headers = (("From", "<sip:alice@example.com>"), ("X-Customer", "42"))
+        self.headers: tuple[tuple[str, str], ...] = (
+            ("From", "<sip:alice@example.com>"),
+            ("X-Customer", "42"),
+        )
         self.caller, self.callee = "sip:+4930123456@example.com", "sip:bob@example.com:5070;x=1"
         self._refer_error = refer_error
         self.done: list[Any] = []
@@ -109,6 +112,53 @@ class FakeCallee(FakeLeg):
             raise self._answer_error
         self.done.append("dial")
         return self.port
+
+
+class FakeChannel:
+    """A data channel; the test plays the browser."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self.waiting_bytes = 0
+        self.most_bytes = 1 << 20
+        self.events: list[dict[str, Any]] = []
+        """What the browser was sent."""
+        self._opened: Callable[[], None] = lambda: None
+        self._received: Callable[[bytes], None] = lambda _: None
+
+    def listen(self, opened: Callable[[], None], received: Callable[[bytes], None]) -> None:
+        self._opened, self._received = opened, received
+
+    def send(self, message: bytes) -> None:
+        assert self.is_open
+        if len(message) > self.most_bytes:
+            raise ValueError("it is too large")
+        self.events.append(json.loads(message))
+
+    def types(self) -> list[str]:
+        return [event["type"] for event in self.events]
+
+    def open(self) -> None:
+        self.is_open = True
+        self._opened()
+
+    def say(self, event: dict[str, Any] | bytes) -> None:
+        """The browser sends this."""
+        self._received(event if isinstance(event, bytes) else json.dumps(event).encode())
+
+
+class FakePeerLeg(FakeLeg):
+    """Somebody who posted an offer of WebRTC."""
+
+    kind = "webrtc"
+    codec = "opus"
+    media_security = "srtp"
+
+    def __init__(self, answer_error: LegError | None = None) -> None:
+        super().__init__(PCM24K, answer_error)
+        self.headers, self.caller, self.callee = (), "", ""
+        self.channel = FakeChannel()
+        self.description = b"v=0 answer"
 
 
 class FakeSession:

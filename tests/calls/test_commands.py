@@ -19,6 +19,7 @@ from gateway.legs.leg import (
     LegEnded,
     LegError,
     LegRinging,
+    OfferError,
     ReferAnswered,
     ReferProgress,
 )
@@ -30,6 +31,7 @@ from tests.calls.fakes import (
     FakeCallee,
     FakeControl,
     FakeLeg,
+    FakePeerLeg,
     FakeWebhook,
     settle,
 )
@@ -49,12 +51,15 @@ class Desk:
         self.records: list[dict[str, Any]] = []
         self.callee = FakeCallee()
         self.dialled: list[tuple[str, str | None]] = []
+        self.peer = FakePeerLeg()
+        self.offers: list[bytes] = []
         self.registry = Registry(config.pop("limit", 10), self.records.append)
         self.line = Line(
             LineConfig(policy, **config),
             self.registry,
             Sources(backend),
             self._dial,
+            self._meet,
             self.webhook,
             structlog.get_logger(),
         )
@@ -74,6 +79,12 @@ class Desk:
     def state(self, call_id: str) -> str:
         state: str = self.line.summary(call_id)["state"]
         return state
+
+    def _meet(self, offer: bytes) -> FakePeerLeg:
+        self.offers.append(offer)
+        if offer == b"useless":
+            raise OfferError("There is no audio in it")
+        return self.peer
 
     def _dial(self, target: str, caller: str | None) -> FakeCallee:
         self.dialled.append((target, caller))
@@ -412,3 +423,79 @@ async def test_ended_calls_are_shown_after_those_in_progress_the_newest_first() 
         assert place.line.call_ids() == ids[::-1]
         with pytest.raises(RealtimeError):
             place.line.summary("rtc_unknown")
+
+
+# Calls over WebRTC.
+
+
+async def test_an_offer_is_answered_when_the_session_is_there() -> None:
+    async with desk() as place:
+        call_id, answer = await place.line.connect(b"offer", SESSION)
+        assert (place.offers, answer) == ([b"offer"], place.peer.description)
+        assert place.backend.asked[0]["instructions"] == "be brief"
+        assert place.webhook.bodies == []  # its application knows: it posted the offer
+        shown = place.line.summary(call_id)
+        assert (shown["leg"], shown["from"], shown["to"]) == ("webrtc", None, None)
+        place.peer.emit(LegAnswered())
+        shown = place.line.summary(call_id)
+        assert (shown["state"], shown["codec"]) == ("active", "opus")
+        assert place.backend.session is not None
+        assert place.backend.session.types() == []  # whoever called asks for the first word
+        await place.line.command(call_id, HangUp())
+        assert place.line.summary(call_id)["reason"] == "hangup"
+
+
+async def test_without_a_session_the_line_has_its_own() -> None:
+    async with desk(policy=CallPolicy(session={"type": "realtime", "instructions": "ours"})) as it:
+        await it.line.connect(b"offer", None)
+        assert it.backend.asked[0]["instructions"] == "ours"
+
+
+async def test_an_offer_that_cannot_be_served_is_told_why_and_is_no_call() -> None:
+    async with desk() as place:
+        with pytest.raises(RealtimeError) as caught:
+            await place.line.connect(b"useless", None)
+        assert caught.value.fields() == {
+            "message": "The SDP offer cannot be used. There is no audio in it.",
+            "type": "invalid_request_error",
+            "param": "sdp",
+            "code": "invalid_sdp",
+        }
+        assert caught.value.status == 400
+        assert place.line.call_ids() == []
+
+
+async def test_a_browser_is_told_that_no_session_is_to_be_had() -> None:
+    async with desk(backend=FakeBackend(error=BackendError("no"))) as place:
+        with pytest.raises(RealtimeError) as caught:
+            await place.line.connect(b"offer", None)
+        assert caught.value.status == 502
+        await settle()
+        assert place.peer.done[-1] == "close"
+        assert place.records[0]["sip_status"] is None
+
+
+async def test_a_browser_is_told_that_there_is_no_port() -> None:
+    async with desk() as place:
+        place.peer = FakePeerLeg(LegError(503, "no_media_port"))
+        with pytest.raises(RealtimeError) as caught:
+            await place.line.connect(b"offer", None)
+        assert (caught.value.status, caught.value.code) == (503, "no_media_port")
+
+
+async def test_a_full_line_takes_no_browser() -> None:
+    async with desk(limit=1) as place:
+        await place.call()
+        with pytest.raises(RealtimeError) as caught:
+            await place.line.connect(b"offer", None)
+        assert (caught.value.status, caught.value.code) == (429, "full")
+        assert place.offers == []
+
+
+async def test_a_browser_cannot_be_transferred() -> None:
+    async with desk() as place:
+        call_id, _ = await place.line.connect(b"offer", None)
+        place.peer.emit(LegAnswered())
+        error = await place.error(call_id, Refer(TARGET))
+        assert (error.status, error.code) == (400, "not_a_phone_call")
+        assert place.state(call_id) == "active"

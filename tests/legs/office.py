@@ -5,6 +5,7 @@ import itertools
 import random
 import re
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +13,11 @@ import structlog
 
 from gateway.legs.leg import LegEvent
 from gateway.legs.ports import PortPool
-from gateway.legs.reach import Network
+from gateway.reach import Network
 from gateway.legs.sip_endpoint import SipEndpoint
 from gateway.legs.sip_incoming import SipIncomingLeg
-from gateway.legs.sip_leg import MediaConfig, SipLeg
+from gateway.legs.leg_media import MediaConfig
+from gateway.legs.sip_leg import SipLeg
 from gateway.legs.sip_outgoing import DialPlan, SipOutgoingLeg
 from gateway.sip.agent import SipAgent
 from gateway.sip.config import SipConfig
@@ -32,8 +34,8 @@ class Office:
     def __init__(self, allow: tuple[Network, ...] | None = None) -> None:
         numbers = itertools.count(next(_names) << 32)
         first = random.randrange(30000, 60000, 2)
-        self.port = free_port()
-        self.config = SipConfig(HOST, self.port, self.port, allow=allow)
+        self.port, self.ws_port = free_port(), free_port()
+        self.config = SipConfig(HOST, self.port, self.port, self.ws_port, allow=allow)
         self.agent = SipAgent(self.config, token=lambda: f"{next(numbers):016x}")
         self.pacer = HandPacer()
         self.ports = PortPool(first, first + 2 * _PAIRS - 1)
@@ -46,8 +48,16 @@ class Office:
             self.agent, self.media, self._take, self.config.serves, structlog.get_logger()
         )
 
-    async def open(self, *, tcp: bool = True) -> None:
-        await self.endpoint.open(HOST, self.port, self.port if tcp else 0)
+    async def open(
+        self,
+        host: str = HOST,
+        *,
+        tcp: bool = True,
+        ws: bool = False,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        ports = (self.port, self.port if tcp else 0, self.ws_port if ws else 0)
+        await self.endpoint.open(host, *ports, ws_tls=tls)
 
     def leg(self, target: str, **plan: Any) -> SipOutgoingLeg:
         """One that calls `target`."""

@@ -11,9 +11,10 @@ import pytest
 
 from gateway.audio import g711
 from gateway.audio.playout import ItemPart, Started, Stopped
-from gateway.legs import rtp_port
+from gateway.legs import audio_port, rtp_port
 from gateway.legs.leg import DtmfIn, LegBroken, LegEvent, LegSilent, Played
-from gateway.legs.rtp_port import RtpFlow, RtpPort
+from gateway.legs.audio_port import RtpFlow
+from gateway.legs.rtp_port import RtpPort
 from gateway.sdp.answer import AudioPlan
 
 pytestmark = pytest.mark.loop
@@ -130,7 +131,8 @@ class HandClock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
     clock = HandClock()
-    monkeypatch.setattr(rtp_port, "time", clock)
+    for module in (audio_port, rtp_port):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 

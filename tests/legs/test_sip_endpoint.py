@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.legs import sip_endpoint
+from gateway.legs import sip_connections, sip_endpoint
 from gateway.legs.leg import LegAnswered, LegEnded
 from gateway.legs.sip_leg import SipLeg
 from tests.legs.office import HOST, Office, Phone, header
@@ -67,7 +67,7 @@ async def ended(reader: asyncio.StreamReader) -> bool:
 async def test_an_idle_connection_is_closed(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sip_endpoint, "_FIRST_MESSAGE_S", 0.1)
+    monkeypatch.setattr(sip_connections, "FIRST_MESSAGE_S", 0.1)
     idle, writer = await connect(office)
     writer.write(b"OPTIONS sip:")
     used, used_writer = await connect(office)
@@ -188,7 +188,7 @@ async def test_whom_we_call_may_connect_to_us_until_the_call_is_over(
 async def test_one_host_cannot_shut_the_others_out(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sip_endpoint, "_MAX_CONNECTIONS_OF_ONE_HOST", 3)
+    monkeypatch.setattr(sip_connections, "_MAX_CONNECTIONS_OF_ONE_HOST", 3)
     writers = [(await connect(office))[1] for _ in range(3)]
     reader, writer = await connect(office)
     assert await ended(reader)

@@ -13,9 +13,9 @@ import pytest
 from gateway.audio.formats import PCMU
 from gateway.legs.leg import LegAnswered, LegEnded, LegError, LegEvent, LegHeld
 from gateway.legs.ports import PortPool
-from gateway.legs.reach import Network
+from gateway.reach import Network
 from gateway.legs.sip_incoming import SipIncomingLeg
-from gateway.legs.sip_leg import MediaConfig
+from gateway.legs.leg_media import MediaConfig
 from gateway.sdp.description import parse
 from gateway.sip.events import Answered, CallEnded, IncomingCall, Reanswered, Reoffer
 from gateway.sip.message import Address

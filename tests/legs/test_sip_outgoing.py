@@ -194,7 +194,7 @@ async def test_a_callee_of_the_other_law_is_translated(
         while not (peer.packets and heard):
             port.tick()
             if peer.packets:
-                peer.send(b"\xd5" * 160, (HOST, leg._local.port), 8)
+                peer.send(b"\xd5" * 160, (HOST, leg._media._local.port), 8)
             await asyncio.sleep(0.005)
     assert peer.packets[0][1] & 0x7F == 8
     assert peer.payloads()[0] == b"\xd5" * 160

@@ -5,21 +5,29 @@
 missing() {
     command -v sipp >/dev/null 2>&1 || printf ' sip-tester'
     command -v baresip >/dev/null 2>&1 || printf ' baresip-core'
+    command -v rtpengine >/dev/null 2>&1 || printf ' rtpengine-daemon'
+    # The shell is the smallest of its packages; a whole one does as well.
+    command -v chromium-headless-shell >/dev/null 2>&1 || command -v chromium >/dev/null 2>&1 ||
+        printf ' chromium-headless-shell'
 }
 
 packages=$(missing)
 if [ -n "$packages" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    echo "installing$packages with apt-get, for the tests that call real phones"
+    echo "installing$packages with apt-get, for the tests with real phones and a browser"
     export DEBIAN_FRONTEND=noninteractive
     patience="-o DPkg::Lock::Timeout=60 -o Acquire::Retries=1 -o Acquire::http::Timeout=20"
-    # shellcheck disable=SC2086 # both are lists of words
-    { apt-get $patience -qq update &&
-        apt-get $patience -qq -y --no-install-recommends install $packages; } >/dev/null 2>&1
+    # One by one: another release may lack one of them. Both variables are lists of words.
+    # shellcheck disable=SC2086
+    { apt-get $patience -qq update && for package in $packages; do
+        apt-get $patience -qq -y --no-install-recommends install "$package"
+    done; } >/dev/null 2>&1
 fi
 
 for package in $(missing); do
     case $package in
         sip-tester) echo "skipping the tests that need SIPp: install sip-tester (as root: apt-get install sip-tester)" ;;
+        rtpengine-daemon) echo "skipping the tests with a media proxy in front: install rtpengine-daemon (as root: apt-get install rtpengine-daemon)" ;;
+        chromium-headless-shell) echo "skipping the tests in a browser: install chromium-headless-shell (as root: apt-get install chromium-headless-shell)" ;;
         baresip-core) echo "skipping the tests that need baresip: install baresip-core (as root: apt-get install baresip-core)" ;;
     esac
 done

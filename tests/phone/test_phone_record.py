@@ -102,9 +102,9 @@ def test_the_timeline_puts_silence_where_it_began() -> None:
 # What is said.
 
 
-def session(dtmf: int | None = 101) -> RtpSession:
+def session(dtmf: tuple[int, ...] = (101,)) -> RtpSession:
     return RtpSession(
-        RtpConfig(payload_type=0, dtmf_payload_type=dtmf, remote=("192.0.2.1", 4000)),
+        RtpConfig(payload_type=0, dtmf_payload_types=dtmf, remote=("192.0.2.1", 4000)),
         ssrc=5,
         first_sequence=65_534,
         first_timestamp=2**32 - 320,
@@ -164,7 +164,7 @@ def test_keys_take_the_place_of_speech_one_after_the_other() -> None:
 
 
 def test_keys_need_an_agreement() -> None:
-    uplink = Uplink(session(dtmf=None), "pcmu", b"", 160)
+    uplink = Uplink(session(dtmf=()), "pcmu", b"", 160)
     uplink.press("5")
     packets, marks = run(uplink, 2)
     assert marks == [KeyImpossible("5")] and len(packets) == 2

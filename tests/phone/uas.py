@@ -222,10 +222,11 @@ class Uas:
         self.plan = plan
         if self.manners.talk_s:
             self._voice = g711.encode(speech(self.manners.talk_s, seed=7), plan.codec)
+        dtmf = plan.dtmf_payload_type
         self._rtp = RtpSession(
             RtpConfig(
                 payload_type=plan.payload_type,
-                dtmf_payload_type=plan.dtmf_payload_type,
+                dtmf_payload_types=() if dtmf is None else (dtmf,),
                 remote=(plan.remote_host, plan.remote_port),
             ),
             ssrc=77,

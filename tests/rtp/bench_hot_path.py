@@ -7,6 +7,7 @@ from collections.abc import Callable
 from time import perf_counter
 
 from gateway.rtp.packet import RtpPacket
+from gateway.rtp.payload import G711, OPUS, PayloadFormat
 from gateway.rtp.session import RtpConfig, RtpSession
 
 _PACKETS = 5000
@@ -14,22 +15,25 @@ _ROUNDS = 9
 _REMOTE = ("192.0.2.7", 4000)
 
 
-def _session() -> RtpSession:
+def _session(format: PayloadFormat = G711) -> RtpSession:
     return RtpSession(
-        RtpConfig(payload_type=0, dtmf_payload_type=101, remote=_REMOTE),
+        RtpConfig(payload_type=0, dtmf_payload_types=(101,), remote=_REMOTE),
         ssrc=1,
         first_sequence=1,
         first_timestamp=1,
         cname="bench",
         random=lambda: 0.5,
+        format=format,
     )
 
 
-def _datagrams(lost_every: int = 0) -> list[tuple[bytes, tuple[str, int], float]]:
+def _datagrams(
+    lost_every: int = 0, payload: bytes = bytes(160), samples: int = 160
+) -> list[tuple[bytes, tuple[str, int], float]]:
     # Sources are built anew for each packet, as a socket does.
     return [
         (
-            RtpPacket(0, n & 0xFFFF, n * 160, 7, bytes(160)).to_bytes(),
+            RtpPacket(0, n & 0xFFFF, n * samples, 7, payload).to_bytes(),
             (".".join(("192", "0", "2", "7")), 4000),
             n * 0.02 + (n * 7919 % 13) * 1e-4,
         )
@@ -49,6 +53,11 @@ def _best_us(work: Callable[[], int]) -> float:
 
 def main() -> None:
     clean, lossy = _datagrams(), _datagrams(lost_every=20)
+    opus = _datagrams(payload=b"\x78" + bytes(79), samples=960)
+    extension = b"\xbe\xde\x00\x01\x10\xb2\x00\x00"
+    extended = [
+        (b"\x90" + data[1:12] + extension + data[12:], source, now) for data, source, now in opus
+    ]
     frame = bytes(160)
 
     def receive() -> int:
@@ -56,6 +65,18 @@ def main() -> None:
         for data, source, now in clean:
             session.receive(data, source, now)
         return len(clean)
+
+    def receive_opus() -> int:
+        session = _session(OPUS)
+        for data, source, now in opus:
+            session.receive(data, source, now)
+        return len(opus)
+
+    def receive_extended() -> int:
+        session = _session(OPUS)
+        for data, source, now in extended:
+            session.receive(data, source, now)
+        return len(extended)
 
     def receive_with_loss() -> int:
         session = _session()
@@ -88,6 +109,8 @@ def main() -> None:
     print(f"receive, in order        {received:6.2f} us")
     print(f"tick, nothing to do      {both - received:6.2f} us")
     print(f"send                     {_best_us(send) - loop:6.2f} us")
+    print(f"receive, Opus            {_best_us(receive_opus) - loop:6.2f} us")
+    print(f"the same, with extension {_best_us(receive_extended) - loop:6.2f} us")
     print(f"receive + tick, 5 % lost {_best_us(receive_with_loss) - loop:6.2f} us")
 
 

@@ -73,9 +73,9 @@ def test_a_new_address_has_to_consent_itself() -> None:
     session, caller = gateway(), phone()
     talk(session, caller, 0.0, 50)
     session.receive_rtcp(REPORT, CALLER_RTCP, 1.0)
-    session.retarget(RtpConfig(0, 101, VICTIM))
+    session.retarget(RtpConfig(0, (101,), VICTIM))
     assert sent(session, 1.0, 60.0) == 500
-    session.retarget(RtpConfig(8, 101, VICTIM))  # the same address: nothing begins anew
+    session.retarget(RtpConfig(8, (101,), VICTIM))  # the same address: nothing begins anew
     assert sent(session, 61.0, 60.0) == 0
 
 
@@ -84,7 +84,7 @@ def test_a_victim_cannot_be_kept_busy_at_one_port_after_another() -> None:
     total = 0
     for n in range(20):
         total += sent(session, n * 3.0, 3.0)
-        session.retarget(RtpConfig(0, 101, (VICTIM[0], VICTIM[1] + 2 * (n % 2))))
+        session.retarget(RtpConfig(0, (101,), (VICTIM[0], VICTIM[1] + 2 * (n % 2))))
     assert total == 500
 
 
@@ -99,7 +99,7 @@ def test_nothing_is_sent_to_an_unreachable_address_before_the_caller_is_heard() 
     assert session.destination(5.2) == session.remote == natted
     assert session.remote_rtcp == ("198.51.100.7", 61235)
     # Another private address is another telephone behind that NAT, which has to be found again.
-    session.retarget(RtpConfig(0, 101, ("10.0.0.6", 4000), reachable=False))
+    session.retarget(RtpConfig(0, (101,), ("10.0.0.6", 4000), reachable=False))
     assert session.destination(6.0) is None
     other = ("198.51.100.7", 61300)
     talk(session, phone(), 6.0, 30, source=other)
@@ -111,7 +111,7 @@ def test_a_hold_that_keeps_the_address_keeps_the_latch() -> None:
     session, stranger = gateway(remote=("10.0.0.5", 4000), reachable=False), phone(ssrc=9)
     session.start(0.0)
     talk(session, phone(), 0.3, 10, source=natted)
-    session.retarget(RtpConfig(0, 101, ("10.0.0.5", 4000), reachable=False))
+    session.retarget(RtpConfig(0, (101,), ("10.0.0.5", 4000), reachable=False))
     session.pause()
     assert talk(session, stranger, 1.0, 50, source=ATTACKER) == []
     assert session.remote == natted

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from gateway.rtp.dtmf import DIGITS, Digit, DtmfReceiver, event_payloads
 from gateway.rtp.packet import RtpPacket
+from gateway.rtp.payload import G711, OPUS, PayloadFormat
+from tests.rtp.simulation import each_format
 
 pytestmark = pytest.mark.pure
 
@@ -35,9 +37,10 @@ def event(
     end: bool = False,
     marker: bool = False,
     ssrc: int = 1,
+    payload_type: int = 101,
 ) -> RtpPacket:
     payload = bytes((code, 10 | (0x80 if end else 0))) + duration.to_bytes(2, "big")
-    return RtpPacket(101, 0, timestamp & 0xFFFFFFFF, ssrc, payload, marker)
+    return RtpPacket(payload_type, 0, timestamp & 0xFFFFFFFF, ssrc, payload, marker)
 
 
 def digits(packets: list[RtpPacket], receiver: DtmfReceiver | None = None) -> str:
@@ -108,30 +111,105 @@ def test_a_new_timeline_does_not_silence_the_keypad() -> None:
     assert digits(press("1", 3_000_000_000) + press("2", 2_000_000_000)) == "12"
 
 
+@each_format
+@pytest.mark.parametrize(("older_s", "heard"), [(9, "2"), (11, "21")])
+def test_a_straggler_is_ten_seconds_older_at_most(
+    older_s: int, heard: str, format: PayloadFormat
+) -> None:
+    newest = 2**31
+    packets = [event(2, newest, 160), event(1, newest - older_s * format.clock_hz, 160)]
+    assert digits(packets, DtmfReceiver(format)) == heard
+
+
 def test_a_new_source() -> None:
     assert digits(press("1", 1000) + press("1", 1000, ssrc=2) + press("1", 1000)[-1:]) == "11"
 
 
-def long_press(code: int, start: int, seconds: float, *, lost: float = 0.0) -> list[RtpPacket]:
+def long_press(
+    code: int, start: int, seconds: float, format: PayloadFormat = G711, *, lost: float = 0.0
+) -> list[RtpPacket]:
     """A key that is held: full segments without end, then a last one with it."""
     random = Random(1)
-    packets = [event(code, start, 160, marker=True)]
-    total = int(seconds * 8000)
-    at = 320
+    step = format.frame_samples
+    packets = [event(code, start, step, marker=True)]
+    total = int(seconds * format.clock_hz)
+    at = 2 * step
     while at <= total:
         segment, duration = divmod(at, 0xFFFF)
         packets.append(event(code, start + segment * 0xFFFF, duration or 1))
-        at += 160
+        at += step
     segment, duration = divmod(total, 0xFFFF)
     packets += [event(code, start + segment * 0xFFFF, duration, end=True)] * 3
     return [packet for packet in packets if random.random() >= lost]
 
 
+@each_format
 @pytest.mark.parametrize("lost", [0.0, 0.2])
-def test_a_key_held_for_half_a_minute_is_one_press(lost: float) -> None:
-    receiver = DtmfReceiver()
-    assert digits(long_press(6, 2**32 - 100_000, 30.0, lost=lost), receiver) == "6"
-    assert digits(press("6", 500_000), receiver) == "6"
+def test_a_key_held_for_half_a_minute_is_one_press(lost: float, format: PayloadFormat) -> None:
+    receiver = DtmfReceiver(format)
+    assert digits(long_press(6, 2**32 - 100_000, 30.0, format, lost=lost), receiver) == "6"
+    assert digits(press("6", 100_000_000), receiver) == "6"
+
+
+def browser_press(code: int, start: int, duration_ms: int) -> list[RtpPacket]:
+    """How browsers time a key at 48 kHz: a new segment begins at the first frame beyond a full one,
+    which is up to 20 ms late, and the end may fall on that very frame."""
+    packets: list[RtpPacket] = []
+    left, now = duration_ms * 48, start
+    ended = False
+    while not ended:
+        now += 960
+        duration = now - start
+        ended = duration >= left
+        copies = 3 if ended else 1
+        if duration > 0xFFFF:
+            packets += [event(code, start, 0xFFFF, end=ended)] * copies
+            start, left, duration = now, left - 0xFFFF, duration - 0xFFFF
+        packets += [event(code, start, duration, end=ended, marker=not packets)] * copies
+    return packets
+
+
+@given(
+    duration_ms=st.one_of(st.integers(40, 6000), st.integers(1350, 1390)),
+    start=st.integers(0, 2**32 - 1),
+    seed=st.integers(0, 2**16),
+    lost=st.sampled_from([0.0, 0.1]),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_key_that_a_browser_holds_is_one_press(
+    duration_ms: int, start: int, seed: int, lost: float
+) -> None:
+    random = Random(seed)
+    packets = browser_press(3, start, duration_ms)
+    kept = [packet for packet in packets if random.random() >= lost] or packets[-1:]
+    receiver = DtmfReceiver(OPUS)
+    assert digits(kept, receiver) == "3"
+    # The same key again, as soon as one can press it.
+    again = browser_press(3, start + duration_ms * 48 + 4800, 100)
+    assert digits(again, receiver) == "3"
+
+
+def test_a_segment_may_miss_its_start_by_a_tenth_of_a_second_of_its_clock() -> None:
+    for format, slack in ((G711, 800), (OPUS, 4800)):
+        for late, heard in ((slack, "6"), (slack + 1, "66")):
+            packets = [event(6, 1000, 160, marker=True), event(6, 1000 + 0xFFFF + late, 160)]
+            assert digits(packets, DtmfReceiver(format)) == heard
+
+
+def test_events_of_two_payload_types_are_two_timelines() -> None:
+    """Telephone-event at 48 kHz and at 8 kHz: the timestamps of the second run a sixth as fast."""
+    packets = [
+        event(1, 480_000, 960, marker=True, payload_type=110),
+        event(2, 80_000, 160, marker=True, payload_type=126),
+        event(3, 576_000, 960, marker=True, payload_type=110),
+        event(4, 96_000, 160, marker=True, payload_type=126),
+    ]
+    assert digits([each for each in packets for _ in range(3)], DtmfReceiver(OPUS)) == "1234"
+
+
+def test_a_press_told_under_both_payload_types_is_one() -> None:
+    packets = [event(5, 1000, 960 * n, payload_type=kind) for n in (1, 2, 3) for kind in (110, 126)]
+    assert digits(packets, DtmfReceiver(OPUS)) == "5"
 
 
 def test_a_new_press_just_where_a_segment_would_begin_has_a_marker() -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from gateway.rtp.jitter import JitterBuffer
+from gateway.rtp.payload import PayloadFormat
 from gateway.rtp.timeline import Lost
 from tests.rtp.simulation import (
     RATE,
@@ -10,6 +11,7 @@ from tests.rtp.simulation import (
     Network,
     Sent,
     Trace,
+    each_format,
     payload_of,
     push,
     run,
@@ -124,16 +126,19 @@ def test_a_held_queue_stays_bounded() -> None:
 # -- numbers and timestamps ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("samples_per_packet", [80, 160, 240, 320, 480])
-def test_both_wraps_with_loss_around_them(samples_per_packet: int) -> None:
+@each_format
+@pytest.mark.parametrize("ptime_ms", [10, 20, 30, 40, 60])
+def test_both_wraps_with_loss_around_them(ptime_ms: int, format: PayloadFormat) -> None:
+    samples_per_packet = ptime_ms * format.clock_hz // 1000
     sent = talk(
         4.0,
+        format=format,
         samples=samples_per_packet,
-        sequence=65536 - 2000 // (samples_per_packet // 8),
-        timestamp=2**32 - 16000,
+        sequence=65536 - 2000 // ptime_ms,
+        timestamp=2**32 - 2 * format.clock_hz,
     )
     network = Network(3, loss=0.05)
-    trace = run(JitterBuffer(), network.carry(sent), until=4.2)
+    trace = run(JitterBuffer(format), network.carry(sent), until=4.2, format=format)
     trace.assert_in_order(samples_per_packet)
     assert set(trace.heard) == {packet.index for packet in sent} - network.lost
     first, last = trace.heard[0], trace.heard[-1]
@@ -249,6 +254,19 @@ def test_a_lost_key_packet_holds_nothing_up_for_long() -> None:
         trace.add(packet.at + 0.01, buffer.tick(packet.at + 0.01))
     assert trace.heard == [n for n in range(50) if not 20 <= n < 26]
     assert max(trace.delays(talk(1.0)).values()) <= 0.051
+
+
+def test_a_lost_packet_before_a_key_does_not_hold_up_the_time() -> None:
+    """The timestamp of a key is not that of audio, so it says nothing about what is missing."""
+    buffer = JitterBuffer()
+    for packet in talk(1.0, timestamp=2**32 - 16000):
+        push(buffer, packet)
+    total = 50 * 160 + samples_of(ticks(buffer, 1.001, 1.1))
+    assert list(buffer.account(151, 1.1)) == []
+    for n in range(10):
+        now = 1.101 + n * 0.02
+        total += samples_of(list(buffer.tick(now)))
+        assert 0.0 <= now - total / RATE <= 0.062
 
 
 def test_accounting_before_any_audio_is_nothing() -> None:

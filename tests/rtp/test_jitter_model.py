@@ -7,27 +7,33 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.rtp.jitter import JitterBuffer
-from gateway.rtp.timeline import Lost
-from tests.rtp.simulation import RATE, Arrival, Sent, Trace, run, talk
+from gateway.rtp.payload import G711, OPUS, PayloadFormat
+from gateway.rtp.timeline import Placed
+from tests.rtp.simulation import Arrival, Sent, Trace, length_of, run, talk
 
 pytestmark = pytest.mark.pure
 
 
+formats = st.sampled_from([G711, OPUS])
+
+
 @given(
+    format=formats,
     seed=st.integers(0, 2**32 - 1),
     sequence=st.integers(0, 0xFFFF),
     timestamp=st.integers(0, 2**32 - 1),
-    samples=st.sampled_from([80, 160, 240, 320, 480]),
+    ptime_ms=st.sampled_from([10, 20, 30, 40, 60]),
     loss=st.sampled_from([0.0, 0.05, 0.4]),
     worst_delay_s=st.sampled_from([0.0, 0.03, 0.2, 1.0]),
     in_order=st.booleans(),
     event_share=st.sampled_from([0.0, 0.1]),
 )
 @example(
+    format=G711,
     seed=1561,
     sequence=0,
     timestamp=0,
-    samples=240,
+    ptime_ms=30,
     loss=0.0,
     worst_delay_s=0.2,
     in_order=False,
@@ -35,10 +41,11 @@ pytestmark = pytest.mark.pure
 )
 @settings(max_examples=150, deadline=None)
 def test_order_repeats_and_time(
+    format: PayloadFormat,
     seed: int,
     sequence: int,
     timestamp: int,
-    samples: int,
+    ptime_ms: int,
     loss: float,
     worst_delay_s: float,
     in_order: bool,
@@ -46,7 +53,9 @@ def test_order_repeats_and_time(
 ) -> None:
     """Every sample at most once, in order; never more than real time, never much less."""
     random = Random(seed)
-    sent = talk(6.0, samples=samples, sequence=sequence, timestamp=timestamp)
+    rate = format.clock_hz
+    samples = ptime_ms * rate // 1000
+    sent = talk(6.0, format=format, samples=samples, sequence=sequence, timestamp=timestamp)
     arrivals: list[Arrival] = []
     latest = 0.0
     for each in sent:
@@ -60,8 +69,8 @@ def test_order_repeats_and_time(
             arrivals.append(Arrival(at + random.random() * 0.1, each))
     arrivals.sort(key=lambda arrival: arrival.at)
     events = {each.index for each in sent if random.random() < event_share}
-    buffer = JitterBuffer()
-    trace = Trace()
+    buffer = JitterBuffer(format)
+    trace = Trace(format)
     calls: list[tuple[float, Sent | None]] = [(item.at, item.packet) for item in arrivals]
     calls += [(random.random() * 0.02 + n * 0.02, None) for n in range(500)]
     for now, packet in sorted(calls, key=lambda call: call[0]):
@@ -80,11 +89,11 @@ def test_order_repeats_and_time(
     if worst_delay_s == 0.0 and event_share == 0.0:
         assert set(trace.heard) == heard
     start = trace.items[0][0]
-    low, high = trace.error_s(start - samples / RATE, since=start)
-    assert high <= worst_delay_s + samples / RATE + 0.101
+    low, high = trace.error_s(start - samples / rate, since=start)
+    assert high <= worst_delay_s + samples / rate + 0.101
     # 4 s after the last packet all that was due has been handed out
-    assert trace.balance[-1][1] / RATE >= trace.balance[-1][0] - start - 0.3
-    assert low >= -(0.24 + 0.06 + 2 * samples / RATE + 0.2 * worst_delay_s)
+    assert trace.balance[-1][1] / rate >= trace.balance[-1][0] - start - 0.3
+    assert low >= -(0.24 + 0.06 + 2 * samples / rate + 0.2 * worst_delay_s)
 
 
 step = st.one_of(
@@ -100,22 +109,30 @@ step = st.one_of(
 )
 
 
-@given(st.lists(st.tuples(step, st.sampled_from([0.0, 0.001, 0.02, 0.3, 30.0])), max_size=60))
-@settings(max_examples=200, deadline=None)
-def test_any_input_is_bounded(steps: list[tuple[tuple[str, int, int, int], float]]) -> None:
+@given(
+    formats,
+    st.lists(st.tuples(step, st.sampled_from([0.0, 0.001, 0.02, 0.3, 30.0])), max_size=60),
+)
+@settings(max_examples=250, deadline=None)
+def test_any_input_is_bounded(
+    format: PayloadFormat, steps: list[tuple[tuple[str, int, int, int], float]]
+) -> None:
     """No exception, no queue beyond its bound, no time that did not pass."""
-    buffer = JitterBuffer()
+    buffer = JitterBuffer(format)
+    scale = format.clock_hz // 8000
     now = 100.0
     allowance_s = 0.6
     total = 0
     sequence = timestamp = 0
     for (kind, a, b, size), wait_s in steps:
         now += wait_s
-        out: list[bytes | Lost] = []
+        out: list[Placed] = []
         if kind in ("push", "near"):
             sequence = a if kind == "push" else (sequence + a) & 0xFFFF
-            timestamp = b if kind == "push" else (timestamp + b) & 0xFFFFFFFF
-            out = list(buffer.push(sequence, timestamp, bytes(size), now))
+            timestamp = b if kind == "push" else (timestamp + b * scale) & 0xFFFFFFFF
+            # With Opus the size makes the first two bytes: any length, now and then none.
+            payload = bytes(size) if format.divisible else size.to_bytes(2, "little")
+            out = list(buffer.push(sequence, timestamp, payload, now))
         elif kind == "account":
             out = list(buffer.account((sequence + a) & 0xFFFF, now))
         elif kind == "tick":
@@ -129,10 +146,10 @@ def test_any_input_is_bounded(steps: list[tuple[tuple[str, int, int, int], float
             out = list(buffer.restart())
         assert len(buffer._held) <= 64
         for item in out:
-            length = item.samples if isinstance(item, Lost) else len(item)
+            length = length_of(item, format)
             assert length > 0
             total += length
-        assert total / RATE <= now - 100.0 + allowance_s
+        assert total / format.clock_hz <= now - 100.0 + allowance_s
 
 
 def test_the_same_input_gives_the_same_output() -> None:

@@ -102,7 +102,7 @@ def test_a_caller_who_presses_a_key_first() -> None:
 
 
 def test_without_a_payload_type_for_keys_there_are_none() -> None:
-    session = gateway(dtmf_payload_type=None)
+    session = gateway(dtmf_payload_types=())
     with pytest.raises(ValueError, match="telephone-event"):
         session.press("1")
     caller = phone()

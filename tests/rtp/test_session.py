@@ -105,7 +105,7 @@ def test_well_formed_nonsense_raises_nothing_and_makes_no_time(seed: int) -> Non
             session.start(now)
             holds += 1
         elif action == 1:
-            session.retarget(RtpConfig(0, 101, random.choice((CALLER, ATTACKER))))
+            session.retarget(RtpConfig(0, (101,), random.choice((CALLER, ATTACKER))))
         elif action == 2:
             session.rtcp_report(now, NTP + now)
         assert total / 8000 <= now + holds * 0.7
@@ -211,7 +211,7 @@ def test_keys_are_heard_on_hold() -> None:
 
 def test_a_hundred_holds_by_re_invite() -> None:
     session, caller = gateway(), phone()
-    held = RtpConfig(payload_type=0, dtmf_payload_type=101, remote=CALLER)
+    held = RtpConfig(payload_type=0, dtmf_payload_types=(101,), remote=CALLER)
     heard: list[Heard] = []
     for n in range(100):
         heard += talk(session, caller, n * 2.0, 50, first=n * 50)
@@ -226,7 +226,7 @@ def test_a_hundred_holds_by_re_invite() -> None:
 def test_a_new_codec_takes_effect_both_ways() -> None:
     session = gateway()
     talk(session, phone(), 0.0, 10)
-    session.retarget(RtpConfig(payload_type=8, dtmf_payload_type=96, remote=CALLER))
+    session.retarget(RtpConfig(payload_type=8, dtmf_payload_types=(96,), remote=CALLER))
     assert RtpPacket.parse(session.send(frame(0))).payload_type == 8
     packet = RtpPacket(8, 110, 6600, 0xBBBB, frame(10))
     assert list(session.receive(packet.to_bytes(), CALLER, 0.2)) == [frame(10)]

@@ -11,6 +11,7 @@ from tests.sip.network import tokens
 SDP = b"v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\n"
 PEER = Address("192.0.2.9", 5062, "udp")
 PEER_TCP = Address("192.0.2.9", 40000, "tcp")
+PEER_WS = Address("192.0.2.9", 40000, "ws")
 
 
 def vias(headers: Headers) -> list[Via]:

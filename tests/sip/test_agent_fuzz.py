@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from gateway.sip.auth import Credentials
 from gateway.sip.events import CallEnded, IncomingCall, Reoffer
 from gateway.sip.message import Request
-from tests.sip.raw import PEER, PEER_TCP, SDP, SPARE_LINES, Desk, answer_to, notify, read, request
+from tests.sip.raw import (
+    PEER,
+    PEER_TCP,
+    PEER_WS,
+    SDP,
+    SPARE_LINES,
+    Desk,
+    answer_to,
+    notify,
+    read,
+    request,
+)
 from tests.sip.rfc4475 import FOLDER
 
 pytestmark = pytest.mark.pure
@@ -132,13 +143,13 @@ def test_damaged_messages(seed: int, damage: Callable[[random.Random, bytes], by
     told: list[str] = []
     pool = messages_of_calls(desk)
     for number in range(500):
-        source = rng.choice([PEER, PEER_TCP])
+        source = rng.choice([PEER, PEER_TCP, PEER_WS])
         data = rng.choice(pool)
         if rng.random() < 0.7:
             data = anew(data, number)
         desk.agent.receive(damage(rng, data), source, desk.now)
         if rng.random() < 0.01:
-            desk.agent.connection_lost(PEER_TCP, desk.now)
+            desk.agent.connection_lost(rng.choice([PEER_TCP, PEER_WS]), desk.now)
         told += [event.dialog_id for event in desk.events() if isinstance(event, CallEnded)]
         drain(desk)
         desk.skip(rng.random() * 0.2)

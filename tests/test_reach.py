@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from gateway.legs.reach import reachable_host, usable_host
+from gateway.reach import reachable_host, usable_host
 
 pytestmark = pytest.mark.pure
 

@@ -1,0 +1,238 @@
+"""The media of one leg between its packets and the call, whatever carries the packets.
+
+In: a packet is ordered, decoded and handed to the sink in the same call; nothing is queued here.
+Out: the pacer's tick pulls a frame from the playout, or takes silence, and sends it, so that RTP
+never stops while the call is up and not on hold. A port decides nothing about the call: digits,
+marks and defects are reported as `LegEvent`s.
+
+`RtpPort` carries packets over sockets of its own, `WebRtcPort` over a peer connection.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.audio.codec import Codec
+from gateway.audio.playout import Playout
+from gateway.legs.leg import DtmfIn, LegBroken, LegEvent, MediaStats, Played
+from gateway.legs.pacer import FRAME_S, Pacer
+from gateway.rtp.dtmf import Digit
+from gateway.rtp.latch import Source
+from gateway.rtp.mos import estimate_mos
+from gateway.rtp.payload import Clipped, PayloadFormat
+from gateway.rtp.receiver import Heard
+from gateway.rtp.session import RtpConfig, RtpSession
+from gateway.rtp.timeline import Lost
+
+FRAME_MS: Final = int(FRAME_S * 1000)
+_SLOW_TICKS: Final = 25
+"""RTCP, and what else is slow, is seen to twice a second."""
+_NTP_EPOCH_S: Final = 2_208_988_800
+
+
+@dataclass(frozen=True, slots=True)
+class RtpFlow:
+    """What a port needs that SDP does not say.
+
+    The numbers are random per call (RFC 3550 section 5.1).
+    """
+
+    ssrc: int
+    first_sequence: int
+    first_timestamp: int
+    cname: str
+    random: Callable[[], float]
+    """From 0 up to 1; spreads the RTCP reports of many calls."""
+    timeout_s: float
+    """Without a packet for this long the caller counts as gone."""
+
+
+class AudioPort(ABC):
+    """One leg's audio.
+
+    Args:
+        codec: of the wire.
+        payload: how its payloads count time.
+        packet_ms: how much audio a packet of ours carries.
+        emit: is handed digits, marks and a defect of ours.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        payload: PayloadFormat,
+        packet_ms: int,
+        flow: RtpFlow,
+        pacer: Pacer,
+        emit: Callable[[LegEvent], None],
+    ) -> None:
+        self.format = codec.format
+        self.playout = Playout(self.format, frame_samples=packet_ms * self.format.rate_hz // 1000)
+        self._flow = flow
+        self._emit = emit
+        self._rtp: RtpSession | None = None
+        self._sends = False
+        """Whether the caller may be sent audio: not so on hold."""
+        self._pacer = pacer
+        self._codec = codec
+        self._payload = payload
+        self._packet_ms = packet_ms
+        self._packet_samples = packet_ms * payload.clock_hz // 1000
+        self._tick_samples = FRAME_MS * payload.clock_hz // 1000
+        self._sink: Callable[[bytes], None] | None = None
+        self._credit_ms = 0
+        self._talking = False
+        self._ticks = 0
+        self._broken = False
+
+    # What a call asks.
+
+    def join(self, sink: Callable[[bytes], None]) -> None:
+        self._sink = sink
+
+    def part(self) -> None:
+        self._sink = None
+
+    def stats(self) -> MediaStats:
+        if self._rtp is None:
+            return MediaStats()
+        stats = self._rtp.stats
+        delay_ms = (stats.rtt_ms or 0.0) / 2 + stats.jitter_ms + self._packet_ms
+        return MediaStats(
+            rtp_received=stats.received,
+            rtp_sent=stats.sent,
+            rtp_lost=stats.lost,
+            jitter_ms=stats.jitter_ms,
+            mos=round(estimate_mos(stats.loss, delay_ms), 2) if stats.received else None,
+        )
+
+    def close(self) -> None:
+        """Say goodbye over RTCP, and be heard of no more."""
+        self._pacer.remove(self)
+        self._sink = None
+        if self._rtp is not None:
+            now = time.monotonic()
+            if self._rtp.destination(now) is not None:
+                self._transmit_report(self._rtp.bye(now))
+
+    # What carries the packets.
+
+    @abstractmethod
+    def _transmit(self, packet: bytes, remote: Source) -> None:
+        """Send one RTP packet."""
+
+    @abstractmethod
+    def _transmit_report(self, report: bytes) -> None:
+        """Send one compound RTCP packet, if there is anywhere to send it to."""
+
+    def _agree(self, config: RtpConfig, *, sends: bool, hears: bool) -> None:
+        """Do from now on what signalling agreed on."""
+        rtp = self._rtp
+        if rtp is None:
+            flow = self._flow
+            rtp = self._rtp = RtpSession(
+                config,
+                ssrc=flow.ssrc,
+                first_sequence=flow.first_sequence,
+                first_timestamp=flow.first_timestamp,
+                cname=flow.cname,
+                random=flow.random,
+                format=self._payload,
+            )
+            self._pacer.add(self)
+        else:
+            rtp.retarget(config)
+        self._sends = sends
+        self._talking = False
+        if sends and hears:
+            rtp.start(time.monotonic())
+        else:
+            # On hold, in any of its forms. What still comes is music, not the caller.
+            rtp.pause()
+
+    # Network in.
+
+    def _received(self, data: bytes, source: Source) -> None:
+        rtp = self._rtp
+        if rtp is None:
+            return
+        try:
+            received = rtp.receive(data, source, time.monotonic())
+            if received:
+                self._deliver(received)
+        except Exception as error:
+            self.failed(error)  # the event loop serves the other calls too
+
+    def _received_rtcp(self, data: bytes, source: Source) -> None:
+        if self._rtp is None:
+            return
+        try:
+            self._rtp.receive_rtcp(data, source, time.monotonic())
+        except Exception as error:
+            self.failed(error)
+
+    def failed(self, error: Exception) -> None:
+        """A defect of ours came up in this port: said once, or each packet would say it again."""
+        if not self._broken:
+            self._broken = True
+            self._emit(LegBroken(error))
+
+    def _deliver(self, items: Sequence[Heard]) -> None:
+        codec = self._codec
+        for index, item in enumerate(items):
+            if type(item) is bytes:  # nearly always
+                audio = codec.heard(item)
+            elif isinstance(item, Lost):
+                after = items[index + 1] if index + 1 < len(items) else None
+                audio = codec.lost(item.samples, after if type(after) is bytes else None)
+            elif isinstance(item, Clipped):
+                audio = codec.clipped(item.payload, item.skip)
+            elif isinstance(item, Digit):
+                self._emit(DtmfIn(item.event, int(time.time())))
+                continue
+            if self._sink is not None:
+                self._sink(audio)
+
+    # The clock.
+
+    def tick(self) -> None:
+        """20 ms have passed: see to the jitter buffer, send what is due."""
+        rtp = self._rtp
+        if rtp is None:
+            return
+        now = time.monotonic()
+        waited = rtp.tick(now)
+        if waited:
+            self._deliver(waited)
+        self._credit_ms += FRAME_MS
+        while self._credit_ms >= self._packet_ms:
+            self._credit_ms -= self._packet_ms
+            remote = rtp.destination(now) if self._sends else None
+            if remote is not None:
+                # The marker opens a stretch of packets after a pause in sending (RFC 3551 section
+                # 4.1); between words we send silence, so that is the start and the end of a hold.
+                payload = self._codec.encode(self.playout.pull())
+                self._transmit(rtp.send(payload, marker=not self._talking), remote)
+                self._talking = True
+            else:
+                rtp.skip(self._packet_samples)
+                self._talking = False
+        for mark in self.playout.marks():
+            self._emit(Played(mark))
+        self._ticks += 1
+        if self._ticks % _SLOW_TICKS == 0:
+            self._slow_tick(rtp, now)
+
+    def skip(self, ticks: int) -> None:
+        """The process was held up; the caller's clock went on without us."""
+        if self._rtp is not None:
+            self._rtp.skip(ticks * self._tick_samples)
+            self._talking = False
+
+    def _slow_tick(self, rtp: RtpSession, now: float) -> None:
+        """Half a second has passed."""
+        report = rtp.rtcp_report(now, time.time() + _NTP_EPOCH_S)
+        if report is not None and rtp.destination(now) is not None:
+            self._transmit_report(report)

@@ -1,0 +1,116 @@
+"""The media side of a leg, as its signalling sees it: descriptions in, descriptions out, one port.
+
+`PlainMedia` is RTP on a port of ours, as phones and carriers speak it; `WebRtcMedia` is a peer
+connection, as browsers do. A SIP leg takes the one that its offer asks for.
+"""
+
+import random
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.audio.formats import AudioFormat
+from gateway.legs.audio_port import RtpFlow
+from gateway.legs.leg import LegEvent, MediaPort
+from gateway.legs.pacer import Pacer
+from gateway.legs.ports import PortPool
+from gateway.reach import Network
+from gateway.sdp.description import SessionDescription
+from gateway.sdp.webrtc import AudioCodecName
+from gateway.webrtc.config import PeerConfig
+
+PACKET_MS = 20
+BIND_TRIES = 8
+
+Emit = Callable[[LegEvent], None]
+
+
+@dataclass(frozen=True, slots=True)
+class WebRtcConfig:
+    """How peer connections are made."""
+
+    hosts: tuple[str, ...]
+    """Addresses that each of them listens on."""
+    peer: PeerConfig
+    codecs: tuple[AudioCodecName, ...] = ("opus", "pcmu", "pcma")
+    """What may be agreed on; the offer's order decides."""
+    opus_rate_hz: int = 24_000
+    """At which Opus is decoded and encoded; calls in Opus are joined at this rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaConfig:
+    """What the media of all legs of the process share.
+
+    Peers in the networks of `allow` are sent media at private addresses although ours is public.
+    """
+
+    bind_host: str
+    advertised_host: str
+    ports: PortPool
+    pacer: Pacer
+    timeout_s: float
+    allow: tuple[Network, ...] | None = None
+    webrtc: WebRtcConfig | None = None
+    """None: offers of WebRTC are refused."""
+
+    def new_flow(self) -> RtpFlow:
+        """Random numbers for one leg."""
+        return RtpFlow(
+            ssrc=secrets.randbits(32),
+            first_sequence=secrets.randbits(16),
+            first_timestamp=secrets.randbits(32),
+            cname=f"{secrets.randbits(64):x}@{self.advertised_host}",
+            random=random.random,
+            timeout_s=self.timeout_s,
+        )
+
+
+class LegMedia(Protocol):
+    """One leg's media, from the first description to the last packet."""
+
+    @property
+    def media_security(self) -> str:
+        """`rtp` or `srtp`."""
+
+    @property
+    def codec(self) -> str:
+        """What was agreed on first; until then, what we would choose."""
+
+    @property
+    def format(self) -> AudioFormat:
+        """Of the audio that is joined; it does not change once there is a port."""
+
+    def look_at(self, offer: SessionDescription) -> None:
+        """Learn whether an offer can be served, before anything is opened for it.
+
+        Raises:
+            SdpError: it cannot.
+        """
+
+    async def open(self) -> MediaPort:
+        """Bind what media needs, for as long as the leg lives.
+
+        Raises:
+            LegError: 503 no_media_port; 487 leg_ended, it did so meanwhile.
+        """
+
+    def answer(self) -> bytes:
+        """The answer to the offer that was looked at; media may flow from here on."""
+
+    def offer(self) -> bytes:
+        """An offer of ours, for a peer who asks for one."""
+
+    def take_answer(self, body: bytes) -> None:
+        """The answer to an offer of ours. Raises SdpError when it is of no use."""
+
+    def answer_again(self, offer: SessionDescription) -> bytes:
+        """The answer to a new offer inside the call: hold, resume, another address or codec.
+
+        Raises:
+            SdpError: it cannot be had, and all stays as it was.
+        """
+
+    async def close(self) -> None:
+        """Free everything; safe to call at any time and more than once."""

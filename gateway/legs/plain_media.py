@@ -1,0 +1,153 @@
+"""Offers, answers and the port of a leg whose media is plain RTP (RFC 3264, RFC 3551)."""
+
+import ipaddress
+import secrets
+from dataclasses import replace
+from typing import Final
+
+from gateway.audio.formats import PCMU, Law
+from gateway.legs.leg import LegError, LegHeld
+from gateway.legs.leg_media import BIND_TRIES, PACKET_MS, Emit, MediaConfig
+from gateway.legs.ports import NoPortError
+from gateway.reach import reachable_host, usable_host
+from gateway.legs.rtp_port import FORMATS, RtpPort
+from gateway.sdp import answer as offer_answer
+from gateway.sdp.answer import AudioPlan, LocalMedia
+from gateway.sdp.description import SdpError, SessionDescription, parse
+
+_CODECS: Final[tuple[Law, ...]] = ("pcmu", "pcma")
+
+
+class PlainMedia:
+    """One leg's media.
+
+    Args:
+        peer_host: the IP address that signalling comes from; "" where that is not known.
+        emit: is handed what the port tells, and hold.
+    """
+
+    media_security = "rtp"
+
+    def __init__(self, config: MediaConfig, peer_host: str, emit: Emit) -> None:
+        self.codec: Law = "pcmu"
+        self.format = PCMU
+        self._config = config
+        self._peer_host = peer_host
+        self._emit = emit
+        self._local = LocalMedia(
+            host=config.advertised_host,
+            port=0,
+            session_id=secrets.randbits(62),
+            session_version=1,
+            codecs=_CODECS,
+        )
+        self._offered: SessionDescription | None = None
+        self._plan: AudioPlan | None = None
+        self._last: SessionDescription | None = None
+        self._port: RtpPort | None = None
+        self._port_number: int | None = None
+        self._closed = False
+
+    def look_at(self, offer: SessionDescription) -> None:
+        # Tried with a port that stands for any.
+        _, plan = offer_answer.answer(offer, replace(self._local, port=9))
+        self._checked(plan)
+        if plan.remote_port == 0:
+            raise SdpError("the offer takes its only audio away", status=488)
+        self._offered, self._plan = offer, plan
+        self.codec = plan.codec
+        self.format = FORMATS[plan.codec]
+
+    async def open(self) -> RtpPort:
+        ports = self._config.ports
+        for _ in range(BIND_TRIES):
+            try:
+                number = ports.take()
+            except NoPortError:
+                break
+            packet_ms = PACKET_MS if self._plan is None else self._plan.ptime_ms
+            port = RtpPort(
+                self.codec, packet_ms, self._config.new_flow(), self._config.pacer, self._emit
+            )
+            try:
+                await port.open(self._config.bind_host, number)
+            except BaseException as error:
+                port.close()
+                ports.give_back(number)
+                if isinstance(error, OSError):
+                    continue  # another program sits there; the pair goes to the end of the line
+                raise
+            self._port, self._port_number = port, number
+            self._local = replace(self._local, port=number)
+            if self._closed:
+                await self.close()
+                raise LegError(487, "leg_ended")
+            return port
+        raise LegError(503, "no_media_port")
+
+    def answer(self) -> bytes:
+        if self._offered is None:
+            raise RuntimeError("nothing was offered")
+        description, plan = offer_answer.answer(self._offered, self._local)
+        if self._port is not None:
+            self._port.apply(plan, reachable=self._reachable(plan))
+        return self._described(description)
+
+    def offer(self) -> bytes:
+        return self._described(offer_answer.offer(self._local))
+
+    def take_answer(self, body: bytes) -> None:
+        self._apply(self._checked(offer_answer.plan_from_answer(parse(body), self._local)))
+
+    def answer_again(self, offer: SessionDescription) -> bytes:
+        description, plan = self._answered_again(offer)
+        self._apply(plan)
+        return self._described(description)
+
+    async def close(self) -> None:
+        self._closed = True
+        port, self._port = self._port, None
+        if port is not None:
+            port.close()
+        number, self._port_number = self._port_number, None
+        if number is not None:
+            self._config.ports.give_back(number)
+
+    def _answered_again(self, offer: SessionDescription) -> tuple[SessionDescription, AudioPlan]:
+        """Stay with the codec in use if the new offer still has it, else take what it has."""
+        current = self.codec if self._plan is None else self._plan.codec
+        try:
+            description, plan = offer_answer.answer(offer, replace(self._local, codecs=(current,)))
+        except SdpError:
+            description, plan = offer_answer.answer(offer, self._local)
+        return description, self._checked(plan)
+
+    def _described(self, description: SessionDescription) -> bytes:
+        """Our next description; its version tells whether it says anything new (RFC 3264 s. 8)."""
+        if self._last is not None:
+            description = description.following(self._last)
+        self._last = description
+        return description.to_bytes()
+
+    def _checked(self, plan: AudioPlan) -> AudioPlan:
+        """The plan, unless it would have us send media where no peer can be."""
+        told = not ipaddress.ip_address(plan.remote_host).is_unspecified  # else it means hold
+        if told and not usable_host(plan.remote_host, self._config.advertised_host):
+            raise SdpError("media cannot be sent to the address offered", status=488)
+        return plan
+
+    def _reachable(self, plan: AudioPlan) -> bool:
+        config = self._config
+        return reachable_host(
+            plan.remote_host, config.advertised_host, self._peer_host, config.allow or ()
+        )
+
+    def _apply(self, plan: AudioPlan) -> None:
+        if self._plan is None:
+            self.codec = plan.codec
+        was_held = self._plan is not None and not self._plan.can_send
+        self._plan = plan
+        if self._port is not None:
+            self._port.apply(plan, reachable=self._reachable(plan))
+        if was_held == plan.can_send:
+            self._emit(LegHeld(not plan.can_send))

@@ -1,0 +1,133 @@
+"""The connections of SIP: who may have one, how many there are, when one is given up.
+
+What travels on them is the business of `sip_tcp` and `sip_websocket`.
+"""
+
+import asyncio
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Protocol
+
+from gateway.sip.errors import SipError
+from gateway.sip.message import Address
+
+FIRST_MESSAGE_S = 5.0
+"""A connection on which no whole message, or no whole handshake, has come by then is closed."""
+_MAX_CONNECTIONS = 1000
+_MAX_CONNECTIONS_OF_ONE_HOST = 500
+_MAX_UNSENT_BYTES = 1 << 20
+
+
+class Endpoint(Protocol):
+    """What connections bring their messages to."""
+
+    def receive(self, data: bytes, source: Address) -> None:
+        """Take one whole message."""
+
+    def refuse(self, error: SipError, source: Address) -> None:
+        """Answer what a framer could not read to its end."""
+
+    def unreachable(self, to: Address) -> None:
+        """No connection could be made there."""
+
+
+class Connection(ABC):
+    """One connection, opened by its peer or by us.
+
+    Args:
+        accepted: the peer opened it.
+    """
+
+    def __init__(self, connections: "Connections", *, accepted: bool) -> None:
+        self.accepted = accepted
+        self.peer = Address("", 0, "")
+        self._connections = connections
+        self._transport: asyncio.Transport | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def opened(self, transport: asyncio.Transport, kind: str) -> bool:
+        """Begin; `kind` is the transport in `peer`. Returns whether it may stay."""
+        host, port = (transport.get_extra_info("peername") or ("", 0))[:2]
+        self.peer = Address(host, port, kind)
+        self._transport = transport
+        if not self._connections.take(self):
+            return False
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if self.accepted:
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(FIRST_MESSAGE_S, self.close)
+        return True
+
+    def lost(self) -> None:
+        """It has ended, whoever ended it."""
+        self._has_proved_itself()
+        self._connections.drop(self)
+
+    @abstractmethod
+    def send(self, data: bytes) -> None:
+        """Send one message; one that cannot be sent any more is dropped."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it when what was sent before is on its way."""
+
+    def _writable(self) -> asyncio.Transport | None:
+        """Where to write; None where that has no use. A peer that does not read is given up."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return None
+        if transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
+            transport.abort()
+            return None
+        return transport
+
+    def _has_proved_itself(self) -> None:
+        """Somebody is there who speaks the protocol."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class Connections:
+    """All that are open, by their peers.
+
+    Args:
+        admits: whether anything is accepted from an address.
+        lost: is told the peer of each that has ended.
+    """
+
+    def __init__(self, admits: Callable[[Address], bool], lost: Callable[[Address], None]) -> None:
+        self._admits = admits
+        self._lost = lost
+        self._open: dict[Address, Connection] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def find(self, peer: Address) -> Connection | None:
+        return self._open.get(peer)
+
+    def take(self, connection: Connection) -> bool:
+        """Returns whether the connection may stay: no host may shut the others out."""
+        peer = connection.peer
+        if connection.accepted:
+            of_this_host = sum(other.host == peer.host for other in self._open)
+            if (
+                not self._admits(peer)
+                or len(self._open) >= _MAX_CONNECTIONS
+                or of_this_host >= _MAX_CONNECTIONS_OF_ONE_HOST
+            ):
+                return False
+        self._open[peer] = connection
+        return True
+
+    def drop(self, connection: Connection) -> None:
+        """Forget a connection that has ended."""
+        if self._open.get(connection.peer) is connection:
+            del self._open[connection.peer]
+            self._lost(connection.peer)
+
+    def close(self) -> None:
+        for connection in list(self._open.values()):
+            connection.close()

@@ -1,0 +1,72 @@
+"""From settings to the media of all legs."""
+
+import ipaddress
+
+import ifaddr
+
+from gateway.legs.leg_media import MediaConfig, WebRtcConfig
+from gateway.legs.pacer import Pacer
+from gateway.legs.ports import PortPool
+from gateway.sdp.webrtc import AudioCodecName
+from gateway.settings import Settings, split
+from gateway.upstream.target import BackendConfig
+from gateway.webrtc.config import PeerConfig
+from gateway.webrtc.servers import parse_ice_servers
+
+_MOST_HOSTS = 8
+"""Each costs a socket a call, and a pair of addresses for the browser to try."""
+_OPUS_RATES_HZ = (8000, 12_000, 16_000, 24_000, 48_000)
+_OPUS_RATE_HZ = 24_000
+"""What Realtime servers speak unless they say otherwise."""
+
+
+def media_config(
+    settings: Settings, ports: PortPool, pacer: Pacer, backend: BackendConfig
+) -> MediaConfig:
+    """How legs send and receive.
+
+    Args:
+        backend: whose rate Opus is decoded at, so that nothing has to be resampled.
+    """
+    known = backend.input_format
+    rate_hz = _OPUS_RATE_HZ if known is None else known.rate_hz
+    servers = parse_ice_servers(settings.webrtc_ice_servers)
+    codecs: dict[str, AudioCodecName] = {"opus": "opus", "pcmu": "pcmu", "pcma": "pcma"}
+    return MediaConfig(
+        bind_host=settings.sip_host,
+        advertised_host=settings.sip_advertised_host or settings.sip_host,
+        ports=ports,
+        pacer=pacer,
+        timeout_s=settings.rtp_timeout_s,
+        allow=settings.sip_networks,
+        webrtc=WebRtcConfig(
+            hosts=(settings.webrtc_host,) if settings.webrtc_host else host_addresses(),
+            peer=PeerConfig(
+                stun=servers.stun,
+                turn=servers.turn,
+                advertised_host=settings.webrtc_advertised_host,
+                allow=settings.sip_networks,
+            ),
+            codecs=tuple(codecs[name] for name in split(settings.webrtc_codecs)),
+            opus_rate_hz=rate_hz if rate_hz in _OPUS_RATES_HZ else _OPUS_RATE_HZ,
+        ),
+    )
+
+
+def host_addresses() -> tuple[str, ...]:
+    """The addresses of this host, those first that others reach.
+
+    Loopback is among them: a browser on this machine may find no other way, and nobody else gets
+    there.
+    """
+    found = [
+        ipaddress.ip_address(ip.ip if isinstance(ip.ip, str) else ip.ip[0])
+        for adapter in ifaddr.get_adapters()
+        for ip in adapter.ips
+    ]
+    usable = sorted(
+        (address for address in found if not address.is_link_local), key=lambda one: one.version
+    )
+    ours = [str(address) for address in usable if address.is_loopback]
+    others = [str(address) for address in usable if not address.is_loopback]
+    return (*others[: _MOST_HOSTS - len(ours)], *ours)

@@ -1,0 +1,117 @@
+"""One address of ours, and what arrives there."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from aioice import Connection, stun
+from aioice.ice import StunProtocol
+
+from gateway.webrtc.config import PeerCounters
+
+Address = tuple[str, int]
+"""An IP address in its canonical text, and a port."""
+
+_RETRANSMISSIONS: Final = 4
+"""Of a check that nobody answers: after 0.5, 1.5, 3.5 and 7.5 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receivers:
+    """Who is handed what came from the peer."""
+
+    counters: PeerCounters
+    media: Callable[[bytes], None]
+    """SRTP and SRTCP."""
+    dtls: Callable[[bytes], None]
+    opened: Callable[["IceSocket"], None]
+    """Is called when the socket can be used."""
+
+
+class IceSocket(StunProtocol):
+    """Tells what arrives by its first byte (RFC 7983), and sends.
+
+    aioice hands all that is no STUN to DTLS, whoever sent it, so that anybody can end a handshake
+    with one alert. Here it has to come from where the peer has shown to be. That may be another
+    pair than the one that we send on (RFC 8445 section 12).
+
+    Args:
+        sock: bound; None for an address at a TURN server, which passes on what comes there.
+    """
+
+    def __init__(
+        self, ice: Connection, receivers: Receivers, sock: socket.socket | None = None
+    ) -> None:
+        super().__init__(ice)
+        self.sources: set[Address] = set()
+        """Where checks came from, or were answered: either takes a password of the descriptions."""
+        self.bound: Address | None = None if sock is None else sock.getsockname()[:2]
+        self._receivers = receivers
+        self._counters = receivers.counters
+        self._socket = sock
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._receivers.opened(self)
+
+    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
+        data = cast(bytes, data)
+        if len(addr) > 2:
+            addr = addr[:2]  # without what IPv6 has besides
+        first = data[0] if data else 0xFF
+        if 128 <= first <= 191:
+            if addr in self.sources:
+                self._receivers.media(data)
+            else:
+                self._counters.dropped_source += 1
+        elif first <= 3:
+            try:
+                super().datagram_received(data, addr)
+            except Exception:  # it unpacks and asserts what anybody may have sent
+                self._counters.dropped_stun += 1
+        elif 20 <= first <= 63:
+            if addr in self.sources:
+                self._receivers.dtls(data)
+            else:
+                self._counters.dropped_source += 1
+        else:
+            self._counters.dropped_other += 1
+
+    def send(self, data: bytes, to: Address) -> None:
+        """Send now or not at all.
+
+        The event loop would keep what the socket does not take, without a bound, and send it late.
+        """
+        try:
+            if self._socket is not None:
+                self._socket.sendto(data, to)
+            else:
+                self.transport.sendto(data, to)
+        except (OSError, OverflowError):
+            self._counters.dropped_sending += 1
+
+    async def send_data(self, data: bytes, addr: Address) -> None:
+        self.send(data, addr)
+
+    def send_stun(self, message: stun.Message, addr: Address) -> None:
+        self.send(bytes(message), addr)
+
+    async def request(
+        self,
+        request: stun.Message,
+        addr: Address,
+        integrity_key: bytes | None = None,
+        retransmissions: int | None = None,
+    ) -> tuple[stun.Message, Address]:
+        if retransmissions is None:
+            retransmissions = _RETRANSMISSIONS
+        return await super().request(request, addr, integrity_key, retransmissions)
+
+    def abandon(self) -> None:
+        """Give up an address at a TURN server without its consent: it forgets it by itself."""
+        kept = vars(self.transport)  # of aioice's TurnTransport
+        for task in [*kept["_TurnTransport__send_tasks"], kept["_TurnTransport__close_task"]]:
+            if task is not None:
+                task.cancel()

@@ -1,0 +1,203 @@
+"""The leg of a browser, called by a real WebRTC peer: audio, events, and every way it ends."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from gateway.audio import g711
+from gateway.audio.formats import PCMA, PCMU, AudioFormat
+from gateway.audio.playout import ItemPart
+from gateway.legs.leg import LegAnswered, LegEnded, LegError, LegEvent, MediaPort, OfferError
+from gateway.legs.leg_media import MediaConfig, WebRtcConfig
+from gateway.legs.pacer import Pacer
+from gateway.legs.ports import PortPool
+from gateway.legs.webrtc_leg import WebRtcLeg
+from gateway.media import host_addresses
+from gateway.sdp.webrtc import AudioCodecName
+from gateway.webrtc.peer import PeerConfig
+from tests.legs.browser import Browser, strength
+from tests.legs.office import free_port
+
+pytestmark = pytest.mark.loop
+
+ALL: tuple[AudioCodecName, ...] = ("opus", "pcmu", "pcma")
+PART = ItemPart("resp_1", "item_1", 0)
+
+
+class Call:
+    """A leg, and what came of it."""
+
+    def __init__(self, offer: bytes, media: MediaConfig) -> None:
+        self.leg = WebRtcLeg(offer, media)
+        self.events: list[LegEvent] = []
+        self.heard: list[bytes] = []
+        self.messages: list[bytes] = []
+        self.opened = asyncio.Event()
+        self.leg.listen(self.events.append)
+        self.leg.channel.listen(self.opened.set, self.messages.append)
+
+    async def answer(self) -> MediaPort:
+        port = await self.leg.answer()
+        port.join(self.heard.append)
+        return port
+
+    def ended(self) -> list[str]:
+        return [event.reason for event in self.events if isinstance(event, LegEnded)]
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def config(
+    codecs: tuple[AudioCodecName, ...] = ALL, pool: PortPool | None = None, rate_hz: int = 24_000
+) -> MediaConfig:
+    first = free_port()
+    return MediaConfig(
+        bind_host="127.0.0.1",
+        advertised_host="127.0.0.1",
+        ports=PortPool(first, first + 20) if pool is None else pool,
+        pacer=Pacer(),
+        timeout_s=30.0,
+        webrtc=WebRtcConfig(host_addresses(), PeerConfig(), codecs, rate_hz),
+    )
+
+
+@asynccontextmanager
+async def call(browser: Browser, media: MediaConfig) -> AsyncIterator[tuple[Call, MediaPort]]:
+    """A conversation that has begun."""
+    one = Call(await browser.offer(), media)
+    try:
+        port = await one.answer()
+        await browser.take(one.leg.description)
+        await until(lambda: LegAnswered() in one.events)
+        yield one, port
+    finally:
+        await one.leg.close()
+
+
+@pytest.mark.parametrize(
+    ("offered", "codec", "audio_format"),
+    [
+        ((), "opus", AudioFormat("pcm16", 24_000)),
+        (("PCMU/8000",), "pcmu", PCMU),
+        (("PCMA/8000",), "pcma", PCMA),
+    ],
+)
+async def test_both_hear_each_other(
+    offered: tuple[str, ...], codec: str, audio_format: AudioFormat
+) -> None:
+    async with Browser(440.0, offered) as browser, call(browser, config()) as (one, port):
+        assert (one.leg.codec, port.format) == (codec, audio_format)
+        rate_hz = audio_format.rate_hz
+        at = np.arange(rate_hz) / rate_hz
+        tone = (8000 * np.sin(2 * np.pi * 800 * at)).astype(np.int16)
+        law = audio_format.encoding
+        port.playout.push(PART, tone.tobytes() if law == "pcm16" else g711.encode(tone, law))
+        port.playout.finish(PART)
+        enough = rate_hz * audio_format.bytes_per_sample
+        await until(lambda: sum(map(len, one.heard)) > enough and len(browser.heard) > 40_000)
+        audio = b"".join(one.heard)[-enough // 2 :]
+        samples = np.frombuffer(audio, np.int16) if law == "pcm16" else g711.decode(audio, law)
+        assert strength(samples, 440, rate_hz) > 0.98
+        assert 0.8 < np.sqrt(np.mean(samples.astype(float) ** 2)) / (8000 / np.sqrt(2)) < 1.25
+        loud = browser.heard[np.abs(browser.heard) > 500]
+        assert len(loud) > 10_000
+        assert strength(browser.heard, 800, 48_000) > 0.95
+        stats = port.stats()
+        assert stats.rtp_received > 40
+        assert stats.rtp_sent > 40
+        assert stats.rtp_lost == 0
+
+
+async def test_opus_is_decoded_at_the_rate_that_is_wanted() -> None:
+    async with Browser() as browser, call(browser, config(rate_hz=16_000)) as (one, port):
+        assert port.format == AudioFormat("pcm16", 16_000)
+        await until(lambda: len(one.heard) > 40)
+        samples = np.frombuffer(b"".join(one.heard[10:]), np.int16)
+        assert strength(samples, 440, 16_000) > 0.98
+
+
+async def test_what_may_be_agreed_on_is_a_setting() -> None:
+    async with Browser() as browser, call(browser, config(("pcma",))) as (one, _):
+        assert one.leg.codec == "pcma"
+
+
+async def test_an_offer_with_candidates_connects_too() -> None:
+    async with Browser(candidates=True) as browser, call(browser, config()) as (one, _):
+        await until(lambda: len(one.heard) > 10)
+
+
+async def test_events_go_both_ways_large_ones_too() -> None:
+    async with Browser() as browser, call(browser, config()) as (one, _):
+        await asyncio.wait_for(one.opened.wait(), 10)
+        assert one.leg.channel.is_open
+        one.leg.channel.send(b'{"type": "session.created"}')
+        one.leg.channel.send(b'{"type": "x", "text": "' + b"x" * 60_000 + b'"}')
+        browser.send({"type": "session.update", "text": "y" * 60_000})
+        await until(lambda: len(browser.events) == 2 and len(one.messages) == 1)
+        assert browser.events[0] == {"type": "session.created"}
+        assert len(browser.events[1]["text"]) == 60_000
+        assert len(one.messages[0]) > 60_000
+        await until(lambda: one.leg.channel.waiting_bytes == 0)
+        with pytest.raises(ValueError):
+            one.leg.channel.send(b"x" * (64 << 20))
+
+
+@pytest.mark.parametrize("how", ["closes the channel", "goes", "hangs up here"])
+async def test_it_ends_once(how: str) -> None:
+    media = config()
+    free = len(media.ports)
+    async with Browser() as browser, call(browser, media) as (one, _):
+        await asyncio.wait_for(one.opened.wait(), 10)
+        assert len(media.ports) == free - 1
+        if how == "closes the channel":
+            browser.channel.close()
+        elif how == "goes":
+            await browser.pc.close()
+        else:
+            one.leg.hang_up()
+        await until(lambda: one.ended() != [])
+        await one.leg.close()
+        await asyncio.sleep(0.1)
+        reason = {"closes the channel": "channel_closed", "goes": "peer_closed"}
+        assert one.ended() == [reason.get(how, "local_bye")]
+    assert len(media.ports) == free
+
+
+async def test_our_end_is_noticed_by_the_browser() -> None:
+    async with Browser() as browser:
+        async with call(browser, config()) as (one, _):
+            await asyncio.wait_for(one.opened.wait(), 10)
+        await until(lambda: browser.pc.connectionState in ("closed", "failed"))
+
+
+async def test_without_a_port_there_is_no_answer() -> None:
+    async with Browser() as browser:
+        one = Call(await browser.offer(), config(pool=PortPool(40_000, 40_000)))
+        with pytest.raises(LegError) as caught:
+            await one.answer()
+        assert (caught.value.status, caught.value.reason) == (503, "no_media_port")
+        await one.leg.close()
+
+
+async def test_an_offer_that_is_of_no_use_says_why() -> None:
+    for offer, why in ((b"v=0\r\n", "."), (b"\xff", "."), (b"", ".")):
+        with pytest.raises(OfferError, match=why):
+            WebRtcLeg(offer, config())
+    async with Browser(codecs=("PCMU/8000",)) as browser:
+        with pytest.raises(OfferError, match="codec"):
+            WebRtcLeg(await browser.offer(), config(("opus",)))
+
+
+async def test_it_cannot_be_transferred() -> None:
+    async with Browser() as browser:
+        one = Call(await browser.offer(), config())
+        with pytest.raises(LegError):
+            one.leg.refer("sip:somebody@example.com")
+        await one.leg.close()

@@ -1,0 +1,32 @@
+// The person who calls from a page: silent until told to speak, and with ears.
+
+const { mediaDevices } = navigator;
+const ask = mediaDevices.getUserMedia.bind(mediaDevices);
+let track;
+
+mediaDevices.getUserMedia = async (constraints) => {
+  const stream = await ask(constraints);
+  [track] = stream.getAudioTracks();
+  track.enabled = false;
+  return stream;
+};
+
+async function reports(connection, type) {
+  return [...(await connection.getStats()).values()].filter((report) => report.type === type);
+}
+
+// Commands for whoever has a peer connection; `connection` gives the present one.
+export const person = (connection) => ({
+  speak: ({ seconds }) => {
+    track.enabled = true;
+    setTimeout(() => (track.enabled = false), seconds * 1000);
+  },
+  // Energy is that of RFC 6464's full scale, squared, times seconds.
+  heard: async () => {
+    const [stream] = await reports(connection(), 'inbound-rtp');
+    const { totalAudioEnergy, packetsReceived, packetsLost } = stream ?? {};
+    return { energy: totalAudioEnergy, packets: packetsReceived, lost: packetsLost };
+  },
+  // RFC 4733, which only browsers have.
+  press: ({ keys }) => connection().getSenders()[0].dtmf.insertDTMF(keys, 100, 70),
+});

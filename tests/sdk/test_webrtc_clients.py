@@ -1,0 +1,232 @@
+"""The unmodified `@openai/agents-realtime` and `openai` packages call over WebRTC.
+
+Both in Node, on libwebrtc, and on a page in Chromium, whose origin is not the gateway's. The agent
+is the embedded one: it greets nobody, as the API has it, but answers texts and speech.
+"""
+
+import json
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai import OpenAI
+
+from tests.peers.audio import spoken, write_wav
+from tests.peers.chromium import Chromium, need_chromium
+from tests.peers.gateway import eventually
+from tests.sdk.application import Application, CommandError, NodeApplication
+from tests.sdk.embedded import DIALOGUE, TOOL
+from tests.sdk.pages import PageApplication, PageServer
+from tests.sdk.schemas import need_node
+from tests.sdk.site import KEY, Site, running
+
+pytestmark = [pytest.mark.peer, pytest.mark.slow]
+
+WORDS = "I have a question about my order, and I would like to talk to somebody about it."
+STARTED, STOPPED, CLEARED = (
+    f"output_audio_buffer.{what}" for what in ("started", "stopped", "cleared")
+)
+DTMF = "input_audio_buffer.dtmf_event_received"
+REFUSED = "The client secret is not known or has expired."
+
+
+@dataclass
+class Client:
+    """One of the packages, in one of the two worlds."""
+
+    application: Application
+    world: str
+    package: str
+    site: Site
+
+    def connect(self, key: str) -> str:
+        """Returns the id of the call, as the package tells it."""
+        session = {"type": "realtime", "tools": [TOOL]}
+        url = f"{self.site.base_url}/realtime/calls"
+        call_id: str = self.application.do("connect", url=url, key=key, session=session)
+        return call_id
+
+    def energy(self) -> float:
+        """All that was heard so far."""
+        return float(self.application.do("heard").get("energy") or 0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("webrtc")
+    write_wav(folder / "speech.wav", spoken(WORDS, folder))
+    (folder / "dialogue.toml").write_text(DIALOGUE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(folder: Path) -> Iterator[Site]:
+    need_node()
+    dialogue = str(folder / "dialogue.toml")
+    with running(embedded=True, GATEWAY_AGENT_DIALOGUE=dialogue) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def api(site: Site) -> Iterator[OpenAI]:
+    with OpenAI(api_key=KEY, base_url=site.base_url) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def short_lived(api: OpenAI) -> tuple[str, float]:
+    """A client secret that soon expires, and when."""
+    lifetime = {"anchor": "created_at", "seconds": 10}
+    made = api.realtime.client_secrets.create(expires_after=lifetime)  # type: ignore[arg-type]
+    return made.value, made.expires_at
+
+
+@pytest.fixture(scope="module", params=["node-agents", "node-openai", "page-agents", "page-openai"])
+def client(
+    request: pytest.FixtureRequest,
+    site: Site,
+    folder: Path,
+    short_lived: tuple[str, float],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Client]:
+    world, package = request.param.split("-")
+    speech = folder / "speech.wav"
+    if world == "node":
+        with NodeApplication("webrtc.mjs", site, None, package, str(speech)) as application:
+            yield Client(application, world, package, site)
+        return
+    need_chromium()
+    with (
+        Chromium(tmp_path_factory.mktemp("chromium"), speech) as browser,
+        PageServer() as server,
+        PageApplication(f"webrtc.html?{package}", server, browser) as page,
+    ):
+        yield Client(page, world, package, site)
+
+
+def key_of(client: Client, api: OpenAI) -> str:
+    """What the package is meant to be given: on pages, a secret for one session."""
+    if client.package == "openai":
+        return KEY
+    session = {"type": "realtime", "instructions": "Be brief."}
+    return api.realtime.client_secrets.create(session=session).value  # type: ignore[arg-type]
+
+
+def test_a_conversation(client: Client, api: OpenAI, site: Site) -> None:
+    application = client.application
+    call_id = client.connect(key_of(client, api))
+    assert call_id.startswith("rtc_")
+    answered = site.gateway.wait_for("call.answered", call_id=call_id)
+    assert (answered["codec"], answered["media_security"]) == ("opus", "srtp")
+    application.event("session.created")
+
+    silent = client.energy()
+    application.do("say", text="hello")
+    started = application.event(STARTED)
+    assert application.event(STOPPED)["response_id"] == started["response_id"]
+    assert client.energy() > silent + 1e-3
+    kinds = application.kinds()
+    places = [
+        kinds.index(kind)
+        for kind in ("response.created", "response.content_part.added", STARTED)
+        + ("response.done", STOPPED)
+    ]
+    assert places == sorted(places), kinds
+    assert "response.output_audio.delta" not in kinds
+
+    use_the_tool(client)
+    interrupt(client)
+    if client.world == "page":
+        application.do("press", keys="159#")
+        assert [application.event(DTMF)["event"] for _ in "159#"] == list("159#")
+
+    api.realtime.calls.hangup(call_id)
+    wanted = "disconnected" if client.package == "agents" else "remote"
+    assert eventually(lambda: application.said("connection")[-1] == wanted, 5)
+    ended = site.ended(call_id)
+    assert (ended["reason"], ended["leg"], ended["bargeins"]) == ("hangup", "webrtc", 1)
+    assert ended["dtmf_count"] == (4 if client.world == "page" else 0)
+
+
+def use_the_tool(client: Client) -> None:
+    application = client.application
+    application.do("say", text="How is the weather?")
+    called = application.event("response.function_call_arguments.done")
+    assert json.loads(called["arguments"]) == {"city": "Oslo"}
+    if client.package == "agents":
+        assert application.next("tool") == "Oslo"
+        assert application.next("tool_end") == "get_weather"
+    else:
+        application.event("response.done")
+        output = {"type": "function_call_output", "call_id": called["call_id"], "output": "clear"}
+        application.do("send", event={"type": "conversation.item.create", "item": output})
+        application.do("send", event={"type": "response.create"})
+    application.event(STOPPED)
+
+
+def interrupt(client: Client) -> None:
+    """Speak into a long story: the voice stops, and what was not heard was not said."""
+    application = client.application
+    application.do("say", text="Tell me a story.")
+    started = application.event(STARTED)
+    before = client.energy()
+    assert eventually(lambda: client.energy() > before + 1e-3, 5)
+    told = len(application.kinds())
+    application.do("speak", seconds=1.0)
+    application.event("input_audio_buffer.speech_started")
+    assert application.event(CLEARED)["response_id"] == started["response_id"]
+    time.sleep(0.5)  # for 300 ms libwebrtc lets the level that it reports fade out
+    quiet = client.energy()
+    time.sleep(0.2)
+    assert client.energy() == pytest.approx(quiet, abs=1e-4)
+    truncated = application.event("conversation.item.truncated", anywhere=True)
+    assert 100 < truncated["audio_end_ms"] < 8000
+    application.event("input_audio_buffer.speech_stopped")
+    application.event(STARTED)
+    application.event(STOPPED)
+    events = application.said("event")[told:]
+    cut = next(one["response"] for one in events if one["type"] == "response.done")
+    assert (cut["id"], cut["status"]) == (started["response_id"], "cancelled")
+    assert cut["status_details"]["reason"] == "turn_detected"
+    if client.package == "agents":
+        assert application.said("interrupted")
+
+
+def test_who_closes_ends_the_call(client: Client, api: OpenAI, site: Site) -> None:
+    call_id = client.connect(key_of(client, api))
+    client.application.do("close")
+    assert site.ended(call_id)["reason"] in ("channel_closed", "peer_closed")
+
+
+def test_a_wrong_key(client: Client) -> None:
+    with pytest.raises(CommandError) as error:
+        client.connect("ek_of_nobody")
+    refused(client, error.value)
+
+
+def test_an_expired_secret(client: Client, short_lived: tuple[str, float]) -> None:
+    key, expires_at = short_lived
+    time.sleep(max(0, expires_at + 0.1 - time.time()))
+    with pytest.raises(CommandError) as error:
+        client.connect(key)
+    refused(client, error.value)
+
+
+def refused(client: Client, error: CommandError) -> None:
+    """The package tells the person why, in the gateway's words."""
+    fields = error.fields
+    if client.package == "agents":
+        assert fields["message"] == f"Realtime call request failed with status 401: {REFUSED}"
+    else:
+        cause = fields["cause"]
+        assert (fields["code"], fields["phase"]) == ("signaling_failed", "signaling")
+        assert (cause["name"], cause["code"]) == ("AuthenticationError", "invalid_api_key")
+        assert cause["message"] == f"401 {REFUSED}"
+    if isinstance(client.application, PageApplication):
+        # The browser itself tells of it too, and of nothing else.
+        assert all("401" in line for line in client.application.console)
+        client.application.console.clear()
