@@ -52,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "embedded": set(),
     "backends": {"audio", "realtime", "settings", "upstream"},
     "policies": {"audio", "calls", "settings"},
-    "media": {"legs", "settings", "upstream", "webrtc"},
+    "media": {"legs", "sdp", "settings", "upstream", "webrtc"},
     "app": {
         "api",
         "backends",
@@ -66,6 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "settings",
         "sip",
         "upstream",
+        "webrtc",
     },
     "cli": {"app", "backend", "logs", "phone", "settings"},
     "__main__": {"cli"},

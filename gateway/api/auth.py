@@ -1,7 +1,8 @@
 """Who asks: a holder of a key, a holder of a client secret, or, on loopback without keys, anyone.
 
 The softphone's files, `/healthz`, `/readyz`, `/metrics` and `/openapi.json` are open: they tell how
-the gateway does and what it can, and nothing of any call. Everything else, known path or not, asks for a key.
+the gateway does and what it can, and nothing of any call. Everything else, known path or not, asks
+for a key.
 
 Without keys the gateway listens on loopback only. There the one stranger is a web page in the
 user's browser, which can reach loopback too: it is known by its Origin, or by the name in Host

@@ -182,8 +182,27 @@ def _service() -> dict[str, Any]:
         return {"description": "As it says.", "content": {kind: {"schema": schema}}}
 
     text = {"type": "string"}
+    name = _parameter("file", "path", text)
+    kinds = ("text/css", "text/javascript", "image/svg+xml")
+    file = {"description": "As it says.", "content": {kind: {"schema": text} for kind in kinds}}
+    unchanged = {"description": "It is as you have it."}
     return {
-        "/": page("The softphone", {200: of_type("text/html", text)}),
+        "/": page("The softphone", {200: of_type("text/html", text), 304: unchanged}),
+        "/web/{file}": {
+            "parameters": [name],
+            "get": _operation(
+                "A file of the softphone",
+                "Service",
+                {200: file, 304: unchanged},
+                (404,),
+                open_=True,
+            ),
+        },
+        "/v1/realtime/softphone": {
+            "get": _operation(
+                "What the softphone is told", "Service", {200: _answer("This.", "Softphone")}
+            )
+        },
         "/healthz": page("Whether it lives", {200: _answer("It does.", "Health")}),
         "/readyz": page(
             "Whether a call can be taken",
@@ -205,7 +224,7 @@ def _operation(
     open_: bool = False,
 ) -> _Operation:
     """One operation: what it answers, and the failures that it can tell of."""
-    told = (500,) if open_ else sorted({*_GUARDED, *errors})
+    told = sorted({500, *errors} if open_ else {*_GUARDED, *errors})
     operation: _Operation = {
         "summary": summary,
         "tags": [tag],

@@ -103,6 +103,25 @@ def _call() -> Schema:
     )
 
 
+def _softphone() -> Schema:
+    server = record(
+        {
+            "urls": {"oneOf": [_text(), {"type": "array", "items": _text()}]},
+            "username": _text(),
+            "credential": _text(),
+        },
+        optional=("username", "credential"),
+    )
+    return record(
+        {
+            "dial": _text("The SIP URI that reaches the agent."),
+            "version": _text("Of the gateway."),
+            "model": _text("Of sessions that name none."),
+            "ice_servers": {"type": "array", "items": server},
+        }
+    )
+
+
 def _error() -> Schema:
     error = record(
         {
@@ -184,6 +203,7 @@ def _answers() -> dict[str, Schema]:
                 "session": {"type": "object", "description": "The config in effect."},
             }
         ),
+        "Softphone": _softphone(),
         "Health": record({"status": _text(), "reason": _text()}, optional=("reason",)),
     }
 

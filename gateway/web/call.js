@@ -76,7 +76,9 @@ export class Call extends EventTarget {
   }
 
   get takesKeys() {
-    return this.state === 'active' && Boolean(this.#sender?.dtmf?.canInsertDTMF);
+    const dtmf = this.#sender?.dtmf;
+    // Some browsers send keys, and do not say beforehand that they can.
+    return this.state === 'active' && Boolean(dtmf) && dtmf.canInsertDTMF !== false;
   }
 
   // Sends a key as telephone-event; those still to be sent come first.

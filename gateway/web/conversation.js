@@ -22,6 +22,7 @@ export class Conversation {
   #pace = { chars: 0, ms: 0 }; // of what has been heard to its end
 
   entries = [];
+  transcribes = false; // whether the session makes text of what the caller says
 
   // Takes an event of the server that came at this time (ms). Returns the entries it changed.
   receive(event, at) {
@@ -59,6 +60,11 @@ export class Conversation {
       entry.state = 'said';
       return this.#touch(entry);
     });
+  }
+
+  // The caller's turn is over.
+  spoken(entry) {
+    return this.change(entry, { state: this.transcribes ? 'transcribing' : 'said' });
   }
 
   userItem(itemId, state) {
@@ -195,16 +201,18 @@ export class Conversation {
 
 // What each type of event changes. `this` is the conversation.
 const TAKES = {
+  'session.created': setUp,
+  'session.updated': setUp,
   'input_audio_buffer.speech_started'({ item_id }) {
     return [this.userItem(item_id, 'speaking')];
   },
   'input_audio_buffer.speech_stopped'({ item_id }) {
     const entry = this.item(item_id);
-    return entry?.state === 'speaking' ? this.change(entry, { state: 'transcribing' }) : [];
+    return entry?.state === 'speaking' ? this.spoken(entry) : [];
   },
   'input_audio_buffer.committed'({ item_id }) {
-    const entry = this.userItem(item_id, 'transcribing');
-    return entry.state === 'speaking' ? this.change(entry, { state: 'transcribing' }) : [entry];
+    const entry = this.userItem(item_id, 'speaking');
+    return entry.state === 'speaking' ? this.spoken(entry) : [];
   },
   'conversation.item.added': addItem,
   'conversation.item.created': addItem,
@@ -271,6 +279,11 @@ const TAKES = {
   },
 };
 
+function setUp({ session }) {
+  this.transcribes = Boolean(session.audio?.input?.transcription);
+  return [];
+}
+
 function isTool({ type }) {
   return type === 'function_call' || type === 'mcp_call';
 }
@@ -285,7 +298,7 @@ function addItem({ item }) {
   const text = content.map((part) => part.text ?? '').join(' ').trim();
   if (text) return [this.text(item.id, item.role, text)];
   return content.some(({ type }) => type === 'input_audio')
-    ? [this.userItem(item.id, 'transcribing')]
+    ? this.spoken(this.userItem(item.id, 'speaking'))
     : [];
 }
 

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from gateway.api.auth import Caller, Keys
 from gateway.api.connection import Runner
 from gateway.api.realtime import RealtimeConfig
+from gateway.api.pages import Softphone
 from gateway.api.secrets import SecretStore
 from gateway.api.server import application
 from gateway.backend.config import BackendConfig as AgentConfig
@@ -264,10 +265,8 @@ async def test_a_browser_comes_through_the_doors_of_the_api(server: FakeRealtime
             line=FakeLine(),  # type: ignore[arg-type]
             readiness=lambda: None,
             metrics=lambda: b"",
-            dial="",
+            softphone=Softphone("", "0", "m"),
             log=structlog.get_logger(),
-            version="0",
-            model="m",
             extra=api.sockets.routes(),
         )
         runner = Runner(app)
