@@ -35,7 +35,7 @@ from gateway.legs.ports import PortPool
 from gateway.legs.sip_endpoint import SipEndpoint
 from gateway.legs.sip_incoming import SipIncomingLeg
 from gateway.legs.webrtc_leg import WebRtcLeg
-from gateway.media import media_config
+from gateway.media import media_config, opus_missing
 from gateway.metrics import Metrics
 from gateway.policies import line_config
 from gateway.settings import Settings, SettingsError, split
@@ -110,6 +110,8 @@ class Gateway:
             backend, fallback = await self._backends()
             pacer = Pacer()
             self._media = media_config(settings, self._ports, pacer, backend.config)
+            if (reason := opus_missing()) is not None:
+                self._log.warning("webrtc.no_opus", reason=reason)
             self._line = Line(
                 line_config(settings),
                 self._registry,

@@ -1,9 +1,11 @@
 """From settings to the media of all legs."""
 
 import ipaddress
+from typing import get_args
 
 import ifaddr
 
+from gateway.audio import libopus
 from gateway.legs.leg_media import MediaConfig, WebRtcConfig
 from gateway.legs.pacer import Pacer
 from gateway.legs.ports import PortPool
@@ -15,7 +17,7 @@ from gateway.webrtc.servers import parse_ice_servers
 
 _MOST_HOSTS = 8
 """Each costs a socket a call, and a pair of addresses for the browser to try."""
-_OPUS_RATES_HZ = (8000, 12_000, 16_000, 24_000, 48_000)
+_CODECS: tuple[AudioCodecName, ...] = get_args(AudioCodecName)
 _OPUS_RATE_HZ = 24_000
 """What Realtime servers speak unless they say otherwise."""
 
@@ -31,7 +33,9 @@ def media_config(
     known = backend.input_format
     rate_hz = _OPUS_RATE_HZ if known is None else known.rate_hz
     servers = parse_ice_servers(settings.webrtc_ice_servers)
-    codecs: dict[str, AudioCodecName] = {"opus": "opus", "pcmu": "pcmu", "pcma": "pcma"}
+    wanted = set(split(settings.webrtc_codecs))
+    if opus_missing() is not None:
+        wanted.discard("opus")
     return MediaConfig(
         bind_host=settings.sip_host,
         advertised_host=settings.sip_advertised_host or settings.sip_host,
@@ -47,10 +51,19 @@ def media_config(
                 advertised_host=settings.webrtc_advertised_host,
                 allow=settings.sip_networks,
             ),
-            codecs=tuple(codecs[name] for name in split(settings.webrtc_codecs)),
-            opus_rate_hz=rate_hz if rate_hz in _OPUS_RATES_HZ else _OPUS_RATE_HZ,
+            codecs=tuple(name for name in _CODECS if name in wanted),
+            opus_rate_hz=rate_hz if rate_hz in libopus.RATES_HZ else _OPUS_RATE_HZ,
         ),
     )
+
+
+def opus_missing() -> str | None:
+    """Why there are no calls in Opus, or None."""
+    try:
+        libopus.version()
+    except libopus.LibopusMissing as error:
+        return str(error)
+    return None
 
 
 def host_addresses() -> tuple[str, ...]:

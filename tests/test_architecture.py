@@ -52,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "embedded": set(),
     "backends": {"audio", "realtime", "settings", "upstream"},
     "policies": {"audio", "calls", "settings"},
-    "media": {"legs", "sdp", "settings", "upstream", "webrtc"},
+    "media": {"audio", "legs", "sdp", "settings", "upstream", "webrtc"},
     "app": {
         "api",
         "backends",

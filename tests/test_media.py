@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.audio import libopus
 from gateway.audio.formats import PCMU, AudioFormat
 from gateway.legs.leg_media import MediaConfig
 from gateway.legs.pacer import Pacer
 from gateway.legs.ports import PortPool, bind_udp
-from gateway.media import host_addresses, media_config
+from gateway.media import host_addresses, media_config, opus_missing
 from gateway.settings import Settings
 from gateway.upstream.target import BackendConfig
 
@@ -47,7 +48,7 @@ async def test_what_settings_say_of_webrtc(monkeypatch: pytest.MonkeyPatch) -> N
     ).webrtc
     assert webrtc is not None
     assert webrtc.hosts == ("127.0.0.1",)
-    assert webrtc.codecs == ("pcmu", "opus")
+    assert webrtc.codecs == ("opus", "pcmu")
     assert webrtc.peer.advertised_host == "198.51.100.7"
     assert webrtc.peer.stun == ("stun.example.org", 3478)
     assert webrtc.peer.turn is None
@@ -69,3 +70,14 @@ async def test_opus_has_the_rate_of_the_server(
     webrtc = config(monkeypatch, known).webrtc
     assert webrtc is not None
     assert webrtc.opus_rate_hz == rate_hz
+
+
+async def test_without_libopus_there_is_g711(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> str:
+        raise libopus.LibopusMissing("nowhere")
+
+    monkeypatch.setattr(libopus, "version", missing)
+    webrtc = config(monkeypatch).webrtc
+    assert webrtc is not None
+    assert webrtc.codecs == ("pcmu", "pcma")
+    assert opus_missing() == "nowhere"

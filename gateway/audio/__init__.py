@@ -1,4 +1,5 @@
 """Audio of a call: formats, G.711, resampling, loss concealment and the playout queue.
 
-`formats`, `loop` and `playout` are plain Python; the others need numpy. Import the module you need.
+`codec`, `formats`, `libopus`, `loop` and `playout` are plain Python; the others need numpy. Import
+the module you need.
 """

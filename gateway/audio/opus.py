@@ -83,7 +83,6 @@ class OpusCodec:
         self._encoder.set(libopus.SET_BITRATE, _BITRATE)
         self._encoder.set(libopus.SET_COMPLEXITY, _COMPLEXITY)
         self._encoder.set(libopus.SET_SIGNAL, libopus.SIGNAL_MUSIC)
-        self._loss_percent = 0
         self._guarded = 0
         self._silence = self.format.silence(self._per_ms * _FRAME_MS)
         self._silent = 0
@@ -198,13 +197,10 @@ class OpusCodec:
     def reported_loss(self, fraction: float) -> None:
         if self._fec and fraction >= _LOSS_THAT_COUNTS:
             self._guarded = _GUARDED_FRAMES
-            percent = min(round(fraction * 100), 100)
-            if percent != self._loss_percent:
-                self._guard(percent)
+            self._guard(min(round(fraction * 100), 100))
 
     def _guard(self, loss_percent: int) -> None:
         """Send with FEC against this much loss, or without any."""
-        self._loss_percent = loss_percent
         kind = libopus.SIGNAL_VOICE if loss_percent else libopus.SIGNAL_MUSIC
         self._encoder.set(libopus.SET_SIGNAL, kind)
         self._encoder.set(libopus.SET_INBAND_FEC, int(loss_percent > 0))

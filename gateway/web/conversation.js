@@ -4,239 +4,229 @@
 // draw anew. Kinds:
 //
 //   user    itemId, state (speaking | transcribing | said | failed), text
-//   agent   itemId, responseId, state (waiting | speaking | said | cut), text, answeredMs, heardMs,
-//           heardChars: with `cut`, how much of it was heard
-//   tool    itemId, name, arguments, output, state (called | done | failed)
+//   agent   itemId, responseId, state (waiting | speaking | said | cut), text; answeredMs: how long
+//           the caller waited for it; with `cut`, heardMs, and heardChars: how much was heard
+//   tool    itemId, callId, name, arguments, output, state (called | done | failed)
 //   keys    keys, known: how many of them the line has reported
-//   text    role, text: what was put into the conversation as text
+//   text    itemId, role, text: what was put into the conversation as text
 //   note    tone (info | warn | error), text
 
 const MOST_ENTRIES = 500;
 const MOST_KEYS = 40;
-// Until an answer has been heard to its end: an even voice.
+// Of speech, until an answer has been heard to its end.
 const CHARS_PER_MS = 15 / 1000;
 
 export class Conversation {
   #items = new Map(); // entries by item id
   #playing = null; // {responseId, since} of the answer that is heard
-  #pace = { chars: 0, ms: 0 }; // of what has been heard to its end
+  #pace = { chars: 0, ms: 0 }; // of what was heard to its end
+  #transcribes = false; // whether the session makes text of what the caller says
 
   entries = [];
-  transcribes = false; // whether the session makes text of what the caller says
 
-  // Takes an event of the server that came at this time (ms). Returns the entries it changed.
+  // Takes an event of the server that came at this time (ms).
   receive(event, at) {
-    const take = TAKES[event.type];
-    return (take?.call(this, event, at) ?? []).filter((entry) => entry !== null);
+    TAKES[event.type]?.call(this, event, at);
   }
 
   // A key was pressed on this page.
   press(key) {
     const last = this.entries.at(-1);
     if (last?.kind === 'keys' && last.keys.length < MOST_KEYS) {
-      last.keys += key;
-      return [this.#touch(last)];
+      this.change(last, { keys: last.keys + key });
+    } else {
+      this.#add({ kind: 'keys', keys: key, known: 0 });
     }
-    return [this.#add({ kind: 'keys', keys: key, known: 0 })];
   }
 
   note(tone, text) {
-    return [this.#add({ kind: 'note', tone, text })];
+    this.#add({ kind: 'note', tone, text });
   }
 
   // How long the caller waited for this response.
   answered(responseId, ms) {
-    const entry = this.#ofResponse(responseId);
-    if (!entry) return [];
-    entry.answeredMs = ms;
-    return [this.#touch(entry)];
+    this.change(this.#ofResponse(responseId), { answeredMs: ms });
   }
 
   // The call is over: nothing is under way any more.
   end() {
-    const open = this.entries.filter(({ state }) =>
-      ['speaking', 'transcribing', 'waiting'].includes(state));
-    return open.map((entry) => {
-      entry.state = 'said';
-      return this.#touch(entry);
-    });
-  }
-
-  // The caller's turn is over.
-  spoken(entry) {
-    return this.change(entry, { state: this.transcribes ? 'transcribing' : 'said' });
-  }
-
-  userItem(itemId, state) {
-    const known = this.#items.get(itemId);
-    if (known) return known;
-    return this.#add({ kind: 'user', itemId, state, text: '' });
-  }
-
-  agentItem(itemId, responseId) {
-    const known = this.#items.get(itemId);
-    if (known) return known;
-    const state = this.#playing?.responseId === responseId ? 'speaking' : 'waiting';
-    const text = '';
-    return this.#add({ kind: 'agent', itemId, responseId, state, text, heardMs: null });
-  }
-
-  toolItem(item) {
-    const known = this.#items.get(item.id);
-    const args = item.arguments ?? '';
-    if (!known) {
-      const { id, name, call_id: callId } = item;
-      return this.#add({
-        kind: 'tool', itemId: id, callId, name, arguments: args, output: null, state: 'called',
-      });
+    for (const entry of this.entries) {
+      const open = ['speaking', 'transcribing', 'waiting'].includes(entry.state);
+      if (open) this.change(entry, { state: 'said' });
     }
-    known.name = item.name ?? known.name;
-    if (args) known.arguments = args;
-    return this.#touch(known);
   }
 
-  change(entry, changes) {
-    if (!entry) return [];
-    Object.assign(entry, changes);
-    return [this.#touch(entry)];
-  }
+  // From here on for the events below.
 
-  // Adds to the text of an entry. The text of an answer comes faster than its sound, but not always.
-  extend(entry, text) {
-    return this.rewrite(entry, entry.text + (text ?? ''));
-  }
-
-  rewrite(entry, text) {
-    entry.text = text;
-    if (entry.state === 'cut') entry.heardChars = this.#charsIn(entry, entry.heardMs);
-    return [this.#touch(entry)];
+  setUp({ audio }) {
+    this.#transcribes = Boolean(audio?.input?.transcription);
   }
 
   item(itemId) {
     return this.#items.get(itemId) ?? null;
   }
 
-  tool(callId) {
-    return this.entries.findLast((entry) => entry.kind === 'tool' && entry.callId === callId);
+  userItem(itemId) {
+    return this.item(itemId) ?? this.#add({ kind: 'user', itemId, state: 'speaking', text: '' });
   }
 
-  text(itemId, role, text) {
-    return this.#add({ kind: 'text', itemId, role, text });
+  // The caller's turn is over.
+  spoken(entry) {
+    if (entry?.kind !== 'user' || entry.state !== 'speaking') return;
+    this.change(entry, { state: this.#transcribes ? 'transcribing' : 'said' });
+  }
+
+  agentItem(itemId, responseId) {
+    const state = this.#playing?.responseId === responseId ? 'speaking' : 'waiting';
+    return this.item(itemId)
+      ?? this.#add({ kind: 'agent', itemId, responseId, state, text: '', heardMs: null });
+  }
+
+  toolItem({ id, name, call_id: callId, arguments: args }) {
+    const known = this.item(id);
+    if (known) {
+      this.change(known, { name: name ?? known.name, arguments: args || known.arguments });
+    } else {
+      const given = { itemId: id, callId, name, arguments: args ?? '' };
+      this.#add({ kind: 'tool', ...given, output: null, state: 'called' });
+    }
+  }
+
+  toolResult(callId, output) {
+    const called = this.entries.findLast((one) => one.kind === 'tool' && one.callId === callId);
+    this.change(called, { output, state: 'done' });
+  }
+
+  textItem(itemId, role, text) {
+    this.#add({ kind: 'text', itemId, role, text });
+  }
+
+  change(entry, changes) {
+    if (!entry) return;
+    Object.assign(entry, changes);
+    // The text of an answer comes faster than its sound, but some may come after the cut.
+    if (entry.state === 'cut') entry.heardChars = this.#charsIn(entry, entry.heardMs);
+    entry.revision += 1;
   }
 
   playing(responseId, at) {
     this.#playing = { responseId, since: at };
-    return this.change(this.#ofResponse(responseId), { state: 'speaking' });
+    this.change(this.#ofResponse(responseId), { state: 'speaking' });
   }
 
   // The answer was heard to its end.
   played(responseId, at) {
     const entry = this.#ofResponse(responseId);
-    const since = this.#stop(responseId);
-    if (!entry) return [];
-    if (since !== null && entry.text) {
+    const heardMs = this.#stop(responseId, at);
+    if (!entry) return;
+    if (heardMs) {
       this.#pace.chars += entry.text.length;
-      this.#pace.ms += at - since;
+      this.#pace.ms += heardMs;
     }
-    return this.change(entry, { state: 'said' });
+    this.change(entry, { state: 'said' });
   }
 
-  // The answer was cut short; how much of it was heard comes later, and exactly.
-  cut(responseId, at) {
-    const since = this.#stop(responseId);
+  // The answer was cut short. How much of it was heard may come later, and exactly.
+  cleared(responseId, at) {
     const entry = this.#ofResponse(responseId);
-    if (!entry || entry.heardMs !== null) return [];
-    return this.cutAt(entry, since === null ? 0 : at - since);
+    const heardMs = this.#stop(responseId, at);
+    if (entry && entry.heardMs === null) this.change(entry, { state: 'cut', heardMs });
   }
 
-  cutAt(entry, heardMs) {
-    return this.change(entry, { state: 'cut', heardMs, heardChars: this.#charsIn(entry, heardMs) });
+  truncated(itemId, heardMs) {
+    const entry = this.item(itemId);
+    if (entry?.kind === 'agent') this.change(entry, { state: 'cut', heardMs });
+  }
+
+  // Text only, or stopped before the first sound: no sound will end.
+  settled({ id, status, output_modalities: modalities }) {
+    const cut = status !== 'completed';
+    if (!cut && !modalities?.includes('text')) return;
+    for (const entry of this.entries) {
+      if (entry.responseId !== id || entry.state !== 'waiting') continue;
+      this.change(entry, cut ? { state: 'cut', heardMs: 0 } : { state: 'said' });
+    }
   }
 
   keyReported() {
-    const waiting = this.entries.findLast((entry) => entry.kind === 'keys');
-    if (!waiting || waiting.known >= waiting.keys.length) return [];
-    return this.change(waiting, { known: waiting.known + 1 });
+    const pressed = this.entries.findLast(({ kind }) => kind === 'keys');
+    if (pressed && pressed.known < pressed.keys.length) {
+      this.change(pressed, { known: pressed.known + 1 });
+    }
   }
 
   // Where in the text the voice stopped, at the end of a word. Only the time is known for sure.
-  #charsIn(entry, heardMs) {
+  #charsIn({ text }, heardMs) {
     const pace = this.#pace.ms > 1000 ? this.#pace.chars / this.#pace.ms : CHARS_PER_MS;
     const about = Math.round(heardMs * pace);
-    if (about >= entry.text.length) return entry.text.length;
-    const space = entry.text.lastIndexOf(' ', about);
-    return space < 0 ? 0 : space;
+    return about >= text.length ? text.length : Math.max(0, text.lastIndexOf(' ', about));
   }
 
-  #stop(responseId) {
-    if (this.#playing?.responseId !== responseId) return null;
+  // How long this response was heard.
+  #stop(responseId, at) {
+    if (this.#playing?.responseId !== responseId) return 0;
     const { since } = this.#playing;
     this.#playing = null;
-    return since;
+    return at - since;
   }
 
   // A response may have several items; the voice is in the last message of it.
   #ofResponse(responseId) {
     return this.entries.findLast(
       (entry) => entry.kind === 'agent' && entry.responseId === responseId,
-    ) ?? null;
+    );
   }
 
   #add(entry) {
     entry.revision = 1;
     this.entries.push(entry);
     if (entry.itemId) this.#items.set(entry.itemId, entry);
-    if (this.entries.length > MOST_ENTRIES) {
-      const { itemId } = this.entries.shift();
-      this.#items.delete(itemId);
-    }
-    return entry;
-  }
-
-  #touch(entry) {
-    entry.revision += 1;
+    if (this.entries.length > MOST_ENTRIES) this.#items.delete(this.entries.shift().itemId);
     return entry;
   }
 }
 
-// What each type of event changes. `this` is the conversation.
+// What to make of each type of event; `this` is the conversation.
 const TAKES = {
-  'session.created': setUp,
-  'session.updated': setUp,
+  'session.created'({ session }) {
+    this.setUp(session);
+  },
+  'session.updated'({ session }) {
+    this.setUp(session);
+  },
   'input_audio_buffer.speech_started'({ item_id }) {
-    return [this.userItem(item_id, 'speaking')];
+    this.userItem(item_id);
   },
   'input_audio_buffer.speech_stopped'({ item_id }) {
-    const entry = this.item(item_id);
-    return entry?.state === 'speaking' ? this.spoken(entry) : [];
+    this.spoken(this.item(item_id));
   },
   'input_audio_buffer.committed'({ item_id }) {
-    const entry = this.userItem(item_id, 'speaking');
-    return entry.state === 'speaking' ? this.spoken(entry) : [];
+    this.spoken(this.userItem(item_id));
   },
-  'conversation.item.added': addItem,
-  'conversation.item.created': addItem,
+  'input_audio_buffer.dtmf_event_received'() {
+    this.keyReported();
+  },
+  'conversation.item.added': itemAdded,
+  'conversation.item.created': itemAdded,
   'conversation.item.done'({ item }) {
-    return isTool(item) ? [this.toolItem(item)] : [];
+    if (isTool(item)) this.toolItem(item);
   },
   'conversation.item.input_audio_transcription.delta'({ item_id, delta }) {
-    return this.extend(this.userItem(item_id, 'transcribing'), delta);
+    const entry = this.userItem(item_id);
+    this.change(entry, { text: entry.text + (delta ?? '') });
   },
   'conversation.item.input_audio_transcription.completed'({ item_id, transcript }) {
-    const entry = this.userItem(item_id, 'transcribing');
-    return this.change(entry, { state: 'said', text: transcript.trim() });
+    this.change(this.userItem(item_id), { state: 'said', text: transcript.trim() });
   },
   'conversation.item.input_audio_transcription.failed'({ item_id, error }) {
-    const entry = this.userItem(item_id, 'transcribing');
-    return this.change(entry, { state: 'failed', text: error?.message ?? '' });
+    this.change(this.userItem(item_id), { state: 'failed', text: error?.message ?? '' });
   },
   'conversation.item.truncated'({ item_id, audio_end_ms }) {
-    const entry = this.item(item_id);
-    return entry?.kind === 'agent' ? this.cutAt(entry, audio_end_ms) : [];
+    this.truncated(item_id, audio_end_ms);
   },
   'response.output_item.added'({ response_id, item }) {
-    if (item.type === 'message') return [this.agentItem(item.id, response_id)];
-    return isTool(item) ? [this.toolItem(item)] : [];
+    if (isTool(item)) this.toolItem(item);
+    else if (item.type === 'message') this.agentItem(item.id, response_id);
   },
   'response.output_audio_transcript.delta': agentDelta,
   'response.output_text.delta': agentDelta,
@@ -244,93 +234,64 @@ const TAKES = {
   'response.output_text.done': agentDone,
   'response.function_call_arguments.delta'({ item_id, delta }) {
     const entry = this.item(item_id);
-    return entry ? this.change(entry, { arguments: entry.arguments + delta }) : [];
+    if (entry) this.change(entry, { arguments: entry.arguments + delta });
   },
   'response.function_call_arguments.done'(event) {
-    return [this.toolItem({ ...event, id: event.item_id })];
+    this.toolItem({ ...event, id: event.item_id });
   },
   'response.mcp_call_arguments.done'(event) {
-    return [this.toolItem({ ...event, id: event.item_id })];
+    this.toolItem({ ...event, id: event.item_id });
   },
   'response.mcp_call.completed'({ item_id }) {
-    return this.change(this.item(item_id), { state: 'done' });
+    this.change(this.item(item_id), { state: 'done' });
   },
   'response.mcp_call.failed'({ item_id }) {
-    return this.change(this.item(item_id), { state: 'failed' });
+    this.change(this.item(item_id), { state: 'failed' });
   },
-  'response.done': responseDone,
+  'response.done'({ response }) {
+    this.settled(response);
+    const { status, status_details: details } = response;
+    const why = details?.error?.message ?? details?.reason ?? 'the server did not say why';
+    if (status === 'failed') this.note('error', `The agent’s answer failed: ${why}`);
+    if (status === 'incomplete') this.note('warn', `The agent’s answer is incomplete: ${why}`);
+  },
   'output_audio_buffer.started'({ response_id }, at) {
-    return this.playing(response_id, at);
+    this.playing(response_id, at);
   },
   'output_audio_buffer.stopped'({ response_id }, at) {
-    return this.played(response_id, at);
+    this.played(response_id, at);
   },
   'output_audio_buffer.cleared'({ response_id }, at) {
-    return this.cut(response_id, at);
-  },
-  'input_audio_buffer.dtmf_event_received'() {
-    return this.keyReported();
+    this.cleared(response_id, at);
   },
   error({ error }) {
-    return this.note('error', error.message ?? error.code ?? 'An error without a word.');
-  },
-  'gateway.transfer.ended'({ result }) {
-    return this.note('info', `Transfer: ${result.replaceAll('_', ' ')}.`);
+    this.note('error', error.message ?? error.code ?? 'An error, without a word about it.');
   },
 };
-
-function setUp({ session }) {
-  this.transcribes = Boolean(session.audio?.input?.transcription);
-  return [];
-}
 
 function isTool({ type }) {
   return type === 'function_call' || type === 'mcp_call';
 }
 
-function addItem({ item }) {
-  if (isTool(item)) return [this.toolItem(item)];
-  if (item.type === 'function_call_output') {
-    return this.change(this.tool(item.call_id), { output: item.output, state: 'done' });
+function itemAdded({ item }) {
+  if (isTool(item)) this.toolItem(item);
+  else if (item.type === 'function_call_output') this.toolResult(item.call_id, item.output);
+  else if (item.type === 'message' && item.role !== 'assistant' && !this.item(item.id)) {
+    const content = item.content ?? [];
+    const text = content.map((part) => part.text ?? '').join(' ').trim();
+    if (text) this.textItem(item.id, item.role, text);
+    else if (content.some(({ type }) => type === 'input_audio')) this.spoken(this.userItem(item.id));
   }
-  if (item.type !== 'message' || item.role === 'assistant' || this.item(item.id)) return [];
-  const content = item.content ?? [];
-  const text = content.map((part) => part.text ?? '').join(' ').trim();
-  if (text) return [this.text(item.id, item.role, text)];
-  return content.some(({ type }) => type === 'input_audio')
-    ? this.spoken(this.userItem(item.id, 'speaking'))
-    : [];
 }
 
 function agentDelta({ item_id, response_id, delta }) {
-  return this.extend(this.agentItem(item_id, response_id), delta);
+  const entry = this.agentItem(item_id, response_id);
+  this.change(entry, { text: entry.text + delta });
 }
 
+// Of an answer that was cut short a server may tell what was heard only; we have seen the rest.
 function agentDone({ item_id, response_id, transcript, text }) {
   const entry = this.agentItem(item_id, response_id);
   const whole = transcript ?? text ?? '';
-  // Of an answer that was cut short, a server may say what was heard only; we have seen the rest.
-  return whole.length > entry.text.length ? this.rewrite(entry, whole) : [entry];
-}
-
-function responseDone({ response }) {
-  const { status, status_details: details } = response;
-  const silent = this.entries.filter(
-    (entry) => entry.responseId === response.id && entry.state === 'waiting',
-  );
-  // Text only, or cut before the first sound: no buffer will tell of its end.
-  const settled = response.output_modalities?.includes('text') || status !== 'completed'
-    ? silent.flatMap((entry) => (status === 'completed'
-      ? this.change(entry, { state: 'said' })
-      : this.cutAt(entry, 0)))
-    : [];
-  if (status === 'failed') {
-    const why = details?.error?.message ?? details?.error?.code ?? 'it did not say why';
-    return [...settled, ...this.note('error', `The agent’s answer failed: ${why}`)];
-  }
-  if (status === 'incomplete') {
-    const why = (details?.reason ?? 'unknown').replaceAll('_', ' ');
-    return [...settled, ...this.note('warn', `The agent’s answer is incomplete: ${why}`)];
-  }
-  return settled;
+  if (whole.length > entry.text.length) this.change(entry, { text: whole });
 }

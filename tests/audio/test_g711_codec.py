@@ -77,8 +77,9 @@ def test_losses_are_concealed_in_the_joined_law(law: Law, same: bool) -> None:
         made_up = concealer.lost(samples)
         assert codec.lost(samples, arrives(11)) == made_up
         assert len(made_up) == samples
-    assert codec.heard(arrives(12)) == concealer.heard(joined(12))
-    assert codec.clipped(arrives(13), 60) == concealer.heard(joined(13)[60:])
+    assert codec.clipped(arrives(12), 60) == concealer.heard(joined(12)[60:])
+    assert codec.lost(160, None) == concealer.lost(160)
+    assert codec.heard(arrives(13)) == concealer.heard(joined(13))
 
 
 def test_a_change_of_law_keeps_what_was_heard() -> None:

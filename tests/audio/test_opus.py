@@ -459,6 +459,8 @@ def test_a_frame_from_fec_after_silence_begins_softly() -> None:
         assert not gap[-FRAME - 5 : -FRAME].any()
         assert np.abs(recovered[:5]).max() < 0.02 * np.abs(recovered).max()
         assert level_db(recovered) > -35
+        after = signal(codec.heard(payloads[at + 1]))
+        assert jump(np.concatenate([gap, after]), len(gap)) < 1
 
 
 def test_before_the_first_packet_there_is_silence() -> None:

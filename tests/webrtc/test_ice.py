@@ -1,0 +1,293 @@
+"""ICE on loopback: our candidates, and how a way to a peer is found, kept, and changed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+from aioice import stun
+
+from gateway.webrtc.config import PeerConfig, PeerCounters
+from gateway.webrtc.ice import MAX_PAIRS, MAX_REFLEXIVE, IceConnection
+from gateway.webrtc.servers import TurnServer as Server
+from tests.webrtc.parties import bound, until
+from tests.webrtc.remotes import (
+    MAPPED,
+    PWD,
+    Address,
+    Remote,
+    StunServer,
+    TurnServer,
+    described,
+)
+
+pytestmark = pytest.mark.loop
+
+HOST = "127.0.0.1"
+
+
+@dataclass
+class Bench:
+    """One connection, and the others."""
+
+    counters: PeerCounters = field(default_factory=PeerCounters)
+    lost: list[bool] = field(default_factory=list)
+    media: list[bytes] = field(default_factory=list)
+    dtls: list[bytes] = field(default_factory=list)
+    parties: list[Remote | StunServer | TurnServer] = field(default_factory=list)
+    ice: IceConnection = field(init=False)
+    finding: asyncio.Task[None] | None = None
+
+    async def open(self, *hosts: str, config: PeerConfig | None = None) -> None:
+        self.ice = IceConnection(
+            config or PeerConfig(),
+            self.counters,
+            media=self.media.append,
+            dtls=self.dtls.append,
+            lost=lambda: self.lost.append(True),
+        )
+        await self.ice.gather(bound(*hosts))
+
+    async def remote(self) -> Remote:
+        remote = Remote()
+        await remote.listen(bound(HOST)[0])
+        self.parties.append(remote)
+        return remote
+
+    async def server(self, server: StunServer | TurnServer) -> Address:
+        await server.listen(bound(HOST)[0])
+        self.parties.append(server)
+        return server.address
+
+    def find(self, *named: Remote, lite: bool = False) -> None:
+        self.finding = asyncio.create_task(self.ice.establish(described(*named, lite=lite)))
+
+    def check(self, remote: Remote, *, nominate: bool = False, priority: int | None = 5) -> None:
+        ours = self.ice.local_candidates[0]
+        remote.check(
+            (ours.host, ours.port),
+            self.ice.local_username,
+            self.ice.local_password,
+            nominate=nominate,
+            priority=priority,
+        )
+
+    @property
+    def way(self) -> Address | None:
+        return None if self.ice._way is None else self.ice._way[1]
+
+    def told(self) -> list[tuple[str, str, int]]:
+        return [(one.type, one.host, one.port) for one in self.ice.local_candidates]
+
+    async def close(self) -> None:
+        if self.finding is not None:
+            self.finding.cancel()
+            await asyncio.wait([self.finding])
+        await self.ice.close()
+        for party in self.parties:
+            party.close() if isinstance(party, TurnServer) else party.transport.close()
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    bench = Bench()
+    yield bench
+    await bench.close()
+
+
+# Candidates of ours.
+
+
+async def test_each_socket_is_a_candidate_the_first_liked_best(bench: Bench) -> None:
+    await bench.open(HOST, "127.0.0.2", "::1")
+    assert [host for _, host, _ in bench.told()] == [HOST, "127.0.0.2", "::1"]
+    priorities = [one.priority for one in bench.ice.local_candidates]
+    assert priorities == sorted(priorities, reverse=True)
+    assert len(set(priorities)) == len({one.foundation for one in bench.ice.local_candidates}) == 3
+
+
+async def test_an_advertised_address_stands_for_those_of_its_kind(bench: Bench) -> None:
+    server = await bench.server(silent := StunServer())
+    config = PeerConfig(advertised_host="198.51.100.9", stun=server)
+    await bench.open("0.0.0.0", HOST, config=config)
+    port = bench.ice.local_candidates[0].port
+    assert bench.told()[0] == ("host", "198.51.100.9", port)
+    assert bench.told()[1][1] == HOST  # whoever gets there is on this machine
+    assert not silent.seen  # it is told already
+
+
+async def test_a_stun_server_tells_where_others_see_us(bench: Bench) -> None:
+    server = await bench.server(StunServer())
+    await bench.open(HOST, "::1", config=PeerConfig(stun=server))
+    assert ("srflx", *MAPPED) in bench.told()
+    found = bench.ice.local_candidates[-1]
+    base = bench.ice.local_candidates[0]
+    assert (found.related_address, found.related_port) == (base.host, base.port)
+    assert bench.counters.silent_servers == 0
+
+
+async def test_only_the_socket_that_faces_a_stun_server_asks(bench: Bench) -> None:
+    address = await bench.server(server := StunServer())
+    await bench.open("127.0.0.9", HOST, config=PeerConfig(stun=address))
+    assert len(server.seen) == 1
+    assert bench.ice.local_candidates[-1].related_address == HOST
+
+
+@pytest.mark.parametrize("stun_too", [True, False])
+async def test_servers_that_do_not_answer_are_not_waited_for(bench: Bench, stun_too: bool) -> None:
+    deaf = StunServer()
+    deaf.mute = True
+    host, port = await bench.server(deaf)
+    turn = Server(host, port, "udp", False, "u", "p")
+    config = PeerConfig(stun=(host, port) if stun_too else None, turn=turn, gather_s=0.05)
+    await bench.open(HOST, config=config)
+    assert [kind for kind, _, _ in bench.told()] == ["host"]
+    assert bench.counters.silent_servers == (2 if stun_too else 1)
+
+
+async def test_a_server_without_an_address_is_no_reason_to_fail(bench: Bench) -> None:
+    await bench.open(HOST, config=PeerConfig(stun=("nobody.invalid", 3478), gather_s=0.2))
+    assert bench.counters.silent_servers == 1
+
+
+# The way.
+
+
+async def test_the_peer_nominates_and_the_other_traffic_of_the_way_gets_through(
+    bench: Bench,
+) -> None:
+    await bench.open(HOST)
+    remote, stranger = await bench.remote(), await bench.remote()
+    bench.find(remote)
+    await until(lambda: remote.seen)
+    assert bench.way is None
+    bench.check(remote, nominate=True)
+    assert bench.finding is not None
+    await asyncio.wait_for(bench.finding, 5)
+    assert bench.way == remote.address
+    ours = bench.told()[0][1:]
+    for party in (stranger, remote):
+        for first in (20, 63, 128, 191, 19, 64, 192):
+            party.transport.sendto(bytes([first]) + bytes(20), ours)
+    await until(lambda: bench.counters.dropped_other == 6)
+    assert [data[0] for data in bench.dtls] == [20, 63]
+    assert [data[0] for data in bench.media] == [128, 191]
+    assert bench.counters.dropped_source == 4
+
+
+async def test_the_peer_moves_to_a_pair_that_did_not_answer_before(bench: Bench) -> None:
+    """Its check was under way when the other one was nominated; aioice would never start another."""
+    await bench.open(HOST)
+    first, second = await bench.remote(), await bench.remote()
+    second.mute = True
+    bench.find(first, second)
+    await until(lambda: second.seen)
+    bench.check(first, nominate=True)
+    assert bench.finding is not None
+    await asyncio.wait_for(bench.finding, 5)
+    assert bench.way == first.address
+    second.mute = False
+    bench.check(second, nominate=True)
+    await until(lambda: bench.way == second.address)
+
+
+async def test_a_peer_that_only_answers_is_nominated_by_us(bench: Bench) -> None:
+    await bench.open(HOST)
+    remote = await bench.remote()
+    bench.find(remote, lite=True)
+    assert bench.finding is not None
+    await asyncio.wait_for(bench.finding, 5)
+    assert bench.way == remote.address
+    assert ["USE-CANDIDATE" in one.attributes for one in remote.seen] == [False, True]
+    assert all("ICE-CONTROLLING" in one.attributes for one in remote.seen)
+
+
+async def test_who_has_not_read_our_description_is_not_answered(bench: Bench) -> None:
+    await bench.open(HOST)
+    remote = await bench.remote()
+    bench.find()
+    ours = bench.told()[0][1:]
+    remote.check(ours, bench.ice.local_username, "x" * 22)
+    remote.check(ours, "somebody", bench.ice.local_password)
+    bare = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
+    remote.transport.sendto(bytes(bare), ours)
+    bench.check(remote, priority=None)  # answered, because it can be, and then no use
+    await until(lambda: bench.counters.dropped_stun == 4)
+    assert [one.message_class for one in remote.seen] == [stun.Class.RESPONSE]
+
+
+async def test_checks_from_ever_new_places_are_not_all_answered_with_checks(bench: Bench) -> None:
+    await bench.open(HOST)
+    bench.find()
+    remotes = [await bench.remote() for _ in range(MAX_REFLEXIVE + 9)]
+    for remote in remotes:
+        bench.check(remote)
+    await until(lambda: bench.counters.dropped_stun == 9)
+    await until(
+        lambda: sum(len(one.seen) > 1 for one in remotes) == MAX_REFLEXIVE
+    )  # more than the response
+
+
+async def test_each_place_of_a_peer_is_tried_once_before_any_is_tried_twice(bench: Bench) -> None:
+    await bench.open(HOST, "127.0.0.2", "127.0.0.3")
+    remotes = [await bench.remote() for _ in range(MAX_PAIRS - 2)]
+    bench.find(*remotes)
+    await until(lambda: all(one.seen for one in remotes))
+    pairs = bench.ice._check_list
+    assert len(pairs) == MAX_PAIRS
+    assert {pair.remote_addr for pair in pairs} == {one.address for one in remotes}
+
+
+async def test_consent_is_asked_for_where_we_send(bench: Bench) -> None:
+    config = PeerConfig(consent_interval_s=0.01, consent_s=0.2)
+    await bench.open(HOST, config=config)
+    remote = await bench.remote()
+    bench.find(remote)
+    bench.check(remote, nominate=True)
+    await until(lambda: len(remote.seen) > 8)
+    assert not bench.lost
+    remote.mute = True
+    await until(lambda: bench.lost)
+    await asyncio.sleep(0.05)
+    assert bench.lost == [True]
+
+
+# Through a relay.
+
+
+async def _relayed(bench: Bench, server: TurnServer) -> Remote:
+    """A peer that wants to be reached through a server."""
+    host, port = await bench.server(server)
+    turn = Server(host, port, "udp", False, server.USER, server.PASSWORD)
+    await bench.open(HOST, config=PeerConfig(turn=turn))
+    (relayed,) = (one for one in bench.ice.local_candidates if one.type == "relay")
+    remote = await bench.remote()
+    bench.find(remote)
+    await until(lambda: server.bound)
+    remote.check(
+        (relayed.host, relayed.port),
+        bench.ice.local_username,
+        bench.ice.local_password,
+        nominate=True,
+    )
+    await until(lambda: bench.ice._way and bench.ice._way[0].local_candidate is relayed)
+    bench.ice.send_now(bytes(stun.Message(stun.Method.BINDING, stun.Class.INDICATION)))
+    await until(lambda: remote.seen[-1].message_class is stun.Class.INDICATION)
+    remote.transport.sendto(b"\x80" + bytes(20), (relayed.host, relayed.port))
+    await until(lambda: bench.media)
+    return remote
+
+
+async def test_a_relay_of_a_server_is_a_way(bench: Bench) -> None:
+    server = TurnServer(HOST)
+    await _relayed(bench, server)
+    await bench.ice.close()
+    assert server.released
+
+
+async def test_a_server_that_does_not_release_a_relay_is_not_waited_for(bench: Bench) -> None:
+    await _relayed(bench, TurnServer(HOST, keeps=True))
+    before = asyncio.all_tasks() - {bench.finding}
+    await asyncio.wait_for(bench.ice.close(), 5)
+    await until(lambda: asyncio.all_tasks() <= before)
+    assert len(asyncio.all_tasks()) < len(before)
