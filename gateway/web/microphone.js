@@ -33,7 +33,12 @@ export function close(stream) {
 
 // A stream that says nothing, for a call by ears and keys only.
 export function silent(context) {
-  return context.createMediaStreamDestination().stream;
+  const output = context.createMediaStreamDestination();
+  const source = context.createConstantSource(); // without a source nothing is sent, and no keys
+  source.offset.value = 0;
+  source.connect(output);
+  source.start();
+  return output.stream;
 }
 
 // Keeps a select element filled with the microphones. Browsers name them once they may be used.

@@ -18,7 +18,15 @@ const FLAGS = [
 // In the page, before its own scripts: the microphone of the test.
 function microphone() {
   let output = null;
-  const context = () => (output ??= new AudioContext().createMediaStreamDestination()).context;
+  const context = () => {
+    if (output) return output.context;
+    output = new AudioContext().createMediaStreamDestination();
+    const quiet = output.context.createConstantSource(); // or else nothing is sent at all
+    quiet.offset.value = 0;
+    quiet.connect(output);
+    quiet.start();
+    return output.context;
+  };
   window.testPage = {
     refusal: null,
     // Plays 16-bit samples at 8 kHz, given in base64, into the microphone.
