@@ -1,7 +1,7 @@
 // How loud a stream is, for meters and for the timeline.
 
-const FLOOR_DB = -60;
-const TOP_DB = -12; // of speech as loud as it gets
+const FLOOR_DB = -50;
+const TOP_DB = -8; // of speech as loud as it gets
 
 export class Level {
   #source;

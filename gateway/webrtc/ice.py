@@ -261,6 +261,7 @@ class IceConnection(Connection):
             async with asyncio.timeout(_RELEASE_S):
                 await super().close()
         except TimeoutError:
+            self._protocols.clear()
             for ours in relayed:
                 ours.abandon()
 

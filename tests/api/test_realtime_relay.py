@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 from gateway.api.auth import Caller, Keys
 from gateway.api.connection import Runner
-from gateway.api.realtime import RealtimeConfig
 from gateway.api.pages import Softphone
+from gateway.api.realtime import RealtimeConfig
 from gateway.api.secrets import SecretStore
 from gateway.api.server import application
 from gateway.backend.config import BackendConfig as AgentConfig

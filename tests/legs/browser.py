@@ -47,17 +47,24 @@ class Browser:
         hz: of the tone that it sends.
         codecs: it offers these only, e.g. `PCMU/8000`.
         candidates: whether its offer has any; browsers that post at once have none.
+        with_channel: whether it opens a data channel.
     """
 
     def __init__(
-        self, hz: float = 440.0, codecs: tuple[str, ...] = (), *, candidates: bool = False
+        self,
+        hz: float = 440.0,
+        codecs: tuple[str, ...] = (),
+        *,
+        candidates: bool = False,
+        with_channel: bool = True,
     ) -> None:
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self.channel: RTCDataChannel = self.pc.createDataChannel("oai-events")
         self.events: list[dict[str, Any]] = []
         self.opened = asyncio.Event()
-        self.channel.on("open", self.opened.set)
-        self.channel.on("message", lambda text: self.events.append(json.loads(text)))
+        if with_channel:
+            self.channel: RTCDataChannel = self.pc.createDataChannel("oai-events")
+            self.channel.on("open", self.opened.set)
+            self.channel.on("message", lambda text: self.events.append(json.loads(text)))
         self.pc.addTrack(Tone(hz))
         self.pc.on("track", self._listen)
         self._codecs = codecs

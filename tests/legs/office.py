@@ -12,13 +12,13 @@ from typing import Any
 import structlog
 
 from gateway.legs.leg import LegEvent
+from gateway.legs.leg_media import MediaConfig
 from gateway.legs.ports import PortPool
-from gateway.reach import Network
 from gateway.legs.sip_endpoint import SipEndpoint
 from gateway.legs.sip_incoming import SipIncomingLeg
-from gateway.legs.leg_media import MediaConfig
 from gateway.legs.sip_leg import SipLeg
 from gateway.legs.sip_outgoing import DialPlan, SipOutgoingLeg
+from gateway.reach import Network
 from gateway.sip.agent import SipAgent
 from gateway.sip.config import SipConfig
 from tests.legs.test_rtp_port import HandPacer

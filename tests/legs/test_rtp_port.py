@@ -12,8 +12,8 @@ import pytest
 from gateway.audio import g711
 from gateway.audio.playout import ItemPart, Started, Stopped
 from gateway.legs import audio_port, rtp_port
-from gateway.legs.leg import DtmfIn, LegBroken, LegEvent, LegSilent, Played
 from gateway.legs.audio_port import RtpFlow
+from gateway.legs.leg import DtmfIn, LegBroken, LegEvent, LegSilent, Played
 from gateway.legs.rtp_port import RtpPort
 from gateway.sdp.answer import AudioPlan
 

@@ -12,10 +12,10 @@ import pytest
 
 from gateway.audio.formats import PCMU
 from gateway.legs.leg import LegAnswered, LegEnded, LegError, LegEvent, LegHeld
-from gateway.legs.ports import PortPool
-from gateway.reach import Network
-from gateway.legs.sip_incoming import SipIncomingLeg
 from gateway.legs.leg_media import MediaConfig
+from gateway.legs.ports import PortPool
+from gateway.legs.sip_incoming import SipIncomingLeg
+from gateway.reach import Network
 from gateway.sdp.description import parse
 from gateway.sip.events import Answered, CallEnded, IncomingCall, Reanswered, Reoffer
 from gateway.sip.message import Address
