@@ -3,6 +3,7 @@
 import asyncio
 import fractions
 import json
+from collections.abc import Callable
 from typing import Any, Self
 
 import av
@@ -11,6 +12,7 @@ from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessi
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamTrack
 from numpy.typing import NDArray
 
+PATIENCE_S = 10.0
 RATE_HZ = 48_000
 FRAME = RATE_HZ // 50
 
@@ -136,3 +138,10 @@ def strength(audio: NDArray[Any], hz: float, rate_hz: int) -> float:
     near = np.abs(np.fft.rfftfreq(len(samples), 1 / rate_hz) - hz) < 20
     total = float(power.sum())
     return float(power[near].sum()) / total if total else 0.0
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when it has come true, which a test that fails waits for in vain."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110  # nobody tells when
+            await asyncio.sleep(0.02)

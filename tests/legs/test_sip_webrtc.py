@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from gateway.sdp.description import SessionDescription, parse
 from gateway.sip.events import Answered, IncomingCall, Reanswered, Reoffer
 from gateway.sip.message import Address
 from gateway.webrtc.peer import PeerConfig
-from tests.legs.browser import Browser, strength
+from tests.legs.browser import Browser, strength, until
 from tests.legs.test_sip_leg import Line
 
 pytestmark = pytest.mark.loop
@@ -49,12 +49,6 @@ class WebRtcLine(Line):
 
     def description(self) -> SessionDescription:
         return parse(self.body())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 @asynccontextmanager
@@ -125,7 +119,7 @@ async def test_a_reinvite_without_an_offer_is_offered_the_same_connection() -> N
         assert after.media[0].attribute("setup") == "actpass"
         assert after.media[0].attribute("ice-ufrag") == before.media[0].attribute("ice-ufrag")
         assert int(after.origin.session_version) == int(before.origin.session_version) + 1
-        line.leg.dialog_event(Reanswered("d1", "", await browser.offer()))
+        line.leg.dialog_event(Reanswered("d1", 200, await browser.offer()))
         line.heard.clear()
         await until(lambda: len(line.heard) > 5)
 

@@ -1,7 +1,7 @@
 """The leg of a browser, called by a real WebRTC peer: audio, events, and every way it ends."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import numpy as np
@@ -18,7 +18,7 @@ from gateway.legs.webrtc_leg import WebRtcLeg
 from gateway.media import host_addresses
 from gateway.sdp.webrtc import AudioCodecName
 from gateway.webrtc.peer import PeerConfig
-from tests.legs.browser import Browser, strength
+from tests.legs.browser import Browser, strength, until
 from tests.legs.office import free_port
 
 pytestmark = pytest.mark.loop
@@ -46,12 +46,6 @@ class Call:
 
     def ended(self) -> list[str]:
         return [event.reason for event in self.events if isinstance(event, LegEnded)]
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 def config(

@@ -38,7 +38,6 @@ export const commands = {
     });
     transport.on('*', (event) => say({ event }));
     transport.on('connection_change', (state) => say({ connection: state }));
-    session.on('audio_interrupted', () => say({ interrupted: true }));
     session.on('agent_tool_end', (_context, _agent, { name }, result) =>
       say({ tool_end: name, output: result }),
     );
