@@ -1,6 +1,6 @@
 """Media of one simulated caller: marked RTP out, measurements of the RTP that comes back.
 
-Every 20 ms one packet of PCMU leaves. Every five seconds a key is pressed for 100 ms: as on a real
+Every 20 ms one packet leaves. Every five seconds a key is pressed for 100 ms: as on a real
 phone, telephone-event packets then take the place of the audio (RFC 4733 section 2.5).
 """
 
@@ -10,9 +10,9 @@ from random import Random
 from struct import Struct, pack
 
 from bench import marks
-from bench.caller import AUDIO_TYPE, DIGIT_TYPE
-from bench.formats import PCMU
-from bench.marks import FRAME_BYTES, MEASURED, NEAR_KEY
+from bench.caller import DIGIT_TYPE
+from bench.coding import Coding
+from bench.marks import MEASURED, NEAR_KEY
 
 FRAME_NS = 20_000_000
 CYCLE_FRAMES = 250  # audio, and at its end one key press
@@ -24,7 +24,6 @@ _NTP_EPOCH_S = 2_208_988_800
 _HEADER = Struct("!BBHII")
 _SEQUENCE_AND_TIME = Struct("!HI")
 _EVENT = Struct("!BBH")
-_NS_PER_SAMPLE = 125_000
 _FRAME = marks.unmarked_frame()
 
 
@@ -34,10 +33,13 @@ class Stream:
     Args:
         number: which call this is; spreads key presses and reports of many calls over time.
         remote: where to send RTP.
+        coding: of the frames, both ways.
         keys: press keys; otherwise the audio never pauses.
     """
 
-    def __init__(self, number: int, remote: tuple[str, int], *, keys: bool) -> None:
+    def __init__(
+        self, number: int, remote: tuple[str, int], coding: Coding, *, keys: bool
+    ) -> None:
         self.remote = remote
         self.sent = self.sent_measured = self.countable = self.keys = 0
         """`sent_measured` frames carried the measured flag, `countable` of them no key near."""
@@ -56,15 +58,17 @@ class Stream:
         self._cycle = CYCLE_FRAMES if keys else FIRST_KEY_FRAME
         self._frame = number * 37 % FIRST_KEY_FRAME  # place in the cycle
         self._key_started = 0
-        self._packet = bytearray(_HEADER.pack(0x80, AUDIO_TYPE, 0, 0, self._ssrc) + _FRAME)
-        self._reader = marks.MarkReader(PCMU)
+        self._coding = coding
+        self._audio = bytearray(_FRAME)
+        self._octets = 0
+        self._reader = marks.MarkReader(coding.format)
         self._lowest = self._highest = -1
         self._first_timestamp = 0
 
     # Out.
 
-    def next_packets(self, measured: bool) -> list[bytes | bytearray]:
-        """The packets of the next 20 ms. The buffer is reused: send before asking again."""
+    def next_packets(self, measured: bool) -> list[bytes]:
+        """The packets of the next 20 ms."""
         frame = self._frame
         self._frame = (frame + 1) % self._cycle
         if frame >= FIRST_KEY_FRAME:
@@ -77,24 +81,27 @@ class Stream:
                 self.countable += 1
             else:
                 flags |= NEAR_KEY
-        packet = self._packet
-        _SEQUENCE_AND_TIME.pack_into(packet, 2, self._sequence, self._timestamp)
-        marks.write(packet, _HEADER.size, flags, self.sent, time.time_ns())
+        marks.write(self._audio, 0, flags, self.sent, time.time_ns())
+        coding = self._coding
+        payload = coding.encode(self._audio)
+        kind, sequence, timestamp = coding.payload_type, self._sequence, self._timestamp
         self.sent += 1
-        self._sequence = self._sequence + 1 & 0xFFFF
-        self._timestamp = self._timestamp + FRAME_BYTES & 0xFFFFFFFF
-        return [packet]
+        self._octets += len(payload)
+        self._sequence = sequence + 1 & 0xFFFF
+        self._timestamp = timestamp + coding.clock_step & 0xFFFFFFFF
+        return [_HEADER.pack(0x80, kind, sequence, timestamp, self._ssrc) + payload]
 
-    def _key(self, step: int) -> list[bytes | bytearray]:
+    def _key(self, step: int) -> list[bytes]:
         """Step 0 to 4: the key is down. Step 5: it is up, said three times."""
         if step == 0:
             self._key_started = self._timestamp
             self.keys += 1
-        self._timestamp = self._timestamp + FRAME_BYTES & 0xFFFFFFFF
+        clock_step = self._coding.clock_step
+        self._timestamp = self._timestamp + clock_step & 0xFFFFFFFF
         up = step == KEY_FRAMES - 1
-        duration = FRAME_BYTES * (step + 1)
+        duration = clock_step * (step + 1)
         payload = _EVENT.pack(self.keys % 10, 0x8A if up else 0x0A, duration)
-        packets: list[bytes | bytearray] = []
+        packets: list[bytes] = []
         for _ in range(3 if up else 1):
             kind = DIGIT_TYPE | (0x80 if step == 0 else 0)
             header = _HEADER.pack(0x80, kind, self._sequence, self._key_started, self._ssrc)
@@ -107,12 +114,11 @@ class Stream:
         seconds, part = divmod(time.time_ns(), 1_000_000_000)
         name = b"bench%d" % self._number
         name += bytes(4 - (len(name) + 2) % 4)  # ends with a zero, padded to whole words
-        octets = self.sent * FRAME_BYTES & 0xFFFFFFFF
         report = pack(
             "!BBHIIIIII",
             *(0x80, 200, 6, self._ssrc),
             *(seconds + _NTP_EPOCH_S & 0xFFFFFFFF, (part << 32) // 1_000_000_000),
-            *(self._timestamp, self.sent, octets),
+            *(self._timestamp, self.sent, self._octets & 0xFFFFFFFF),
         )
         text = bytes((1, len(name.rstrip(b"\0")))) + name
         return report + pack("!BBHI", 0x81, 202, 1 + len(text) // 4, self._ssrc) + text
@@ -121,9 +127,9 @@ class Stream:
 
     def receive(self, data: bytes, arrival_ns: int, measured: bool) -> None:
         """An RTP packet came in at this unix time; `measured` when inside the window."""
-        if len(data) < 12 or data[1] & 0x7F != AUDIO_TYPE:
+        if len(data) < 12 or data[1] & 0x7F != self._coding.payload_type:
             return
-        for mark in self._reader.read(data[_HEADER.size :], arrival_ns):
+        for mark in self._reader.read(self._coding.decode(data[_HEADER.size :]), arrival_ns):
             if mark.repeated:
                 self.repeated += 1
             elif mark.flags & MEASURED:
@@ -144,7 +150,7 @@ class Stream:
                 self.duplicates += 1
         self.received += 1
         media = ((timestamp - self._first_timestamp + 0x80000000) & 0xFFFFFFFF) - 0x80000000
-        self.arrivals_ns.append(arrival_ns - media * _NS_PER_SAMPLE)
+        self.arrivals_ns.append(arrival_ns - media * FRAME_NS // self._coding.clock_step)
 
     def finish(self) -> None:
         """The window is over: count what is missing in it."""

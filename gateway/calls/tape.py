@@ -19,8 +19,8 @@ from gateway.realtime.events import Event, is_out_of_band, text_of
 from gateway.realtime.session import turn_detection_of
 
 _LEAD_MS: Final = 1000
-_MAX_BYTES: Final = 96 << 10
-"""Twelve seconds of G.711."""
+_MOST_MS: Final = 12_000
+"""Of a turn in progress: 94 KiB in G.711, 560 KiB in PCM at 24 kHz."""
 
 
 class Tape:
@@ -32,6 +32,7 @@ class Tape:
 
     def __init__(self, audio_format: AudioFormat) -> None:
         self._lead_bytes = audio_format.bytes_per_ms * _LEAD_MS
+        self._most_bytes = audio_format.bytes_per_ms * _MOST_MS
         self._limit = self._lead_bytes
         self._frames: deque[bytes] = deque()
         self._held = 0
@@ -50,14 +51,14 @@ class Tape:
         """The session as the server confirmed it."""
         self._detects = turn_detection_of(session) is not None
         if not self._detects:
-            self._limit = _MAX_BYTES
+            self._limit = self._most_bytes
 
     def server_event(self, event: Event) -> None:
         """An event of the session."""
         match event["type"]:
             case "input_audio_buffer.speech_started":
                 self._turn_id, self._turn, self._over = "", b"", b""
-                self._limit = _MAX_BYTES
+                self._limit = self._most_bytes
             case "input_audio_buffer.speech_stopped":
                 self._over = self._take()
             case "input_audio_buffer.committed":
@@ -76,7 +77,7 @@ class Tape:
 
     def lost(self) -> None:
         """There is no session that listens."""
-        self._limit = _MAX_BYTES
+        self._limit = self._most_bytes
 
     def turn(self, item_id: str) -> bytes:
         """The sound of this item, if it is the caller's latest turn and nobody has its words."""
@@ -99,5 +100,5 @@ class Tape:
         audio = b"".join(self._frames)
         self._frames.clear()
         self._held = 0
-        self._limit = self._lead_bytes if self._detects else _MAX_BYTES
+        self._limit = self._lead_bytes if self._detects else self._most_bytes
         return audio

@@ -41,6 +41,7 @@ class JitterBuffer:
 
     __slots__ = (
         "_clock_hz",
+        "_divisible",
         "_doubtful",
         "_expected",
         "_given_up",
@@ -58,6 +59,7 @@ class JitterBuffer:
 
     def __init__(self, format: PayloadFormat = G711) -> None:
         self._clock_hz = format.clock_hz
+        self._divisible = format.divisible
         self._samples = format.samples
         self._line = Timeline(format)
         self._expected = -1
@@ -89,16 +91,17 @@ class JitterBuffer:
     def push(self, sequence: int, timestamp: int, payload: bytes, now: float) -> Sequence[Placed]:
         """Take one audio packet; what can be handed on now."""
         line = self._line
-        samples = self._samples(payload)
+        due = line.due
+        samples = len(payload) if self._divisible else self._samples(payload)  # spares G.711 a call
         if (
             samples
             and sequence == self._expected
             and timestamp == line.position
-            and line.floor <= now - line.due <= line.peak
+            and line.floor <= now - due <= line.peak
         ):
             self._expected = sequence + 1
             line.position = timestamp + samples
-            line.due += samples * line.period
+            line.due = due + samples * line.period
             return (payload,)
         if not samples:
             self.unusable += 1

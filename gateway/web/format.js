@@ -29,7 +29,7 @@ export function span(ms) {
 // A share as "0.4 %".
 export function percent(share) {
   const value = 100 * share;
-  return `${value !== 0 && value < 10 ? value.toFixed(1) : Math.round(value)} %`;
+  return `${value !== 0 && value < 9.95 ? value.toFixed(1) : Math.round(value)} %`;
 }
 
 export function median(values) {

@@ -62,7 +62,7 @@ class PeerCounters:
 
 
 class PeerListener(Protocol):
-    """Whoever has a `Peer`. None of these may raise or call back into `Peer.close`, which waits."""
+    """Whoever has a `Peer`. What these raise goes to the event loop's exception handler."""
 
     def peer_connected(self) -> None:
         """Media can flow."""

@@ -23,8 +23,8 @@ from gateway.webrtc.dtls import Dtls
 SCTP_PORT: Final = 5000
 """Ours; it is told in the answer, and means nothing."""
 MAX_MESSAGE_BYTES: Final = 524_288
-"""The longest message that we take: half of aiortc's window, which whole messages alone free, so that
-one longer than it would never arrive. The work for each part grows with the parts before it."""
+"""The longest message that we take: half of aiortc's window. Only whole messages free that, so none
+that is longer would arrive; and the work for each part grows with the parts before it."""
 _MAX_STREAMS: Final = 1024
 """Channels at a time. We announce as many, in place of all 65535, each of which takes memory."""
 _MAX_WAITING_CHUNKS: Final = 2048

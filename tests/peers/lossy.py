@@ -171,8 +171,19 @@ def told(name: str, loss: float, outcome: Outcome) -> str:
     )
 
 
-async def call(answer: Answer, heard: Heard, loss: float, seed: int, duration_s: float) -> Outcome:
-    """Place a call that lasts so long. Whoever has the other end keeps `heard`."""
+async def call(
+    answer: Answer,
+    heard: Heard,
+    loss: float,
+    seed: int,
+    duration_s: float,
+    told: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Place a call that lasts so long.
+
+    Args:
+        heard: kept by whoever has the other end, or written in `told`, when the call is over.
+    """
     caller, track = RTCPeerConnection(), NumberedTrack()
     try:
         transceiver = caller.addTransceiver(track, "sendrecv")
@@ -196,6 +207,7 @@ async def call(answer: Answer, heard: Heard, loss: float, seed: int, duration_s:
             track.stop()
             await asyncio.sleep(1)  # what is still on its way
             await caller.close()
+            told()
             return Outcome.of(track, network, heard)
     finally:
         await caller.close()

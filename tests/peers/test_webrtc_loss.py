@@ -1,43 +1,123 @@
 """Packet loss on a WebRTC leg: how much of the rest is played, and how late.
 
-The same calls go to stock aiortc, for comparison: its figures are printed, and nothing is asked of
-them.
+The same calls go to stock aiortc, for comparison: its figures are printed beside the gateway's, and
+nothing is asked of them.
 """
 
 import asyncio
+import statistics
 from base64 import b64decode
 
 import aiohttp
 import numpy as np
 import pytest
-from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
 from tests.peers import lossy
 from tests.peers.audio import mulaw
-from tests.peers.fake_realtime import FakeConnection, FakeRealtime
+from tests.peers.fake_realtime import FakeRealtime
 from tests.peers.gateway import HOST, GatewayProcess
 from tests.peers.lossy import Heard, Outcome
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 LOSSES = (0.0, 0.01, 0.03, 0.1)
-CALLS = 4
-"""Of each."""
-DURATION_S = 6.0
+CALLS = 3
+"""Of each, side by side."""
+DURATION_S = 5.0
+MOST_DELAY_S = 0.12
 
 
-async def to_gateway(gateway: GatewayProcess, realtime: FakeRealtime, loss: float, seed: int) -> Outcome:
-    heard = Heard()
-    url = f"http://{HOST}:{gateway.http_port}/v1/realtime/calls"
+class ToGateway:
+    """Calls whose audio is heard by the Realtime server behind a gateway."""
+
+    def __init__(self, gateway: GatewayProcess, realtime: FakeRealtime) -> None:
+        self._url = f"http://{HOST}:{gateway.http_port}/v1/realtime/calls"
+        self._realtime = realtime
+        self._turn = asyncio.Lock()  # so that it is known whose session is whose
+
+    async def call(self, loss: float, seed: int) -> Outcome:
+        heard = Heard()
+
+        async def answer(offer: str) -> str:
+            nonlocal number
+            async with self._turn, aiohttp.ClientSession() as client:
+                number = len(self._realtime.connections)
+                headers = {"Content-Type": "application/sdp"}
+                async with client.post(self._url, data=offer, headers=headers) as response:
+                    text = await response.text()
+                assert response.status == 201, text
+                assert len(self._realtime.connections) == number + 1
+            return text
+
+        def told() -> None:
+            for one in self._realtime.connections[number].received:
+                if one.event["type"] == "input_audio_buffer.append":
+                    heard.add(b64decode(one.event["audio"]), one.at_s)
+
+        number = 0
+        return await lossy.call(answer, heard, loss, seed, DURATION_S, told)
+
+
+async def to_aiortc(loss: float, seed: int) -> Outcome:
+    """A call whose audio comes out of a track of aiortc."""
+    heard, callee = Heard(), RTCPeerConnection()
+    listening: list[asyncio.Task[None]] = []
+
+    async def listen(track: MediaStreamTrack) -> None:
+        try:
+            while True:
+                frame = await track.recv()
+                samples = frame.to_ndarray().reshape(-1) / 32768
+                heard.add(mulaw(samples), asyncio.get_running_loop().time())
+        except MediaStreamError:
+            return
 
     async def answer(offer: str) -> str:
-        headers = {"Content-Type": "application/sdp"}
-        async with aiohttp.ClientSession() as session, session.post(
-            url, data=offer, headers=headers
-        ) as response:
-            text = await response.text()
-            assert response.status == 201, text
-        return text
+        await callee.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+        await callee.setLocalDescription(await callee.createAnswer())
+        return str(callee.localDescription.sdp)
 
-    return await lossy.call(answer, heard, loss, seed, DURATION_S)
+    callee.on("track", lambda track: listening.append(asyncio.create_task(listen(track))))
+    try:
+        return await lossy.call(answer, heard, loss, seed, DURATION_S)
+    finally:
+        await callee.close()
+        await asyncio.gather(*listening)
+
+
+async def test_little_is_lost_beside_what_the_network_loses(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plan = [(loss, seed) for loss in LOSSES for seed in range(CALLS)]
+    async with FakeRealtime() as realtime:
+        gateway = GatewayProcess(realtime.url)
+        await asyncio.to_thread(gateway.start)
+        try:
+            line = ToGateway(gateway, realtime)
+            outcomes = await asyncio.gather(
+                *(line.call(loss, seed) for loss, seed in plan),
+                *(to_aiortc(loss, seed) for loss, seed in plan),
+            )
+        finally:
+            gateway.terminate()
+            await asyncio.to_thread(gateway.wait)
+        gateway.check()
+    rows = [lossy.together(some) for some in batched(outcomes, CALLS)]
+    ours, theirs = rows[: len(LOSSES)], rows[len(LOSSES) :]
+    with capsys.disabled():
+        print()
+        for name, some in (("gateway", ours), ("stock aiortc", theirs)):
+            for loss, row in zip(LOSSES, some, strict=True):
+                print(lossy.told(name, loss, row))
+
+    for loss, row in zip(LOSSES, ours, strict=True):
+        assert row.received > CALLS * DURATION_S / lossy.FRAME_S * 0.5
+        assert statistics.fmean(row.delays_s) < MOST_DELAY_S, loss
+        if loss <= 0.01:
+            assert row.played > 0.97 * row.received, loss
+
+
+def batched(outcomes: list[Outcome], size: int) -> list[list[Outcome]]:
+    return [outcomes[at : at + size] for at in range(0, len(outcomes), size)]

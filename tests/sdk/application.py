@@ -125,13 +125,13 @@ class NodeApplication(Application):
 
     Args:
         script: a file of `tests/sdk/node`.
-        site: whose base URL and key it is given.
+        site: whose base URL and key it is given; None when it does not use the API.
         authority: the certificate to trust, as a file; None where there is no TLS.
         arguments: of the script.
     """
 
     def __init__(
-        self, script: str, site: Site, authority: Path | None = None, *arguments: str
+        self, script: str, site: Site | None, authority: Path | None = None, *arguments: str
     ) -> None:
         super().__init__()
         own = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
@@ -141,9 +141,7 @@ class NodeApplication(Application):
             cwd=NODE_FOLDER,
             env={
                 **own,
-                "OPENAI_BASE_URL": site.base_url,
-                "OPENAI_API_KEY": KEY,
-                "OPENAI_WEBHOOK_SECRET": SECRET,
+                **({} if site is None else _client_settings(site)),
                 **trusted,
             },
             stdin=subprocess.PIPE,
@@ -199,3 +197,11 @@ class NodeApplication(Application):
         assert self._process.stderr is not None
         for line in self._process.stderr:
             self._noise.append(line.rstrip())
+
+
+def _client_settings(site: Site) -> dict[str, str]:
+    return {
+        "OPENAI_BASE_URL": site.base_url,
+        "OPENAI_API_KEY": KEY,
+        "OPENAI_WEBHOOK_SECRET": SECRET,
+    }

@@ -122,7 +122,8 @@ await serve({
     }
   },
   evaluate: ({ body }) => evaluate(`(async () => { ${body} })()`),
-  say: ({ samples }) => evaluate(`testPage.say('${samples}')`),
+  say: ({ samples, wait }) =>
+    evaluate(`(async () => { ${wait ? 'await' : 'void'} testPage.say('${samples}') })()`),
   async screenshot({ path, full = false }) {
     await page.screenshot({ path, fullPage: full });
   },

@@ -79,10 +79,10 @@ class Browser:
     async def evaluate(self, body: str) -> Any:
         return await self._do("evaluate", body=body)
 
-    async def say(self, speech: Signal) -> None:
-        """Speak into the microphone; returns when it is said."""
+    async def say(self, speech: Signal, *, wait: bool = True) -> None:
+        """Speak into the microphone; returns when it is said, or at once."""
         samples = (np.clip(speech, -1, 1) * 32767).astype(np.int16).tobytes()
-        await self._do("say", samples=base64.b64encode(samples).decode())
+        await self._do("say", samples=base64.b64encode(samples).decode(), wait=wait)
 
     async def screenshot(self, path: Path, *, full: bool = False) -> None:
         await self._do("screenshot", path=str(path), full=full)

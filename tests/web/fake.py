@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from aiohttp import web
 from aiortc import MediaStreamTrack, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
 
 from gateway.api import pages
@@ -84,8 +85,11 @@ class FakeGateway:
     """Events of the page."""
     opened: asyncio.Event = field(default_factory=asyncio.Event)
     voice: Voice | None = None
+    loudness: float = 0.0
+    """Of the latest 20 ms that the page has sent, full scale 1.0."""
     _peers: list[RTCPeerConnection] = field(default_factory=list)
     _channel: RTCDataChannel | None = None
+    _listening: list[asyncio.Task[None]] = field(default_factory=list)
 
     def send(self, *events: Event) -> None:
         """To the page, on the data channel."""
@@ -106,6 +110,7 @@ class FakeGateway:
         """The line hangs up."""
         for peer in self._peers:
             await peer.close()
+        await asyncio.gather(*self._listening)
 
     # HTTP.
 
@@ -129,6 +134,9 @@ class FakeGateway:
         self.opened.clear()
         self.received.clear()
         peer.on("datachannel", self._channel_came)
+        peer.on(
+            "track", lambda track: self._listening.append(asyncio.create_task(self._hear(track)))
+        )
         if not self.reachable:  # and nobody there tries to reach the page
             offer = re.sub(r"a=candidate.*\r\n", "", offer)
         await peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
@@ -148,6 +156,16 @@ class FakeGateway:
         channel.on("message", lambda text: self.received.append(json.loads(text)))
         self.send({"type": "session.created", "session": {"type": "realtime", "audio": {}}})
         self.opened.set()
+
+    async def _hear(self, track: MediaStreamTrack) -> None:
+        while True:
+            try:
+                frame = await track.recv()
+            except MediaStreamError:
+                return
+            assert isinstance(frame, AudioFrame)
+            samples = frame.to_ndarray().astype(np.float64) / 32768
+            self.loudness = float(np.sqrt((samples**2).mean()))
 
     async def listing(self, _: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": self.calls, "has_more": False})

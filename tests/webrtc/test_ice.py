@@ -13,7 +13,6 @@ from gateway.webrtc.servers import TurnServer as Server
 from tests.webrtc.parties import bound, until
 from tests.webrtc.remotes import (
     MAPPED,
-    PWD,
     Address,
     Remote,
     StunServer,
@@ -48,9 +47,9 @@ class Bench:
         )
         await self.ice.gather(bound(*hosts))
 
-    async def remote(self) -> Remote:
+    async def remote(self, host: str = HOST) -> Remote:
         remote = Remote()
-        await remote.listen(bound(HOST)[0])
+        await remote.listen(bound(host)[0])
         self.parties.append(remote)
         return remote
 
@@ -153,11 +152,12 @@ async def test_a_server_without_an_address_is_no_reason_to_fail(bench: Bench) ->
 # The way.
 
 
-async def test_the_peer_nominates_and_the_other_traffic_of_the_way_gets_through(
-    bench: Bench,
+@pytest.mark.parametrize("host", [HOST, "::1"])
+async def test_the_peer_nominates_and_its_other_traffic_gets_through(
+    bench: Bench, host: str
 ) -> None:
-    await bench.open(HOST)
-    remote, stranger = await bench.remote(), await bench.remote()
+    await bench.open(host)
+    remote, stranger = await bench.remote(host), await bench.remote(host)
     bench.find(remote)
     await until(lambda: remote.seen)
     assert bench.way is None
@@ -176,7 +176,7 @@ async def test_the_peer_nominates_and_the_other_traffic_of_the_way_gets_through(
 
 
 async def test_the_peer_moves_to_a_pair_that_did_not_answer_before(bench: Bench) -> None:
-    """Its check was under way when the other one was nominated; aioice would never start another."""
+    """A check was under way when the other was nominated; aioice would never start it again."""
     await bench.open(HOST)
     first, second = await bench.remote(), await bench.remote()
     second.mute = True

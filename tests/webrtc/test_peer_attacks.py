@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import socket
 import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager

@@ -2,11 +2,13 @@
 
 import asyncio
 import struct
+from typing import Any
 
 import pytest
 
 from gateway.webrtc.peer import Peer, PeerConfig
 from tests.webrtc.parties import (
+    PATIENCE_S,
     SSRC,
     Call,
     Ear,
@@ -26,7 +28,7 @@ LOUD = bytes([0x80, 0x00] * 80)  # the loudest that PCMU has, up and down
 
 async def _loudest_heard(it: Call) -> int:
     """What the browser makes of packets of ours."""
-    track = it.browser.pc.getReceivers()[0].track
+    track: Any = it.browser.pc.getReceivers()[0].track
     heard = asyncio.create_task(track.recv())
     sequence = 0
     while not heard.done():
@@ -57,11 +59,14 @@ async def test_reports_go_both_ways_beside_it() -> None:
 
         await _loudest_heard(it)  # or the browser knows nobody of that name
         it.peer.send_rtcp(struct.pack("!BBHIQIII", 0x80, 200, 6, SSRC, 1 << 40, 5, 6, 7))
-        async with asyncio.timeout(10):
-            while "remote-outbound-rtp" not in {
-                one.type for one in (await it.browser.pc.getStats()).values()
-            }:
-                await asyncio.sleep(0.01)
+        async with asyncio.timeout(PATIENCE_S):
+            while not await _knows_a_report(it):  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.005)
+
+
+async def _knows_a_report(it: Call) -> bool:
+    known = (await it.browser.pc.getStats()).values()
+    return any(one.type == "remote-outbound-rtp" for one in known)
 
 
 async def test_nothing_is_sent_before_it_is_connected_nor_after_it_is_closed() -> None:
@@ -103,6 +108,7 @@ async def test_a_peer_that_opens_dtls_may() -> None:
 
     async with call(change=opens) as it:
         await it.connected()
+        assert it.peer._dtls is not None
         assert (it.peer._dtls._role, it.browser.dtls._role) == ("server", "client")
         assert it.peer.counters.dropped_dtls == it.peer.counters.dropped_source == 0
 
@@ -110,7 +116,7 @@ async def test_a_peer_that_opens_dtls_may() -> None:
 async def test_we_open_dtls_where_we_may() -> None:
     async with call() as it:
         await it.connected()
-        assert it.peer._dtls._role == "client"
+        assert it.peer._dtls is not None and it.peer._dtls._role == "client"
 
 
 async def test_it_does_without_a_data_channel() -> None:
@@ -132,6 +138,7 @@ async def test_a_packet_too_long_for_the_way_is_dropped_and_counted() -> None:
 async def test_a_socket_that_does_not_send_loses_the_packet_only() -> None:
     async with call() as it:
         await it.connected()
+        assert it.peer._ice._way is not None
         ours, way = it.peer._ice._way
         it.peer._ice._way = ours, ("255.255.255.255", 9)  # which needs a permission
         it.peer.send_rtp(pcmu(1))

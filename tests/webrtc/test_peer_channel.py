@@ -54,7 +54,7 @@ async def test_the_peer_closes_the_channel_alone() -> None:
 async def test_as_long_a_message_as_we_say_arrives() -> None:
     async with call() as it:
         await it.connected()
-        assert it.browser.pc.sctp._remote_max_message_size == MAX_MESSAGE_BYTES
+        assert it.browser.sctp._remote_max_message_size == MAX_MESSAGE_BYTES
         message = "x" * MAX_MESSAGE_BYTES
         it.browser.channel.send(message)
         await until(lambda: it.ear.messages)

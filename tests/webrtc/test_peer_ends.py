@@ -25,7 +25,7 @@ from tests.webrtc.parties import (
 
 pytestmark = pytest.mark.peer
 
-IMPATIENT = PeerConfig(consent_interval_s=0.02, consent_s=0.3)
+IMPATIENT = PeerConfig(consent_interval_s=0.02, consent_s=0.2)
 
 
 async def test_a_peer_that_answers_keeps_the_call_and_one_that_is_gone_loses_it() -> None:
@@ -63,7 +63,7 @@ async def test_dtls_says_that_the_peer_hung_up() -> None:
 async def test_sctp_says_that_the_peer_hung_up() -> None:
     async with call() as it:
         await it.connected()
-        await it.browser.pc.sctp._send_chunk(AbortChunk())
+        await it.browser.sctp._send_chunk(AbortChunk())
         await until(lambda: "peer_closed" in it.ear.told)
         await asyncio.sleep(0.05)
         assert it.ear.told == ["connected", "opened oai-events", "peer_closed"]
