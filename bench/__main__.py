@@ -6,10 +6,12 @@ import platform
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from bench.measure import Row, Target, measure
+from bench.measure import Row, measure, measure_webrtc
 from bench.processes import BenchError, choose_cores
+from bench.programs import Target
 from bench.table import table
 
 MAX_CALLS = 2000
@@ -25,8 +27,12 @@ def _calls(text: str) -> list[int]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "--calls", type=_calls, default=[20, 100, 200], help="comma-separated; a row for each"
+        "--calls",
+        type=_calls,
+        default=[20, 100, 200],
+        help="numbers of calls over SIP, comma-separated; a row for each",
     )
+    parser.add_argument("--no-sip", dest="calls", action="store_const", const=[], help="none")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of each measurement")
     parser.add_argument("--rate", type=float, default=25.0, help="calls set up per second")
     parser.add_argument(
@@ -36,13 +42,22 @@ def _options() -> argparse.Namespace:
         help="which of the numbers in --calls are measured again with servers that take only PCM",
     )
     parser.add_argument("--no-pcm", dest="pcm", action="store_const", const=[], help="none of them")
+    parser.add_argument(
+        "--webrtc",
+        type=_calls,
+        default=[20],
+        help="numbers of calls over WebRTC; rows for each in PCMU and in Opus",
+    )
+    parser.add_argument(
+        "--no-webrtc", dest="webrtc", action="store_const", const=[], help="none of them"
+    )
     parser.add_argument("--mode", choices=("echo", "burst"), default="echo")
     parser.add_argument(
         "--baseline",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="also measure the plainest relay to the same server, as a yardstick for this machine; "
-        "in echo mode only",
+        help="also measure yardsticks: the plainest relay to the same server, and for WebRTC an "
+        "echo server of stock aiortc; in echo mode only",
     )
     parser.add_argument(
         "--keys",
@@ -54,6 +69,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows here")
     parser.add_argument("--pid", type=int, help="measure this gateway instead of starting one")
     parser.add_argument("--sip-port", type=int, default=5060, help="with --pid: its UDP port")
+    parser.add_argument("--http-port", type=int, default=8080, help="with --pid: its HTTP port")
     parser.add_argument(
         "--model-port",
         type=int,
@@ -74,7 +90,7 @@ def main() -> int:
     cores = choose_cores()
     baseline = options.baseline and options.mode == "echo"
     if options.baseline and not baseline:
-        print("no relay rows: the relay carries an echo, not bursts", file=sys.stderr)
+        print("no yardsticks: they carry an echo, not bursts", file=sys.stderr)
     if options.pid and options.pcm:
         print("no rows for PCM: what runs already has its formats", file=sys.stderr)
         options.pcm = []
@@ -89,17 +105,31 @@ def main() -> int:
             options.keys,
             options.pid,
             options.sip_port,
+            options.http_port,
             options.model_port,
         )
-        for calls in options.calls:
-            print(f"{calls} calls ...", file=sys.stderr, flush=True)
+        seconds = options.seconds
+        runs: list[tuple[str, Iterator[Row]]] = [
+            (
+                f"{calls} calls",
+                measure(target, calls, seconds, pcm=calls in options.pcm, baseline=baseline),
+            )
+            for calls in options.calls
+        ]
+        runs += [
+            (
+                f"{calls} calls over WebRTC",
+                measure_webrtc(target, calls, seconds, baseline=baseline),
+            )
+            for calls in options.webrtc
+        ]
+        for name, run in runs:
+            print(f"{name} ...", file=sys.stderr, flush=True)
             try:
-                for row in measure(
-                    target, calls, options.seconds, pcm=calls in options.pcm, baseline=baseline
-                ):
+                for row in run:
                     rows.append(row)
             except BenchError as error:
-                print(f"{calls} calls could not be measured: {error}", file=sys.stderr)
+                print(f"{name} could not be measured: {error}", file=sys.stderr)
                 status = 1
             except KeyboardInterrupt:
                 print("interrupted", file=sys.stderr)

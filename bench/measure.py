@@ -6,67 +6,26 @@ call has made it load what it loads lazily.
 """
 
 import json
-import os
-import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.processes import (
-    ROOT,
-    BenchError,
-    Cores,
-    Usage,
-    free_port,
-    log_events,
-    running,
-    tool,
-    usage_of,
-    wait_for_event,
+from bench.processes import BenchError, Usage, log_events, running, tool, usage_of
+from bench.programs import (
+    WARM_UP_CALLS,
+    Model,
+    Server,
+    Target,
+    running_gateway,
+    running_model,
 )
 
 Row = dict[str, Any]
 """The figures of one number of calls; units are in the names."""
-
-START_TIMEOUT_S = 30.0
-WARM_UP_CALLS = 2
-RTP_PORTS = range(10000, 20000)
-"""Below the system's own choice of ports, beside the gateway's default range."""
-_BASELINE_SECONDS = 10.0
-_PCM_SECONDS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What is measured, and how the calls come."""
-
-    cores: Cores
-    folder: Path
-    """For the gateway's log; it also works there, away from any `.env` file."""
-    mode: str
-    rate: float
-    keys: bool
-    pid: int | None
-    sip_port: int
-    model_port: int
-    """These two count when `pid` names a gateway that runs already."""
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Which audio the gateway is told that the Realtime server takes and sends."""
-
-    name: str
-    input_format: str
-    output_format: str
-    """As in `GATEWAY_REALTIME_INPUT_FORMAT` and its sister."""
-
 
 AS_THE_CALLER = Server("gateway", "leg", "leg")
 """G.711 on both sides: the audio passes as it is."""
@@ -75,69 +34,9 @@ PCM_SERVERS = (
     Server("to pcm 16/24", "pcm@16000", "pcm@24000"),
 )
 """Servers that take no G.711, as there are many: the gateway changes the rate both ways."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gateway:
-    """A gateway that takes calls."""
-
-    pid: int
-    sip_port: int
-    log: Path | None
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """The fake Realtime server."""
-
-    pid: int
-    port: int
-
-
-@contextmanager
-def _model(target: Target) -> Iterator[Model]:
-    port = target.model_port if target.pid else 0
-    command = tool("model", "--port", port, "--mode", target.mode)
-    with running(command, target.cores.tools) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line.strip().isdigit():
-            raise BenchError(f"the fake Realtime server did not start on port {port or 'any'}")
-        yield Model(process.pid, int(line))
-
-
-@contextmanager
-def _gateway(target: Target, model_port: int, server: Server, calls: int) -> Iterator[Gateway]:
-    if target.pid:
-        yield Gateway(target.pid, target.sip_port, None)
-        return
-    sip_port = free_port(socket.SOCK_DGRAM)
-    log = target.folder / f"{server.name.replace('/', '-')} {calls}.log"
-    needed = 2 * (calls + WARM_UP_CALLS) + 100  # freed ports are used again last
-    # Somewhere else for each run, so that two of them seldom want the same ports.
-    first_rtp_port = RTP_PORTS.start + os.getpid() * 98 % (len(RTP_PORTS) - needed)
-    env = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    env |= {
-        "PYTHONPATH": str(ROOT),
-        "GATEWAY_REALTIME_URL": f"ws://127.0.0.1:{model_port}/v1/realtime?model={{model}}",
-        "GATEWAY_REALTIME_INPUT_FORMAT": server.input_format,
-        "GATEWAY_REALTIME_OUTPUT_FORMAT": server.output_format,
-        "GATEWAY_SIP_UDP_PORT": str(sip_port),
-        "GATEWAY_SIP_TCP_PORT": str(free_port(socket.SOCK_STREAM)),
-        "GATEWAY_HTTP_PORT": str(free_port(socket.SOCK_STREAM)),
-        "GATEWAY_RTP_PORT_MIN": str(first_rtp_port),
-        "GATEWAY_RTP_PORT_MAX": str(first_rtp_port + needed),
-        "GATEWAY_CALLS_MAX": str(calls + WARM_UP_CALLS),
-        "GATEWAY_LOG_FORMAT": "json",
-        "GATEWAY_DRAIN_S": "1",
-    }
-    command = [sys.executable, "-m", "gateway", "serve"]
-    with running(command, target.cores.gateway, env=env, cwd=target.folder, output=log) as process:
-        try:
-            wait_for_event(process, log, "gateway.started", START_TIMEOUT_S)
-        except BenchError as error:
-            raise BenchError(f"the gateway did not start: {error}") from None
-        yield Gateway(process.pid, sip_port, log)
+WEBRTC_CODECS = ("pcmu", "opus")
+_SHORT_SECONDS = 10.0
+"""For all rows but those of phones whose audio passes as it is."""
 
 
 def _lines(load: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
@@ -177,7 +76,7 @@ def _run_load(
     target: Target, pids: list[int], seconds: float, *arguments: object
 ) -> tuple[Row, list[Window]]:
     """Run the load generator; return its result and what each process used in its window."""
-    keys = "--keys" if target.keys else "--no-keys"
+    keys = "--keys" if target.keys else "--no-keys"  # the last one of several counts
     command = tool("load", "--seconds", seconds, "--rate", target.rate, keys, *arguments)
     usages: list[list[Usage]] = []
     result: Row = {}
@@ -201,18 +100,34 @@ def _model_stats(port: int) -> Row:
 
 def _costs(calls: int, window: Window) -> Row:
     percent = window.core_percent
-    return {"cpu_ms_per_call_s": percent * 10 / calls, "core_percent": percent}
-
-
-def _traffic(result: Row, stats: Row) -> Row:
-    """What the load generator and the model say about the packets."""
-    delays = ("uplink_p50_ms", "uplink_p99_ms", "uplink_max_ms")
     return {
-        "uplink_lost": result["sent_measured"] - stats["marked"],
-        **{name: stats[name] for name in delays},
+        "calls": calls,
+        "cpu_ms_per_call_s": percent * 10 / calls,
+        "core_percent": percent,
+        "waited_percent": window.waited_percent,
+    }
+
+
+def _memory(calls: int, idle: Usage, window: Window) -> Row:
+    return {
+        "rss_kb_per_call": (window.after.rss_bytes - idle.rss_bytes) / 1024 / calls,
+        "rss_idle_mb": idle.rss_bytes / 2**20,
+    }
+
+
+def _traffic(result: Row) -> Row:
+    """What the load generator says about the packets."""
+    return {
         "round_trip_lost": result["countable"] - result["returned_countable"],
         **{name: value for name, value in result.items() if name not in ("event", "calls")},
     }
+
+
+def _uplink(result: Row, stats: Row) -> Row:
+    """What the model says about them."""
+    delays = ("uplink_p50_ms", "uplink_p99_ms", "uplink_max_ms")
+    lost = result["sent_measured"] - stats["marked"]
+    return {"uplink_lost": lost, **{name: stats[name] for name in delays}}
 
 
 def _ended_calls(log: Path | None, expected: int) -> Row:
@@ -234,31 +149,40 @@ def _ended_calls(log: Path | None, expected: int) -> Row:
     }
 
 
-def _gateway_row(target: Target, model: Model, server: Server, calls: int, seconds: float) -> Row:
-    with _gateway(target, model.port, server, calls) as gateway:
-        sip = ("--sip", gateway.sip_port)
+def _gateway_row(
+    target: Target,
+    model: Model,
+    server: Server,
+    calls: int,
+    seconds: float,
+    webrtc_codec: str | None = None,
+) -> Row:
+    """Calls over SIP, or over WebRTC in this codec."""
+    what = server.name if webrtc_codec is None else f"WebRTC {webrtc_codec}"
+    with running_gateway(target, model.port, server, calls, what) as gateway:
+        way: tuple[object, ...] = ("--sip", gateway.sip_port)
+        if webrtc_codec is not None:
+            way = _over_webrtc(gateway.offers_url, webrtc_codec)
         pids = [gateway.pid, model.pid]
-        _run_load(target, pids, 1, "--calls", WARM_UP_CALLS, "--settle", 0, *sip)
+        _run_load(target, pids, 1, "--calls", WARM_UP_CALLS, "--settle", 0, *way)
         time.sleep(1)
         idle = usage_of(gateway.pid)
         _model_stats(model.port)  # forget the warm-up
-        result, (window, model_window) = _run_load(target, pids, seconds, "--calls", calls, *sip)
+        result, (window, model_window) = _run_load(target, pids, seconds, "--calls", calls, *way)
         time.sleep(1)
         stats = _model_stats(model.port)
         log = _ended_calls(gateway.log, result["calls"] + WARM_UP_CALLS)
     after = window.after
     return {
-        "what": server.name,
-        "calls": result["calls"],
+        "what": what,
         "calls_wanted": calls,
         **_costs(result["calls"], window),
-        "waited_percent": window.waited_percent,
-        "rss_kb_per_call": (after.rss_bytes - idle.rss_bytes) / 1024 / result["calls"],
-        "rss_idle_mb": idle.rss_bytes / 2**20,
+        **_memory(result["calls"], idle, window),
         "children": after.children,
         "children_core_percent": window.children_core_percent,
         "children_rss_mb": after.children_rss_bytes / 2**20,
-        **_traffic(result, stats),
+        **_traffic(result),
+        **_uplink(result, stats),
         "sessions_open": stats["open"] - 1,  # besides the connection that asks
         "model_core_percent": model_window.core_percent,
         "model_digits": stats["digits"],
@@ -282,17 +206,42 @@ def _relay_row(target: Target, model: Model, calls: int, seconds: float) -> Row:
         stats = _model_stats(model.port)
     return {
         "what": "relay",
-        "calls": calls,
         **_costs(calls, window),
-        "waited_percent": window.waited_percent,
-        **_traffic(result, stats),
+        **_traffic(result),
+        **_uplink(result, stats),
     }
+
+
+def _stock_row(target: Target, codec: str, calls: int, seconds: float) -> Row:
+    """The same offers and packets to stock aiortc, on the core that the gateway had."""
+    with running(tool("stock"), target.cores.gateway) as stock:
+        assert stock.stdout is not None
+        port = stock.stdout.readline().strip()
+        if not port:
+            raise BenchError("the echo server of stock aiortc did not start")
+        way = _over_webrtc(f"http://127.0.0.1:{port}/", codec)
+        _run_load(target, [stock.pid], 1, "--calls", WARM_UP_CALLS, "--settle", 0, *way)
+        time.sleep(1)
+        idle = usage_of(stock.pid)
+        result, (window,) = _run_load(target, [stock.pid], seconds, "--calls", calls, *way)
+    return {
+        "what": f"aiortc {codec}",
+        "calls_wanted": calls,
+        **_costs(result["calls"], window),
+        **_memory(result["calls"], idle, window),
+        **_traffic(result),
+    }
+
+
+def _over_webrtc(url: str, codec: str) -> tuple[object, ...]:
+    """Arguments of the load generator. No keys: aiortc takes what they leave out for lost."""
+    return "--no-keys", "--webrtc", url, "--codec", codec
 
 
 def measure(
     target: Target, calls: int, seconds: float, *, pcm: bool, baseline: bool
 ) -> Iterator[Row]:
-    """Measure the gateway at this many calls, and after it the yardstick.
+    """Measure the gateway at this many calls over SIP, and after it the yardstick.
 
     Args:
         pcm: measure it again with each of `PCM_SERVERS`; `target.pid` must then be None.
@@ -301,17 +250,39 @@ def measure(
     Raises:
         BenchError: the gateway did not start, or took no call.
     """
-    with _model(target) as model:
+    with running_model(target) as model:
         gateway = _gateway_row(target, model, AS_THE_CALLER, calls, seconds)
         if baseline:
-            relay = _relay_row(target, model, gateway["calls"], min(seconds, _BASELINE_SECONDS))
+            relay = _relay_row(target, model, gateway["calls"], min(seconds, _SHORT_SECONDS))
             gateway["times_relay"] = _times(gateway, relay)
         yield gateway
         for server in PCM_SERVERS if pcm else ():
-            row = _gateway_row(target, model, server, calls, min(seconds, _PCM_SECONDS))
+            row = _gateway_row(target, model, server, calls, min(seconds, _SHORT_SECONDS))
             yield row | {"times_g711": _times(row, gateway)}
         if baseline:
             yield relay
+
+
+def measure_webrtc(target: Target, calls: int, seconds: float, *, baseline: bool) -> Iterator[Row]:
+    """Measure the gateway at this many calls over WebRTC, in each codec, and stock aiortc after it.
+
+    Args:
+        baseline: as for `measure`.
+
+    Raises:
+        BenchError: the gateway or the yardstick did not start, or took no call.
+    """
+    seconds = min(seconds, _SHORT_SECONDS)
+    for codec in WEBRTC_CODECS:
+        with running_model(target) as model:
+            gateway = _gateway_row(target, model, AS_THE_CALLER, calls, seconds, codec)
+        if baseline:
+            stock = _stock_row(target, codec, gateway["calls"], seconds)
+            gateway["below_aiortc"] = _times(stock, gateway)
+            yield gateway
+            yield stock
+        else:
+            yield gateway
 
 
 def _times(row: Row, other: Row) -> float | None:

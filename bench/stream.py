@@ -37,9 +37,7 @@ class Stream:
         keys: press keys; otherwise the audio never pauses.
     """
 
-    def __init__(
-        self, number: int, remote: tuple[str, int], coding: Coding, *, keys: bool
-    ) -> None:
+    def __init__(self, number: int, remote: tuple[str, int], coding: Coding, *, keys: bool) -> None:
         self.remote = remote
         self.sent = self.sent_measured = self.countable = self.keys = 0
         """`sent_measured` frames carried the measured flag, `countable` of them no key near."""

@@ -1,6 +1,11 @@
 """The benchmark's figures as text: two markdown tables and, where needed, a word of warning."""
 
+from collections.abc import Iterator
+
 from bench.measure import Row
+
+GOALS = {"pcmu": 7, "opus": 3}
+"""How many times more CPU stock aiortc shall need, by codec."""
 
 
 def _number(row: Row, name: str, decimals: int = 2) -> str:
@@ -31,8 +36,16 @@ def _lines(head: list[str], body: list[list[str]]) -> list[str]:
     return [line(head), line(["-" * width for width in widths]), *map(line, body)]
 
 
+def _below_aiortc(row: Row) -> str:
+    value = row.get("below_aiortc")
+    if value is None:
+        return "–"
+    goal = GOALS[row["what"].removeprefix("WebRTC ")]
+    return f"{value:.1f} (goal {goal})"
+
+
 def _main_cells(row: Row, mode: str) -> list[str]:
-    gateway = row["what"] != "relay"
+    paced = row["what"] != "relay"
     echo = mode == "echo"
     return [
         row["what"],
@@ -41,38 +54,39 @@ def _main_cells(row: Row, mode: str) -> list[str]:
         _number(row, "core_percent", 1),
         _number(row, "times_relay", 1),
         _number(row, "times_g711"),
-        _triple(row, "lateness") if gateway else "–",
+        _below_aiortc(row),
+        _triple(row, "lateness") if paced else "–",
         _triple(row, "uplink"),
         _pair(row, "round_trip") if echo else "–",
         _lost(row, "uplink_lost", "sent_measured"),
-        _lost(row, "lost", "received") if gateway else "–",
+        _lost(row, "lost", "received") if paced else "–",
         _lost(row, "round_trip_lost", "countable") if echo else "–",
         _number(row, "rss_kb_per_call", 0),
     ]
 
 
 def _check_cells(row: Row) -> list[str]:
-    children = f"{row['children']}"
-    if row["children"]:
+    children = str(row.get("children", "–"))
+    if row.get("children"):
         children += f": {row['children_core_percent']:.1f} % core, {row['children_rss_mb']:.0f} MB"
     return [
         row["what"],
         str(row["calls"]),
         f"{row['calls']}/{row['calls_wanted']}, {row.get('ended_calls', '–')} ended",
         _pair(row, "setup"),
-        f"{row['keys']}/{row.get('keys_reported', '–')}/{row['model_digits']}",
+        f"{row['keys']}/{row.get('keys_reported', '–')}/{row.get('model_digits', '–')}",
         str(row["rtcp_received"]),
         f"{row['dropped_at_gateway']}/{row['dropped_at_tools']}",
         _number(row, "waited_percent", 1) + " %",
         _number(row, "rss_idle_mb", 0),
         children,
         str(row.get("log_warnings", "–")),
-        f"{row['tool_cpu_share'] * 100:.0f} / {row['model_core_percent']:.0f} %",
+        f"{row['tool_cpu_share'] * 100:.0f} / {_number(row, 'model_core_percent', 0)} %",
         _triple(row, "tool_lateness"),
     ]
 
 
-_MAIN = ["", "calls", "CPU ms/call-s", "core %", "x relay", "x G.711"]
+_MAIN = ["", "calls", "CPU ms/call-s", "core %", "x relay", "x G.711", "below aiortc"]
 _MAIN += ["lateness p50/p99/max ms"]
 _MAIN += ["uplink p50/p99/max ms", "round trip p50/p99 ms", "lost up", "lost down", "lost round"]
 _MAIN += ["KB/call"]
@@ -90,33 +104,35 @@ message for each packet and back) between the same callers and server, on the sa
 x G.711: a row for a server that takes PCM only, at 24 or 16 kHz in and 24 kHz out, against the
 gateway row of the same run, where the audio passes as it is. Its delays hold what the resamplers
 keep back (2 ms each) and what of a frame then waits for the next one before it can be played.
+WebRTC rows: browsers without keys and without a data channel, in the named codec; with Opus the
+Realtime server has PCM at 24 kHz. Below aiortc: how many times the CPU of the row an echo server of
+stock aiortc needs for the same offers and packets on the same core, though no Realtime server is
+behind it. Its own row shows what it needed; near 100 % of the core it would have needed more.
 A key reaches the model some seconds after the press: not those pressed just before the end."""
 
 
 def table(rows: list[Row], mode: str, shared_core: bool) -> str:
     """All rows as text, ready to print."""
-    gateways = [row for row in rows if row["what"] != "relay"]
+    checked = [row for row in rows if row["what"] != "relay"]
     lines = [f"mode {mode}", *_lines(_MAIN, [_main_cells(row, mode) for row in rows]), ""]
-    lines += _lines(_CHECK, [_check_cells(row) for row in gateways])
+    lines += _lines(_CHECK, [_check_cells(row) for row in checked])
     lines += _LEGEND.splitlines()
     if shared_core:
         lines.append("WARNING: only one core here: gateway and tools disturb each other.")
-    for row in gateways:
-        for why, count in row["failures"].items():
-            lines.append(f"WARNING: at {row['calls_wanted']} calls, {count} failed: {why}")
-        if row["sessions_open"]:
-            lines.append(
-                f"WARNING: after {row['calls_wanted']} calls, "
-                f"{row['sessions_open']} Realtime sessions were still open"
-            )
-        if row["waited_percent"] > 5:
-            lines.append(
-                f"WARNING: at {row['calls_wanted']} calls other programs used the gateway's core; "
-                "its lateness is partly theirs"
-            )
-        if row["tool_lateness_p99_ms"] > 5:
-            lines.append(
-                f"WARNING: at {row['calls_wanted']} calls the load generator itself was late; "
-                "its packets came in lumps"
-            )
+    for row in checked:
+        lines += [
+            f"WARNING: {row['what']} at {row['calls_wanted']} calls, {text}"
+            for text in _warnings(row)
+        ]
     return "\n".join(lines)
+
+
+def _warnings(row: Row) -> Iterator[str]:
+    for why, count in row["failures"].items():
+        yield f"{count} failed: {why}"
+    if row.get("sessions_open"):
+        yield f"{row['sessions_open']} Realtime sessions were still open after them"
+    if row["waited_percent"] > 5:
+        yield "other programs used its core; its lateness is partly theirs"
+    if row["tool_lateness_p99_ms"] > 5:
+        yield "the load generator itself was late; its packets came in lumps"

@@ -11,8 +11,8 @@ from ipaddress import ip_address
 from urllib.parse import quote
 
 from gateway.legs.leg import LegError
-from gateway.reach import Network, usable_host
 from gateway.legs.sip_outgoing import DialPlan
+from gateway.reach import Network, usable_host
 from gateway.sip.message import Address
 from gateway.sip.trunk import Trunk
 from gateway.sip.uri import SipUri, UriError, format_host

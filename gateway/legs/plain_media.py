@@ -9,8 +9,8 @@ from gateway.audio.formats import PCMU, Law
 from gateway.legs.leg import LegError, LegHeld
 from gateway.legs.leg_media import BIND_TRIES, PACKET_MS, Emit, MediaConfig
 from gateway.legs.ports import NoPortError
-from gateway.reach import reachable_host, usable_host
 from gateway.legs.rtp_port import FORMATS, RtpPort
+from gateway.reach import reachable_host, usable_host
 from gateway.sdp import answer as offer_answer
 from gateway.sdp.answer import AudioPlan, LocalMedia
 from gateway.sdp.description import SdpError, SessionDescription, parse

@@ -1,8 +1,8 @@
 """A browser, or whatever else posts an offer of WebRTC, as a leg.
 
-There is no signalling but the one answer, so the call is answered when the answer is handed out, and
-the conversation begins when the peer connection is there. It ends with that connection, or when the
-caller closes the data channel.
+There is no signalling but the one answer, so the call is answered when the answer is handed out,
+and the conversation begins when the peer connection is there. It ends with that connection, or when
+the caller closes the data channel.
 """
 
 from collections.abc import Callable

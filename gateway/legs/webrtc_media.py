@@ -4,6 +4,8 @@ Whoever signals takes it alike: a browser that posts its offer over HTTP, and a 
 `UDP/TLS/RTP/SAVPF`, be it a browser over WebSocket or a B2BUA in front of a carrier.
 """
 
+import asyncio
+import contextlib
 import secrets
 import socket
 from collections.abc import Callable
@@ -27,6 +29,8 @@ from gateway.sdp.webrtc import LocalTransport, WebRtcPlan
 from gateway.webrtc.peer import MAX_MESSAGE_BYTES, Peer
 
 _SETUP: Final = "setup"
+_LAST_WORDS_S: Final = 0.5
+_LOOK_AGAIN_S: Final = 0.01
 
 
 class WebRtcMedia:
@@ -209,6 +213,7 @@ class WebRtcMedia:
             port.close()
         peer, self._peer = self._peer, None
         if peer is not None:
+            await _say_the_last(peer)
             await peer.close()
         number, self._port_number = self._port_number, None
         if number is not None:
@@ -262,6 +267,15 @@ class PeerChannel:
     def send(self, message: bytes) -> None:
         if self.peer is not None:
             self.peer.send_message(message)
+
+
+async def _say_the_last(peer: Peer) -> None:
+    """Events of the call's end may still be on their way: of what waits no more will be sent once
+    the connection is closed."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_WORDS_S):
+            while peer.channel_open and peer.waiting_bytes:  # noqa: ASYNC110 (nobody tells)
+                await asyncio.sleep(_LOOK_AGAIN_S)
 
 
 def _codec(plan: WebRtcPlan, joined: AudioFormat) -> tuple[Codec, PayloadFormat]:

@@ -1,8 +1,8 @@
 """The media port of a peer connection: an `AudioPort` whose packets ICE and DTLS-SRTP carry.
 
 ICE has proved where the peer is, so all that comes through the connection is the peer's: for the
-RTP session it has one fixed source. Silence of a peer is no reason to hang up either: consent, which
-ICE asks for every few seconds (RFC 7675), tells better than RTP whether anybody is there.
+RTP session it has one fixed source. Silence of a peer is no reason to hang up either: consent,
+which ICE asks for every few seconds (RFC 7675), tells better than RTP whether anybody is there.
 """
 
 from collections.abc import Callable

@@ -2,6 +2,7 @@
 
 const SVG = 'http://www.w3.org/2000/svg';
 const NEAR_END_PX = 60;
+const ANNOUNCED_MS = 5000; // what is gone before its turn to be read is not read
 
 export const byId = (id) => document.getElementById(id);
 
@@ -60,9 +61,9 @@ export function breakable(name) {
 
 // Tells users of a screen reader, when it has nothing more urgent to say.
 export function announce(text) {
-  const place = byId('announcer');
-  // The same words twice are news too, and only a change is read.
-  place.textContent = place.textContent === text ? `${text}\u00a0` : text;
+  const line = element('p', { text });
+  byId('announcer').append(line);
+  setTimeout(() => line.remove(), ANNOUNCED_MS);
 }
 
 // False when the browser does not let us.

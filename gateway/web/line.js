@@ -62,6 +62,7 @@ export class Line {
       }
       this.#stale(`${error.message} Asking again every 2 s.`);
     }
+    clearTimeout(this.#timer); // of another request that was under way
     if (this.#shown && !document.hidden) this.#timer = setTimeout(() => this.#refresh(), EVERY_MS);
   }
 

@@ -151,6 +151,9 @@ function trouble(title, text, hints) {
 
 // What to write beside the field for the key.
 export function keyWords(error, given) {
+  if (error.code === 'origin_not_allowed') {
+    return `${error.message} Set GATEWAY_API_KEYS, or open this page as http://localhost.`;
+  }
   if (error.status === 403) {
     return `${error.message} This page needs one of the API keys in GATEWAY_API_KEYS.`;
   }

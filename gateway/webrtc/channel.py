@@ -41,7 +41,6 @@ class DataChannel:
         self._closed = closed
         self._aborted = aborted
         self._channel: RTCDataChannel | None = None
-        self._ended = False
 
     async def open(self, port: int, max_message_bytes: int) -> None:
         """Let the peer open channels.
@@ -74,11 +73,9 @@ class DataChannel:
 
     async def close(self) -> None:
         """End the association."""
-        self._ended = True
         await self._association.stop()
 
     def _end(self) -> None:
-        self._ended = True
         asyncio.get_running_loop().call_soon(self._aborted)
 
     def _offer(self, channel: RTCDataChannel) -> None:
@@ -95,5 +92,4 @@ class DataChannel:
         asyncio.get_running_loop().call_soon(self._received, data)
 
     def _close(self) -> None:
-        if not self._ended:
-            asyncio.get_running_loop().call_soon(self._closed)
+        asyncio.get_running_loop().call_soon(self._closed)

@@ -105,7 +105,7 @@ class Peer:
 
     @property
     def channel_open(self) -> bool:
-        return self._channel is not None and self._channel.is_open
+        return self._channel is not None and self._channel.is_open and not self._over
 
     @property
     def waiting_bytes(self) -> int:
@@ -136,7 +136,7 @@ class Peer:
         Raises:
             ValueError: it is longer than the peer takes, or no UTF-8.
         """
-        if self._channel is not None:
+        if self._channel is not None and not self._over:
             self._channel.send(message)
 
     async def close(self) -> None:

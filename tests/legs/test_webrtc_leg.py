@@ -164,6 +164,15 @@ async def test_it_ends_once(how: str) -> None:
     assert len(media.ports) == free
 
 
+async def test_what_was_said_last_still_arrives() -> None:
+    async with Browser() as browser:
+        async with call(browser, config()) as (one, _):
+            await asyncio.wait_for(one.opened.wait(), 10)
+            for number in range(20):
+                one.leg.channel.send(b'{"number": %d, "text": "%s"}' % (number, b"x" * 20_000))
+        await until(lambda: len(browser.events) == 20)
+
+
 async def test_our_end_is_noticed_by_the_browser() -> None:
     async with Browser() as browser:
         async with call(browser, config()) as (one, _):

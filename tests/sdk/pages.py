@@ -55,11 +55,12 @@ class PageApplication(Application):
         super().__init__()
         self._url = f"{server.origin}/{page}"
         self._page = browser.page(told=self._came)
+        self._noise = self._page.console
 
     def __enter__(self) -> Self:
         self._page.__enter__()
         self._page.go(self._url)
-        self.next("ready", timeout_s=30)
+        self.next("ready", timeout_s=20)
         return self
 
     def __exit__(
@@ -70,12 +71,12 @@ class PageApplication(Application):
     ) -> None:
         self._page.__exit__(exc_type, exc, traceback)
         if exc_type is None:
-            assert not self._page.console, self._page.console
+            assert not self._noise, self._noise
 
     @property
     def console(self) -> list[str]:
         """What the page and the browser complained of; a test empties it when that had to be."""
-        return self._page.console
+        return self._noise
 
     def _send(self, command: str) -> None:
         # What comes of it is a message; a command may well wait for something that is still to be.

@@ -1,4 +1,4 @@
-"""What the page makes of events and errors, without a browser: the tests of its modules, by Node."""
+"""What the page makes of events and errors, without a browser: its modules, tested in Node."""
 
 import subprocess
 from pathlib import Path

@@ -3,7 +3,6 @@
 Nothing is faked but the microphone. The page is used by keyboard where a keyboard will do.
 """
 
-import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,144 +10,143 @@ from pathlib import Path
 import pytest
 
 from tests.peers.audio import spoken
+from tests.peers.chromium import need_chromium
 from tests.peers.gateway import HOST, GatewayProcess
 from tests.peers.record import EVENTS
-from tests.web.browser import Browser, need_browser
+from tests.web.browser import Person
+from tests.web.conftest import Opens
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 KEY = "sk-of-the-page"
-# How loud the agent's voice is, as root mean square of the last 40 ms.
-LOUDNESS = """
-  if (!window.ear) {
-    const context = new AudioContext();
-    window.ear = context.createAnalyser();
-    context.createMediaStreamSource(document.querySelector('#voice').srcObject).connect(ear);
-  }
-  const samples = new Float32Array(2048);
-  ear.getFloatTimeDomainData(samples);
-  const loudness = Math.hypot(...samples) / Math.sqrt(samples.length);
-"""
+# How loud the agent's voice is: root mean square of the last 40 ms.
+LOUDNESS = """(() => {
+    if (!window.ear) {
+        const context = new AudioContext();
+        window.ear = context.createAnalyser();
+        context.createMediaStreamSource(document.querySelector('#voice').srcObject).connect(ear);
+    }
+    const samples = new Float32Array(2048);
+    ear.getFloatTimeDomainData(samples);
+    return Math.hypot(...samples) / Math.sqrt(samples.length);
+})()"""
+SILENT, AUDIBLE = 0.0005, 0.01
 
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[GatewayProcess]:
-    need_browser()
+    need_chromium()
     with GatewayProcess(env={"GATEWAY_API_KEYS": KEY}) as gateway:
         yield gateway
 
 
-async def test_a_newcomer_talks_to_the_line(
-    browser: Browser, gateway: GatewayProcess, tmp_path: Path
+def give_key(person: Person) -> None:
+    person.see("#key-text", "GATEWAY_API_KEYS")
+    person.type(KEY)  # the focus is there
+    person.press("Enter")
+    person.until("document.activeElement.id === 'call'")
+
+
+def test_a_newcomer_talks_to_the_line(
+    opened: Opens, gateway: GatewayProcess, tmp_path: Path
 ) -> None:
     mark = gateway.mark()
-    await browser.open(f"http://{HOST}:{gateway.http_port}/")
-    await browser.see("#key-text", "GATEWAY_API_KEYS")
-    await browser.fill("textbox", "API key", KEY)
-    await browser.press("Enter")
-    await browser.see("#dial", f"sip:agent@{HOST}:{gateway.sip_port}")
-    assert await browser.axe() == []
+    with opened(f"http://{HOST}:{gateway.http_port}/") as person:
+        give_key(person)
+        person.see("#dial", f"sip:agent@{HOST}:{gateway.sip_port}")
+        assert person.barriers() == []
+        person.press("Enter")  # the focus is on the one button that matters
+        person.see("#status-text", "The agent is speaking", timeout_s=20)
+        person.see(".turn.agent", "Hello!")
+        person.until(f"{LOUDNESS} > {AUDIBLE}")
+        call_id = person.see("#call-id")
+        gateway.wait_for("call.answered", since=mark, call_id=call_id, codec="opus")
 
-    # The key was taken, and the focus is on the one button that matters.
-    assert await browser.evaluate("return document.activeElement.id") == "call"
-    await browser.press("Enter")
-    await browser.see("#status-text", "The agent is speaking", timeout_s=20)
-    await browser.see(".turn.agent", "Hello!")
-    await browser.until(f"{LOUDNESS} return loudness > 0.01")
-    call_id = str(await browser.see("#call-id"))
-    gateway.wait_for("call.answered", since=mark, call_id=call_id, codec="opus")
+        # Whoever speaks over the agent stops it, and what was not heard is struck out.
+        person.say(spoken("Excuse me.", tmp_path))
+        person.see(".turn.agent[data-state=cut] .cut-mark", "stopped at")
+        person.until(f"{LOUDNESS} < {SILENT}")
+        assert person.see(".turn.agent[data-state=cut] .unheard")
+        person.see(".turn.user .words", "[speech,")
+        person.see(".turn.agent .state", "answered in")
 
-    # Whoever speaks over the agent stops it: it is silent, and what was not heard is struck out.
-    await browser.say(spoken("Excuse me.", tmp_path))
-    await browser.see(".turn.agent[data-state=cut] .cut-mark", "stopped at")
-    await browser.until(f"{LOUDNESS} return loudness < 0.0005")
-    unheard = await browser.texts(".turn.agent[data-state=cut] .unheard")
-    assert unheard[0].strip()
-    await browser.see(".turn.user .words", "[speech,")
-    await browser.see(".turn.agent .state", "answered in")
+        # Keys, by keyboard and by mouse.
+        person.press("1")
+        person.press("#", shift=True)
+        person.see(".turn.agent", "You pressed one")
+        assert person.texts(".turn.keys kbd.known") == ["1", "#"]
+        person.click(".key:nth-child(7)")
+        gateway.wait_for("dtmf.received", since=mark, digit="7")
+        person.until("document.querySelectorAll('.turn.keys kbd.known').length === 3")
 
-    # Keys, by keyboard and by mouse.
-    await browser.press("1", "#")
-    await browser.see(".turn.agent", "You pressed one")
-    assert await browser.texts(".turn.keys .pressed kbd.known") == ["1", "#"]
-    await browser.click("button", "7 pqrs")
-    gateway.wait_for("dtmf.received", since=mark, digit="7")
-    await browser.until("return document.querySelectorAll('.turn.keys kbd.known').length === 3")
+        check_timeline(person)
+        check_looks(person)
+        events = copied_events(person)
+        EVENTS.extend(events)
+        assert {
+            "session.created",
+            "output_audio_buffer.cleared",
+            "conversation.item.truncated",
+            "response.output_audio_transcript.delta",
+        } <= {event["type"] for event in events}
 
-    await check_timeline(browser)
-    await check_looks(browser)
-    events = await copied_events(browser)
-    kinds = {event["type"] for event in events}
-    assert {
-        "conversation.item.truncated",
-        "output_audio_buffer.cleared",
-        "session.created",
-    } <= kinds
-    EVENTS.extend(events)
-
-    # The other tab shows the call, and ends it.
-    await browser.press("Home")  # nothing: the focus is not on the tabs
-    await browser.click("tab", "Softphone")
-    await browser.press("ArrowRight")
-    row = await browser.see("#calls-body tr", "(this page)")
-    assert "Talking" in row and "Opus, SRTP" in row and "good" in row
-    assert await browser.axe() == []
-    await browser.click("button", "Hang up " + call_id)
-    await browser.press("Enter")
-    await browser.see("#calls-body tr", "Ended: hung up by the API")
-    await browser.press("Shift+Tab")
-    ended = gateway.wait_for("call.ended", since=mark, call_id=call_id)
-    assert (ended["reason"], ended["leg"], ended["dtmf_count"]) == ("hangup", "webrtc", 3)
-    assert ended["bargeins"] >= 2
-    await browser.click("tab", "Softphone")
-    await browser.see("#status-text", "hung up by the API")
+        end_from_the_other_tab(person, call_id)
+        ended = gateway.wait_for("call.ended", since=mark, call_id=call_id)
+        assert (ended["reason"], ended["leg"], ended["dtmf_count"]) == ("hangup", "webrtc", 3)
+        assert ended["bargeins"] >= 2
+        person.click("#tab-phone")
+        person.see("#status-text", "hung up by the API")
 
 
-async def check_timeline(browser: Browser) -> None:
+def check_timeline(person: Person) -> None:
     for mark in (".span.user", ".span.agent.cut", ".cut-line", ".answer", ".key-mark"):
-        found = await browser.evaluate(
-            f"return document.querySelectorAll('#timeline {mark}').length"
-        )
-        assert found, mark
-    assert (await browser.see("#figure-last")).endswith("s")
-    summary = await browser.until(
-        "const text = document.querySelector('#timeline-summary').textContent;"
-        "return text.includes('3 keys pressed') && text"
-    )
+        assert person.count(f"#timeline {mark}"), mark
+    assert person.see("#figure-last").endswith("s")
+    summary = person.see("#timeline-summary", "3 keys pressed")
     for words in ("You spoke once", "Interrupted", "of voice", "Response time:"):
         assert words in summary
-    picture = "return document.querySelector('#timeline svg').getAttribute('aria-label')"
-    assert await browser.evaluate(picture) == summary
+    picture = "document.querySelector('#timeline svg').getAttribute('aria-label')"
+    assert "3 keys pressed" in person.evaluate(picture)
 
 
-async def check_looks(browser: Browser) -> None:
+def check_looks(person: Person) -> None:
     """In mid-call, in both schemes and on both kinds of screen."""
-    for scheme in ("light", "dark"):
+    for dark in (False, True):
         for width, height in ((360, 740), (1200, 800)):
-            await browser.look(width=width, height=height, scheme=scheme)
-            assert await browser.axe() == [], (scheme, width)
-            wide = "return document.documentElement.scrollWidth"
-            assert await browser.evaluate(wide) <= width, (scheme, width)
+            person.look(width=width, height=height, dark=dark)
+            assert person.barriers() == [], (dark, width)
+            assert person.overflow_px <= 0, (dark, width)
 
 
-async def copied_events(browser: Browser) -> list[dict[str, object]]:
+def copied_events(person: Person) -> list[dict[str, object]]:
     """What the gateway sent, as the log copies it."""
-    await browser.click("checkbox", "Deltas")
-    await browser.click("button", "Copy JSON")
-    await browser.see("#events-copy", "Copied")
-    copied = json.loads(await browser.evaluate("return navigator.clipboard.readText()"))
+    person.click("#event-deltas")
+    person.click("#events-copy")
+    person.see("#events-copy", "Copied")
+    copied = json.loads(person.evaluate("navigator.clipboard.readText()"))
     assert {one["way"] for one in copied} == {"sent", "received", "page"}
-    assert all(earlier["at_ms"] <= later["at_ms"] for earlier, later in zip(copied, copied[1:]))
+    times = [one["at_ms"] for one in copied]
+    assert times == sorted(times)
     return [one["event"] for one in copied if one["way"] == "received"]
 
 
-async def test_leaving_the_page_ends_the_call(browser: Browser, gateway: GatewayProcess) -> None:
+def end_from_the_other_tab(person: Person, call_id: str) -> None:
+    person.click("#tab-phone")
+    person.press("ArrowRight")
+    row = person.see("#calls-body tr", "(this page)")
+    assert "Talking" in row and "Opus, SRTP" in row and "good" in row
+    assert person.barriers() == []
+    person.click(f"button[aria-label='Hang up {call_id}']")
+    person.press("Enter")  # the focus is on the button that does it
+    person.see("#calls-body tr", "Ended: hung up by the API")
+
+
+def test_leaving_the_page_ends_the_call(opened: Opens, gateway: GatewayProcess) -> None:
     mark = gateway.mark()
-    await browser.open(f"http://{HOST}:{gateway.http_port}/")
-    await browser.fill("textbox", "API key", KEY)
-    await browser.press("Enter")
-    await browser.click("button", "Call the agent")
-    await browser.see("#status-text", "The agent is speaking", timeout_s=20)
-    await browser.evaluate("location.assign('about:blank')")
-    ended = await asyncio.to_thread(gateway.wait_for, "call.ended", 10, mark)
+    with opened(f"http://{HOST}:{gateway.http_port}/") as person:
+        give_key(person)
+        person.click("#call")
+        person.see("#status-text", "The agent is speaking", timeout_s=20)
+        person.go("about:blank")
+        ended = gateway.wait_for("call.ended", 10, mark)
     assert ended["reason"] in ("hangup", "peer_closed", "channel_closed")

@@ -52,6 +52,8 @@ test('no way for the audio names ports and address; a lost connection does not',
 test('a key that is asked for, wrong, or of another kind', () => {
   assert.match(keyWords({ status: 401 }, false), /asks for one of its keys/);
   assert.match(keyWords({ status: 401 }, true), /not accepted/);
+  const stranger = { status: 403, code: 'origin_not_allowed', message: 'Only this machine.' };
+  assert.match(keyWords(stranger, false), /^Only this machine\..*http:\/\/localhost/);
   assert.match(keyWords({ status: 403, message: 'A client secret opens calls only.' }, true), /^A client secret/);
 });
 

@@ -10,7 +10,7 @@ from aioice import stun
 from gateway.webrtc.config import PeerConfig, PeerCounters
 from gateway.webrtc.ice import MAX_PAIRS, MAX_REFLEXIVE, IceConnection
 from gateway.webrtc.servers import TurnServer as Server
-from tests.webrtc.parties import bound, until
+from tests.webrtc.parties import both_loops, bound, until
 from tests.webrtc.remotes import (
     MAPPED,
     Address,
@@ -147,6 +147,18 @@ async def test_servers_that_do_not_answer_are_not_waited_for(bench: Bench, stun_
 async def test_a_server_without_an_address_is_no_reason_to_fail(bench: Bench) -> None:
     await bench.open(HOST, config=PeerConfig(stun=("nobody.invalid", 3478), gather_s=0.2))
     assert bench.counters.silent_servers == 1
+
+
+@both_loops
+async def test_a_socket_that_the_loop_opens_after_the_end_is_closed(bench: Bench) -> None:
+    await bench.open()
+    (sock,) = bound(HOST)
+    opening = asyncio.create_task(bench.ice.gather([sock]))
+    await asyncio.sleep(0)  # it is asked for, and no more
+    await bench.ice.close()
+    with pytest.raises(ConnectionError):
+        await opening
+    await until(lambda: sock.fileno() == -1)
 
 
 # The way.

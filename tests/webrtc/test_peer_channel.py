@@ -69,6 +69,9 @@ async def test_what_is_sent_waits_until_it_is_confirmed() -> None:
         for count in (1, 2):
             it.peer.send_message(message)
             assert it.peer.waiting_bytes == count * len(message)
+        for _ in range(3):  # some of it is under way
+            await asyncio.sleep(0)
+        assert it.peer.waiting_bytes == 2 * len(message)
         await until(lambda: len(it.browser.messages) == 2)
         assert it.browser.messages == [message.decode()] * 2
         await until(lambda: it.peer.waiting_bytes == 0)
