@@ -283,6 +283,8 @@ class Gateway:
         )
         gauge("gateway_pacer_stalls", "Times frames were skipped.", lambda: pacer.stalls)
         self._metrics.watch_sip(lambda: self._agent.counters)
+        if (webrtc := self._media.webrtc) is not None:
+            self._metrics.watch_peers(lambda: webrtc.dropped)
         gauge("gateway_sip_dialogs", "SIP dialogs.", lambda: self._agent.dialogs)
         gauge("gateway_sip_transactions", "SIP transactions.", lambda: self._agent.transactions)
         gauge(

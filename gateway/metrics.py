@@ -120,6 +120,10 @@ class Metrics:
         """Add the totals of a SIP agent, which are read at each scrape."""
         self._registry.register(_Sip(read))
 
+    def watch_peers(self, read: Callable[[], Mapping[str, int]]) -> None:
+        """Add what peer connections dropped, which is read at each scrape."""
+        self._registry.register(_Peers(read))
+
     def call_ended(self, record: dict[str, Any]) -> None:
         """Count a call by its record."""
         reason = record["reason"] if record["reason"] in REASONS else "other"
@@ -175,3 +179,20 @@ class _Sip(Collector):
             "SIP messages received that could be neither used nor answered.",
             value=counters.dropped,
         )
+
+
+class _Peers(Collector):
+    """Likewise, of the peer connections that are over."""
+
+    def __init__(self, read: Callable[[], Mapping[str, int]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        dropped = CounterMetricFamily(
+            "gateway_webrtc_dropped",
+            "What did not get through on peer connections, counted when they end.",
+            labels=["what"],
+        )
+        for what, count in sorted(self._read().items()):
+            dropped.add_metric([what], count)
+        yield dropped

@@ -156,3 +156,11 @@ def test_sip_totals_are_read_at_each_scrape() -> None:
         "# TYPE gateway_sip_requests_total counter",
     ):
         assert line in lines
+
+
+def test_what_peer_connections_dropped_is_read_when_asked() -> None:
+    metrics, dropped = Metrics(), {"dropped_stun": 1}
+    metrics.watch_peers(lambda: dropped)
+    assert b'gateway_webrtc_dropped_total{what="dropped_stun"} 1.0' in metrics.text()
+    dropped["dropped_stun"] = 3
+    assert b'gateway_webrtc_dropped_total{what="dropped_stun"} 3.0' in metrics.text()

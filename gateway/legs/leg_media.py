@@ -6,8 +6,9 @@ connection, as browsers do. A SIP leg takes the one that its offer asks for.
 
 import random
 import secrets
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.audio.formats import AudioFormat
@@ -37,6 +38,8 @@ class WebRtcConfig:
     """What may be agreed on; the offer's order decides."""
     opus_rate_hz: int = 24_000
     """At which Opus is decoded and encoded; calls in Opus are joined at this rate."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """What did not get through, over all connections that have ended, as in `PeerCounters`."""
 
 
 @dataclass(frozen=True, slots=True)

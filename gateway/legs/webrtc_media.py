@@ -9,7 +9,7 @@ import contextlib
 import secrets
 import socket
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Final
 
 from gateway.audio.codec import Codec
@@ -172,9 +172,12 @@ class WebRtcMedia:
         if plan is None:
             raise RuntimeError("nothing was offered")
         peer = self._peer = Peer(self._webrtc.peer, self)
-        await peer.open(self._bind())
-        if self._closed:
+        try:
+            await peer.open(self._bind())
+        except ConnectionError:
             await self.close()
+            raise LegError(487, "leg_ended") from None
+        if self._closed:
             raise LegError(487, "leg_ended")
         self.channel.peer = peer
         codec, payload = _codec(plan, self.format)
@@ -215,6 +218,7 @@ class WebRtcMedia:
         if peer is not None:
             await _say_the_last(peer)
             await peer.close()
+            self._webrtc.dropped.update(asdict(peer.counters))
         number, self._port_number = self._port_number, None
         if number is not None:
             self._config.ports.give_back(number)

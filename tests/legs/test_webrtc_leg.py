@@ -161,6 +161,8 @@ async def test_it_ends_once(how: str) -> None:
         await asyncio.sleep(0.1)
         reason = {"closes the channel": "channel_closed", "goes": "peer_closed"}
         assert one.ended() == [reason.get(how, "local_bye")]
+        assert media.webrtc is not None
+        assert set(media.webrtc.dropped) >= {"dropped_source", "dropped_stun"}
     assert len(media.ports) == free
 
 

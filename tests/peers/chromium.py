@@ -212,9 +212,12 @@ class Page:
     def __enter__(self) -> Self:
         call = self._browser.command
         self._context: str = call("Target.createBrowserContext")["browserContextId"]
-        setting = "denied" if self._microphone == "denied" else "granted"
-        permission = {"permission": {"name": "microphone"}, "setting": setting}
-        call("Browser.setPermission", browserContextId=self._context, **permission)
+        call(
+            "Browser.setPermission",
+            browserContextId=self._context,
+            permission={"name": "microphone"},
+            setting="denied" if self._microphone == "denied" else "granted",
+        )
         target = call("Target.createTarget", url="about:blank", browserContextId=self._context)
         self._target: str = target["targetId"]
         attached = call("Target.attachToTarget", targetId=self._target, flatten=True)
@@ -318,9 +321,9 @@ class Page:
     def press(self, key: str, *, shift: bool = False) -> None:
         """A key of the keyboard, by its name or its character."""
         code, text = _KEYS.get(key, (ord(key[0].upper()), key if len(key) == 1 else ""))
-        fields = {"key": key, "windowsVirtualKeyCode": code, "modifiers": 8 * shift}
-        down = "keyDown" if text else "rawKeyDown"
-        self._do("Input.dispatchKeyEvent", type=down, **fields, **({"text": text} if text else {}))
+        fields: Message = {"key": key, "windowsVirtualKeyCode": code, "modifiers": 8 * shift}
+        down: Message = {"type": "keyDown", "text": text} if text else {"type": "rawKeyDown"}
+        self._do("Input.dispatchKeyEvent", **down, **fields)
         self._do("Input.dispatchKeyEvent", type="keyUp", **fields)
 
     def type(self, text: str) -> None:

@@ -13,7 +13,7 @@ import re
 import statistics
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
@@ -93,7 +93,7 @@ class NumberedTrack(MediaStreamTrack):
         super().__init__()
         self.sent_at_s: list[float] = []
 
-    async def recv(self) -> Packet:  # type: ignore[override]
+    async def recv(self) -> "Packet[Any]":
         loop = asyncio.get_running_loop()
         number = len(self.sent_at_s)
         begun_s = self.sent_at_s[0] if number else loop.time()
@@ -141,6 +141,15 @@ class Outcome:
     delays_s: list[float]
     """Of each of those, from when it was sent."""
 
+    @property
+    def share(self) -> float:
+        """Of what was received, what was played."""
+        return self.played / self.received
+
+    @property
+    def mean_delay_s(self) -> float:
+        return statistics.fmean(self.delays_s)
+
     @classmethod
     def of(cls, track: NumberedTrack, network: Network, heard: Heard) -> Self:
         first = min(heard.at_s, default=0) + SKIPPED_FRAMES
@@ -163,10 +172,9 @@ def together(outcomes: list[Outcome]) -> Outcome:
 def told(name: str, loss: float, outcome: Outcome) -> str:
     """A line of a table."""
     cuts = [1000 * cut for cut in statistics.quantiles(outcome.delays_s, n=100)]
-    share = 100 * outcome.played / outcome.received
     return (
-        f"{name:14} {loss:4.0%} lost: {share:6.2f} % of {outcome.received} received frames played, "
-        f"delay mean {1000 * statistics.fmean(outcome.delays_s):5.1f} ms, "
+        f"{name:14} {loss:4.0%} lost: {outcome.share:7.2%} of {outcome.received} received frames "
+        f"played, delay mean {1000 * outcome.mean_delay_s:5.1f} ms, "
         f"p50 {cuts[49]:5.1f}, p95 {cuts[94]:5.1f}, p99 {cuts[98]:5.1f}"
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.peers.audio import RATE_HZ, read_samples, resampled, write_wav
+from tests.peers.audio import read_samples, resampled, write_wav
 from tests.peers.calls_api import CallsApi
 from tests.peers.chromium import Chromium, need_chromium
 from tests.peers.gateway import HOST, GatewayProcess, eventually, free_port
@@ -18,7 +18,7 @@ from tests.peers.speech import found, pcm, prompt
 from tests.sdk import authority
 from tests.sdk.application import NodeApplication
 from tests.sdk.pages import PageApplication, PageServer
-from tests.sdk.schemas import need_node
+from tests.sdk.schemas import need_wrtc
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
@@ -44,7 +44,7 @@ class Office:
 
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    need_node()
+    need_wrtc()
     folder: Path = tmp_path_factory.mktemp("jssip")
     write_wav(folder / "speech.wav", prompt("if-you-can"))
     files = authority.make(folder)

@@ -5,14 +5,13 @@ nothing is asked of them.
 """
 
 import asyncio
-import statistics
 from base64 import b64decode
 
 import aiohttp
-import numpy as np
 import pytest
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
+from av import AudioFrame
 
 from tests.peers import lossy
 from tests.peers.audio import mulaw
@@ -38,7 +37,7 @@ class ToGateway:
         self._turn = asyncio.Lock()  # so that it is known whose session is whose
 
     async def call(self, loss: float, seed: int) -> Outcome:
-        heard = Heard()
+        heard, number = Heard(), 0
 
         async def answer(offer: str) -> str:
             nonlocal number
@@ -56,7 +55,6 @@ class ToGateway:
                 if one.event["type"] == "input_audio_buffer.append":
                     heard.add(b64decode(one.event["audio"]), one.at_s)
 
-        number = 0
         return await lossy.call(answer, heard, loss, seed, DURATION_S, told)
 
 
@@ -69,6 +67,7 @@ async def to_aiortc(loss: float, seed: int) -> Outcome:
         try:
             while True:
                 frame = await track.recv()
+                assert isinstance(frame, AudioFrame)
                 samples = frame.to_ndarray().reshape(-1) / 32768
                 heard.add(mulaw(samples), asyncio.get_running_loop().time())
         except MediaStreamError:
@@ -112,11 +111,14 @@ async def test_little_is_lost_beside_what_the_network_loses(
             for loss, row in zip(LOSSES, some, strict=True):
                 print(lossy.told(name, loss, row))
 
-    for loss, row in zip(LOSSES, ours, strict=True):
+    # What a busy machine costs, it costs the calls without loss as well.
+    whole, *lossy_ones = ours
+    assert whole.share > 0.9
+    for loss, row in zip(LOSSES[1:], lossy_ones, strict=True):
         assert row.received > CALLS * DURATION_S / lossy.FRAME_S * 0.5
-        assert statistics.fmean(row.delays_s) < MOST_DELAY_S, loss
-        if loss <= 0.01:
-            assert row.played > 0.97 * row.received, loss
+        assert row.mean_delay_s - whole.mean_delay_s < MOST_DELAY_S, loss
+        if loss == 0.01:
+            assert row.share > 0.97 * whole.share
 
 
 def batched(outcomes: list[Outcome], size: int) -> list[list[Outcome]]:

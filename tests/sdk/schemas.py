@@ -48,6 +48,13 @@ def need_node() -> None:
         pytest.skip("the npm packages are not installed: run make test where npm can be reached")
 
 
+def need_wrtc() -> None:
+    """Skip the test where Node has no libwebrtc either: it is built for some systems only."""
+    need_node()
+    if not any((NODE_FOLDER / "node_modules" / "@roamhq").glob("wrtc-*")):
+        pytest.skip("there is no @roamhq/wrtc for this system")
+
+
 def faults(events: Iterable[Event]) -> list[str]:
     """What the two Python clients would hold against these events, one line a fault."""
     shown = [event for event in events if not is_extension(event)]

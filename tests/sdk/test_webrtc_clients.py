@@ -14,23 +14,22 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 from openai import OpenAI
 
-from tests.peers.audio import RATE_HZ, Signal, read_sound, voiced, write_wav
+from tests.peers.audio import write_wav
 from tests.peers.chromium import Chromium, find_chromium
-from tests.peers.gateway import ROOT, eventually
+from tests.peers.gateway import eventually
+from tests.peers.speech import monologue
 from tests.sdk.application import Application, CommandError, NodeApplication
 from tests.sdk.embedded import TOOL
 from tests.sdk.pages import PageApplication, PageServer
-from tests.sdk.schemas import need_node
+from tests.sdk.schemas import need_wrtc
 from tests.sdk.site import KEY, Site, running
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 NAMES = ("node-agents", "node-openai", "page-agents", "page-openai")
-PROMPTS = ROOT / "gateway" / "backend" / "prompts"
 DIALOGUE = '''
 start = "menu"
 otherwise = "I am listening."
@@ -93,22 +92,9 @@ class Client:
         return float(self.application.do("heard").get("energy") or 0)
 
 
-def monologue() -> Signal:
-    """Somebody who speaks without a pause worth the name, for as long as one listens."""
-    files = [next(PROMPTS.glob(f"{name}-*.opus")) for name in ("so-she-walked*", "she-said-that*")]
-    sounds = [read_sound(file) for file in files]
-    cuts = [voiced(sound) for sound in sounds]
-    return np.concatenate(
-        [
-            sound[int(cut[0][0] * RATE_HZ) : int(cut[-1][1] * RATE_HZ)]
-            for sound, cut in zip(sounds, cuts, strict=True)
-        ]
-    )
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    need_node()
+    need_wrtc()
     folder = tmp_path_factory.mktemp("webrtc")
     write_wav(folder / "speech.wav", monologue())
     (folder / "dialogue.toml").write_text(DIALOGUE)

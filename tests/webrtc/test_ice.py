@@ -251,7 +251,7 @@ async def test_each_place_of_a_peer_is_tried_once_before_any_is_tried_twice(benc
 
 
 async def test_consent_is_asked_for_where_we_send(bench: Bench) -> None:
-    config = PeerConfig(consent_interval_s=0.01, consent_s=0.2)
+    config = PeerConfig(consent_interval_s=0.01, consent_s=0.5)
     await bench.open(HOST, config=config)
     remote = await bench.remote()
     bench.find(remote)

@@ -65,13 +65,13 @@ async def test_as_long_a_message_as_we_say_arrives() -> None:
 async def test_what_is_sent_waits_until_it_is_confirmed() -> None:
     async with call() as it:
         await it.connected()
+        await until(lambda: it.peer.waiting_bytes == 0)  # that there is a channel counts too
         message = b"x" * 262_144  # all that aiortc takes
         for count in (1, 2):
             it.peer.send_message(message)
             assert it.peer.waiting_bytes == count * len(message)
-        for _ in range(3):  # some of it is under way
-            await asyncio.sleep(0)
-        assert it.peer.waiting_bytes == 2 * len(message)
+        await asyncio.sleep(0)  # the first is under way, and the peer has confirmed some at most
+        assert len(message) < it.peer.waiting_bytes <= 2 * len(message)
         await until(lambda: len(it.browser.messages) == 2)
         assert it.browser.messages == [message.decode()] * 2
         await until(lambda: it.peer.waiting_bytes == 0)
