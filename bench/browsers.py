@@ -11,7 +11,7 @@ from aioice.ice import get_host_addresses
 
 from bench.callers import TICKS_PER_RETRY, Callers, Placed
 from bench.coding import CODINGS
-from bench.peer import Identity, Peer
+from bench.peer import Identity, Peer, addressee
 from bench.sockets import bound, stamped
 from bench.stream import Stream
 
@@ -80,6 +80,7 @@ class Browsers(Callers):
         self._codec = codec
         identity, local = Identity(), audio.getsockname()
         self._peers = [Peer(codec, local, identity) for _ in range(calls)]
+        self._by_ufrag = {peer.ufrag: peer for peer in self._peers}
         self._lines: dict[int, tuple[SecureStream, Stream]] = {}
         """By number, of the calls that were answered."""
         self._pool = ThreadPoolExecutor(_POSTS)
@@ -108,6 +109,14 @@ class Browsers(Callers):
             for number, peer in enumerate(self._peers):
                 self._send(number, peer.tick(now_ns))
 
+    def stray(self, data: bytes, source: tuple[str, int]) -> None:
+        """The gateway's first check overtakes its answer, and is answered all the same (RFC 8445
+        section 7.3): it is sent again only half a second later."""
+        peer = self._by_ufrag.get(addressee(data))
+        if peer is not None:
+            for datagram in peer.receive(data, source, time.monotonic_ns()):
+                self.audio.sendto(datagram, source)
+
     def _answered(self, number: int, post: Future[str], now_ns: int) -> None:
         peer = self._peers[number]
         try:
@@ -131,7 +140,7 @@ class Browsers(Callers):
             return
         peer = self._peers[number]
         before = peer.state
-        self._send(number, peer.receive(data, time.monotonic_ns()))
+        self._send(number, peer.receive(data, peer.remote, time.monotonic_ns()))
         if peer.state == "up" and before != "up":
             line, stream = self._lines[number]
             self.media[number] = line

@@ -73,6 +73,10 @@ class Callers(ABC):
     def hang_up(self, number: int, now_ns: int) -> None:
         """End a call, if it is up."""
 
+    @abstractmethod
+    def stray(self, data: bytes, source: tuple[str, int]) -> None:
+        """A packet came that is of no call known so far."""
+
     @property
     @abstractmethod
     def placed(self) -> Sequence[Placed]:
@@ -120,6 +124,9 @@ class Unsignalled(Callers):
 
     def tick(self, now_ns: int) -> None:
         """There is nothing but audio."""
+
+    def stray(self, data: bytes, source: tuple[str, int]) -> None:
+        """It is somebody else's."""
 
     def hang_up(self, number: int, now_ns: int) -> None:
         self.media[number] = None
@@ -169,6 +176,9 @@ class Phones(Callers):
         if self._ticks % TICKS_PER_RETRY == 0:
             for caller in self._callers:
                 self._send(caller.tick(now_ns))
+
+    def stray(self, data: bytes, source: tuple[str, int]) -> None:
+        """It came before the answer to our INVITE did, so it cannot be told whose it is."""
 
     def _receive(self) -> None:
         for _ in range(100):

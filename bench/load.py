@@ -146,7 +146,8 @@ class LoadGenerator:
                 self._cycle_ns += FRAME_NS
 
     def _receive(self) -> None:
-        audio, receivers, measuring = self._callers.audio, self._callers.receivers, self._measuring
+        callers, measuring = self._callers, self._measuring
+        audio, receivers = callers.audio, callers.receivers
         for _ in range(5000):
             try:
                 data, notes, _, source = audio.recvmsg(2048, _STAMP_BYTES)
@@ -162,6 +163,8 @@ class LoadGenerator:
                 else:
                     arrival_ns = time.time_ns()
                 receiver.receive(data, arrival_ns, measuring)
+            else:
+                callers.stray(data, source)
 
     # The result.
 

@@ -78,6 +78,7 @@ class Peer:
     """
 
     def __init__(self, codec: str, local: tuple[str, int], identity: Identity) -> None:
+        self.ufrag, self._pwd = secrets.token_hex(4), secrets.token_hex(12)
         self.state = "idle"
         """`idle`, `calling`, `up`, `over`, or `failed`."""
         self.failure = ""
@@ -89,7 +90,6 @@ class Peer:
         self._codec = codec
         self._local = local
         self._identity = identity
-        self._ufrag, self._pwd = secrets.token_hex(4), secrets.token_hex(12)
         self._tie_breaker = secrets.randbits(64)
         self._answer: _Answer | None = None
         self._dtls = identity.connection()
@@ -119,7 +119,7 @@ class Peer:
                 "a=ptime:20",
                 "a=setup:actpass",
                 f"a=fingerprint:sha-256 {self._identity.fingerprint}",
-                f"a=ice-ufrag:{self._ufrag}",
+                f"a=ice-ufrag:{self.ufrag}",
                 f"a=ice-pwd:{self._pwd}",
                 f"a=candidate:1 1 udp {_HOST_PRIORITY} {host} {port} typ host",
                 "a=end-of-candidates",
@@ -153,17 +153,17 @@ class Peer:
             return []
         self._check_ns = now_ns + (CONSENT_NS if self._found else CHECK_NS)
         request = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
-        request.attributes["USERNAME"] = f"{self._answer.ufrag}:{self._ufrag}"
+        request.attributes["USERNAME"] = f"{self._answer.ufrag}:{self.ufrag}"
         request.attributes["PRIORITY"] = _HOST_PRIORITY
         request.attributes["ICE-CONTROLLING"] = self._tie_breaker
         request.attributes["USE-CANDIDATE"] = None
         request.add_message_integrity(self._answer.pwd.encode())
         return [bytes(request)]
 
-    def receive(self, data: bytes, now_ns: int) -> list[bytes]:
+    def receive(self, data: bytes, source: tuple[str, int], now_ns: int) -> list[bytes]:
         """Something came that is not media: STUN or DTLS (RFC 7983)."""
         if data[0] <= 3:
-            return self._receive_stun(data)
+            return self._receive_stun(data, source)
         if 20 <= data[0] <= 63:
             self._dtls.bio_write(data)
             return self._receive_dtls(now_ns)
@@ -180,7 +180,7 @@ class Peer:
     def fail(self, why: str) -> None:
         self.state, self.failure = "failed", why
 
-    def _receive_stun(self, data: bytes) -> list[bytes]:
+    def _receive_stun(self, data: bytes, source: tuple[str, int]) -> list[bytes]:
         try:
             message = stun.parse_message(data)
         except ValueError:
@@ -192,7 +192,7 @@ class Peer:
         response = stun.Message(
             stun.Method.BINDING, stun.Class.RESPONSE, transaction_id=message.transaction_id
         )
-        response.attributes["XOR-MAPPED-ADDRESS"] = self.remote
+        response.attributes["XOR-MAPPED-ADDRESS"] = source
         response.add_message_integrity(self._pwd.encode())
         return [bytes(response)]
 
@@ -229,3 +229,12 @@ class Peer:
             return [self._dtls.bio_read(65_535)]
         except SSL.WantReadError:
             return []
+
+
+def addressee(data: bytes) -> str:
+    """The `ufrag` of the peer that a check is for; empty for what is no check."""
+    try:
+        message = stun.parse_message(data)
+    except ValueError:
+        return ""
+    return str(message.attributes.get("USERNAME", "")).partition(":")[0]

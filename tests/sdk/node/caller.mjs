@@ -15,6 +15,15 @@ async function reports(connection, type) {
   return [...(await connection.getStats()).values()].filter((report) => report.type === type);
 }
 
+// Until audio flows; a key that is pressed before is lost on the way to nowhere.
+export async function flowing(connection) {
+  for (;;) {
+    const [stream] = await reports(connection, 'outbound-rtp');
+    if (stream?.packetsSent > 10) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 // Commands for whoever has a peer connection; `connection` gives the present one.
 export const person = (connection) => ({
   speak: ({ seconds }) => {
@@ -28,5 +37,8 @@ export const person = (connection) => ({
     return { energy: totalAudioEnergy, packets: packetsReceived, lost: packetsLost };
   },
   // RFC 4733, which only browsers have.
-  press: ({ keys }) => connection().getSenders()[0].dtmf.insertDTMF(keys, 100, 70),
+  press: async ({ keys }) => {
+    await flowing(connection());
+    connection().getSenders()[0].dtmf.insertDTMF(keys, 100, 70);
+  },
 });

@@ -1,6 +1,6 @@
 // JsSIP calls over SIP on a WebSocket, at the test's command; in Node and on a page.
 
-import { person } from './caller.mjs';
+import { flowing, person } from './caller.mjs';
 import { say } from './commands.mjs';
 
 let JsSIP;
@@ -46,8 +46,10 @@ export const commands = {
     }),
   hold: () => told('hold'),
   unhold: () => told('unhold'),
-  digits: ({ keys, transport }) =>
-    call.sendDTMF(keys, { transportType: transport, duration: 100, interToneGap: 100 }),
+  digits: async ({ keys, transport }) => {
+    await flowing(call.connection);
+    call.sendDTMF(keys, { transportType: transport, duration: 100, interToneGap: 100 });
+  },
   hang_up: () => call.terminate(),
   // All that was heard so far, in Node: samples of 16 bits.
   recording: () => {
