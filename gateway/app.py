@@ -109,7 +109,10 @@ class Gateway:
             _check_libraries()
             backend, fallback = await self._backends()
             pacer = Pacer()
-            self._media = media_config(settings, self._ports, pacer, backend.config)
+            with _naming("WebRTC", "GATEWAY_WEBRTC_HOST"):
+                self._media = media_config(
+                    settings, self._ports, pacer, backend.config, self._metrics.peer_ended
+                )
             if (reason := opus_missing()) is not None:
                 self._log.warning("webrtc.no_opus", reason=reason)
             self._line = Line(
@@ -237,6 +240,7 @@ class Gateway:
                 settings.sip_tcp_port,
                 settings.sip_ws_port,
                 _tls(settings.sip_tls_cert, settings.sip_tls_key),
+                split(settings.sip_ws_origins),
             )
 
     async def _serve_http(self, backend: Backend) -> None:
@@ -283,8 +287,6 @@ class Gateway:
         )
         gauge("gateway_pacer_stalls", "Times frames were skipped.", lambda: pacer.stalls)
         self._metrics.watch_sip(lambda: self._agent.counters)
-        if (webrtc := self._media.webrtc) is not None:
-            self._metrics.watch_peers(lambda: webrtc.dropped)
         gauge("gateway_sip_dialogs", "SIP dialogs.", lambda: self._agent.dialogs)
         gauge("gateway_sip_transactions", "SIP transactions.", lambda: self._agent.transactions)
         gauge(

@@ -1,6 +1,8 @@
 """From settings to the media of all legs."""
 
+import asyncio
 import ipaddress
+from collections.abc import Callable, Mapping, Sequence
 from typing import get_args
 
 import ifaddr
@@ -8,7 +10,8 @@ import ifaddr
 from gateway.audio import libopus
 from gateway.legs.leg_media import MediaConfig, WebRtcConfig
 from gateway.legs.pacer import Pacer
-from gateway.legs.ports import PortPool
+from gateway.legs.ports import PortPool, bind_udp
+from gateway.legs.resolve import Resolver
 from gateway.sdp.webrtc import AudioCodecName
 from gateway.settings import Settings, split
 from gateway.upstream.target import BackendConfig
@@ -23,19 +26,22 @@ _OPUS_RATE_HZ = 24_000
 
 
 def media_config(
-    settings: Settings, ports: PortPool, pacer: Pacer, backend: BackendConfig
+    settings: Settings,
+    ports: PortPool,
+    pacer: Pacer,
+    backend: BackendConfig,
+    tell: Callable[[Mapping[str, int]], None] = lambda _: None,
 ) -> MediaConfig:
     """How legs send and receive.
 
     Args:
         backend: whose rate Opus is decoded at, so that nothing has to be resampled.
+        tell: is handed what went wrong on each peer connection.
+
+    Raises:
+        OSError: the host has no address as the settings name it.
     """
-    known = backend.input_format
-    rate_hz = _OPUS_RATE_HZ if known is None else known.rate_hz
-    servers = parse_ice_servers(settings.webrtc_ice_servers)
-    wanted = set(split(settings.webrtc_codecs))
-    if opus_missing() is not None:
-        wanted.discard("opus")
+    wanted = split(settings.webrtc_codecs)
     return MediaConfig(
         bind_host=settings.sip_host,
         advertised_host=settings.sip_advertised_host or settings.sip_host,
@@ -43,17 +49,36 @@ def media_config(
         pacer=pacer,
         timeout_s=settings.rtp_timeout_s,
         allow=settings.sip_networks,
-        webrtc=WebRtcConfig(
-            hosts=(settings.webrtc_host,) if settings.webrtc_host else host_addresses(),
-            peer=PeerConfig(
-                stun=servers.stun,
-                turn=servers.turn,
-                advertised_host=settings.webrtc_advertised_host,
-                allow=settings.sip_networks,
-            ),
-            codecs=tuple(name for name in _CODECS if name in wanted),
-            opus_rate_hz=rate_hz if rate_hz in libopus.RATES_HZ else _OPUS_RATE_HZ,
+        webrtc=None if wanted == ["off"] else _webrtc_config(settings, wanted, backend, tell),
+    )
+
+
+def _webrtc_config(
+    settings: Settings,
+    wanted: Sequence[str],
+    backend: BackendConfig,
+    tell: Callable[[Mapping[str, int]], None],
+) -> WebRtcConfig:
+    if settings.webrtc_host:
+        bind_udp(settings.webrtc_host, 0).close()
+    known = backend.input_format
+    rate_hz = _OPUS_RATE_HZ if known is None else known.rate_hz
+    servers = parse_ice_servers(settings.webrtc_ice_servers)
+    codecs = [name for name in _CODECS if name in wanted]
+    if "opus" in codecs and opus_missing() is not None:
+        codecs.remove("opus")
+    return WebRtcConfig(
+        hosts=(lambda: (settings.webrtc_host,)) if settings.webrtc_host else host_addresses,
+        peer=PeerConfig(
+            stun=servers.stun,
+            turn=servers.turn,
+            advertised_host=settings.webrtc_advertised_host,
+            allow=settings.sip_networks,
+            resolve=Resolver(asyncio.get_running_loop().time).look_up,
         ),
+        codecs=tuple(codecs),
+        opus_rate_hz=rate_hz if rate_hz in libopus.RATES_HZ else _OPUS_RATE_HZ,
+        tell=tell,
     )
 
 

@@ -84,33 +84,29 @@ class Metrics:
             buckets=(1, 2, 2.5, 3, 3.5, 3.8, 4, 4.2, 4.4),
             registry=self._registry,
         )
-        self._bargeins = Counter(
-            "gateway_bargeins", "Times a caller interrupted the voice.", registry=self._registry
+        count = self._counter
+        self._bargeins = count("gateway_bargeins", "Times a caller interrupted the voice.")
+        self._rtp = count("gateway_rtp_packets", "RTP packets.", "direction")
+        self._rtp_lost = count(
+            "gateway_rtp_lost_packets", "RTP packets that callers sent and that never came."
         )
-        self._rtp = Counter(
-            "gateway_rtp_packets", "RTP packets.", ["direction"], registry=self._registry
+        self._peers = count(
+            "gateway_webrtc_faults",
+            "What went wrong on peer connections, counted when they end.",
+            "what",
         )
-        self._rtp_lost = Counter(
-            "gateway_rtp_lost_packets",
-            "RTP packets that callers sent and that never came.",
-            registry=self._registry,
+        self._handovers = count(
+            "gateway_session_handovers", "Realtime sessions that took over a call from another."
+        )
+        self._losses = count(
+            "gateway_session_losses", "Realtime sessions that were lost in a call."
+        )
+        self._outage = count(
+            "gateway_session_outage_seconds", "Time that calls were without a Realtime session."
         )
 
-        self._handovers = Counter(
-            "gateway_session_handovers",
-            "Realtime sessions that took over a call from another.",
-            registry=self._registry,
-        )
-        self._losses = Counter(
-            "gateway_session_losses",
-            "Realtime sessions that were lost in a call.",
-            registry=self._registry,
-        )
-        self._outage = Counter(
-            "gateway_session_outage_seconds",
-            "Time that calls were without a Realtime session.",
-            registry=self._registry,
-        )
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(name, meaning, labels, registry=self._registry)
 
     def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """Add a gauge whose value is read at each scrape."""
@@ -120,9 +116,10 @@ class Metrics:
         """Add the totals of a SIP agent, which are read at each scrape."""
         self._registry.register(_Sip(read))
 
-    def watch_peers(self, read: Callable[[], Mapping[str, int]]) -> None:
-        """Add what peer connections dropped, which is read at each scrape."""
-        self._registry.register(_Peers(read))
+    def peer_ended(self, faults: Mapping[str, int]) -> None:
+        """Count what went wrong on a peer connection."""
+        for what, count in faults.items():
+            self._peers.labels(what).inc(count)
 
     def call_ended(self, record: dict[str, Any]) -> None:
         """Count a call by its record."""
@@ -179,20 +176,3 @@ class _Sip(Collector):
             "SIP messages received that could be neither used nor answered.",
             value=counters.dropped,
         )
-
-
-class _Peers(Collector):
-    """Likewise, of the peer connections that are over."""
-
-    def __init__(self, read: Callable[[], Mapping[str, int]]) -> None:
-        self._read = read
-
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        dropped = CounterMetricFamily(
-            "gateway_webrtc_dropped",
-            "What did not get through on peer connections, counted when they end.",
-            labels=["what"],
-        )
-        for what, count in sorted(self._read().items()):
-            dropped.add_metric([what], count)
-        yield dropped

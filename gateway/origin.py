@@ -21,6 +21,12 @@ def loopback_origin(origin: str) -> str | None:
     return str(URL(origin).origin())
 
 
+def is_page_of(host: str | None, origin: str) -> bool:
+    """Whether an Origin header names a page of the host that a Host header names, at any port."""
+    served, asked = _host_of(origin), _host_of(f"http://{host}") if host else None
+    return served is not None and served == asked
+
+
 def is_local_host(host: str | None) -> bool:
     """Whether a Host header names this machine, or is an address, which no name server can
     redirect."""

@@ -47,7 +47,7 @@ async def test_what_settings_say_of_webrtc(monkeypatch: pytest.MonkeyPatch) -> N
         WEBRTC_CODECS="pcmu, opus",
     ).webrtc
     assert webrtc is not None
-    assert webrtc.hosts == ("127.0.0.1",)
+    assert webrtc.hosts() == ("127.0.0.1",)
     assert webrtc.codecs == ("opus", "pcmu")
     assert webrtc.peer.advertised_host == "198.51.100.7"
     assert webrtc.peer.stun == ("stun.example.org", 3478)
@@ -81,3 +81,12 @@ async def test_without_libopus_there_is_g711(monkeypatch: pytest.MonkeyPatch) ->
     assert webrtc is not None
     assert webrtc.codecs == ("pcmu", "pcma")
     assert opus_missing() == "nowhere"
+
+
+async def test_webrtc_can_be_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert config(monkeypatch, WEBRTC_CODECS="off").webrtc is None
+
+
+async def test_an_address_of_another_host_is_told_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OSError):
+        config(monkeypatch, WEBRTC_HOST="203.0.113.9")

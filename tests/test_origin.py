@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.origin import is_local_host, loopback_origin
+from gateway.origin import is_local_host, is_page_of, loopback_origin
 
 pytestmark = pytest.mark.pure
 
@@ -54,3 +54,21 @@ def test_origins(origin: str, own: str | None) -> None:
 )
 def test_hosts(host: str | None, is_local: bool) -> None:
     assert is_local_host(host) is is_local
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "own"),
+    [
+        ("phone.example.org:5066", "https://phone.example.org", True),
+        ("phone.example.org", "http://phone.example.org:8080", True),
+        ("[2001:db8::1]:5066", "https://[2001:db8::1]", True),
+        ("phone.example.org:5066", "https://example.org", False),
+        ("phone.example.org:5066", "https://evil.example", False),
+        ("127.0.0.1:5066", "https://evil.example", False),
+        ("phone.example.org", "null", False),
+        (None, "https://phone.example.org", False),
+        ("", "", False),
+    ],
+)
+def test_pages_of_a_host(host: str | None, origin: str, own: bool) -> None:
+    assert is_page_of(host, origin) is own

@@ -33,7 +33,7 @@ async def read_object(request: web.Request) -> dict[str, Any]:
         return {}
     kind = media_type(request)
     if kind not in (None, "application/json"):
-        raise unsupported_type(kind)
+        raise unsupported_type(kind, "application/json")
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
@@ -45,9 +45,11 @@ async def read_object(request: web.Request) -> dict[str, Any]:
     return value
 
 
-def unsupported_type(kind: str | None) -> RealtimeError:
+def unsupported_type(kind: str | None, *taken: str) -> RealtimeError:
+    """A body of a type that is none of those taken."""
+    these = ", ".join(map(repr, taken))
     return RealtimeError(
-        f"Unsupported content type: {(kind or '')[:100]!r}. This method takes 'application/json'.",
+        f"Unsupported content type: {(kind or '')[:100]!r}. This method takes {these}.",
         code="unsupported_content_type",
         status=415,
     )

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 from aiohttp import hdrs, web
 
 from gateway.api import offers
-from gateway.api.body import media_type, read_object
+from gateway.api.body import media_type, read_object, unsupported_type
 from gateway.api.orders import check_dial, check_refer, check_reject
 from gateway.calls.commands import Accept, Command, HangUp, Refer, Reject, no_call
 from gateway.realtime.config import check_session
@@ -17,6 +17,7 @@ from gateway.realtime.session import Session
 _CALLS: Final = "/v1/realtime/calls"
 _CALL_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _LIMIT: Final = re.compile(r"[0-9]{1,3}")
+_OFFERS: Final = (offers.SDP, offers.MULTIPART)
 _DEFAULT_LIMIT, _MOST_LISTED = 20, 100
 
 
@@ -29,7 +30,9 @@ class PhoneLine(Protocol):
     async def dial(self, to: str, caller: str | None, session: Session | None) -> dict[str, Any]:
         """Call somebody; returns the summary of the new call."""
 
-    async def connect(self, offer: bytes, session: Session | None) -> tuple[str, bytes]:
+    async def connect(
+        self, offer: bytes, session: Session | None, model: str | None
+    ) -> tuple[str, bytes]:
         """Take the call of whoever made an offer of WebRTC; returns its id and the answer."""
 
     def call_ids(self) -> list[str]:
@@ -60,11 +63,16 @@ def routes(line: PhoneLine) -> list[web.RouteDef]:
         return web.json_response(line.summary(_call_id(request)))
 
     async def create(request: web.Request) -> web.Response:
-        if media_type(request) in (offers.SDP, offers.MULTIPART):
+        kind = media_type(request)
+        if kind in _OFFERS:
             call_id, answer = await line.connect(*await offers.read_offer(request))
+            if request.transport is None or request.transport.is_closing():
+                await line.command(call_id, HangUp())  # nobody is there to take the answer
             return web.Response(
                 body=answer, status=201, content_type=offers.SDP, headers=_location(call_id)
             )
+        if kind not in (None, "application/json"):
+            raise unsupported_type(kind, "application/json", *_OFFERS)
         summary = await line.dial(*check_dial(await read_object(request)))
         return web.json_response(summary, status=201, headers=_location(summary["id"]))
 

@@ -17,6 +17,8 @@ def error_response(error: RealtimeError, *, headers: LooseHeaders | None = None)
     response = web.json_response({"error": error.fields()}, status=error.status, headers=headers)
     if not error.retry:
         response.headers[_SHOULD_RETRY] = "false"
+    if error.retry_after_s is not None:
+        response.headers[hdrs.RETRY_AFTER] = str(error.retry_after_s)
     if error.status == web.HTTPUnauthorized.status_code:
         response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
     if error.status in _CLOSING:

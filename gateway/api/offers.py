@@ -10,6 +10,7 @@ import json
 from typing import Final, NamedTuple
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 from aiohttp.multipart import BodyPartReader
 
 from gateway.api.auth import CALLER
@@ -32,6 +33,8 @@ class Offer(NamedTuple):
     sdp: bytes
     session: Session | None
     """Checked, without formats, which the media of the call settles; None for the line's own."""
+    model: str | None
+    """For a session that names none."""
 
 
 async def read_offer(request: web.Request) -> Offer:
@@ -57,7 +60,10 @@ async def read_offer(request: web.Request) -> Offer:
             code="invalid_sdp",
             param="sdp",
         )
-    return Offer(parts["sdp"], _session(request, parts.get("session")))
+    model = request.query.get("model") or None
+    if model is not None:
+        check_session({"type": "realtime", "model": model})
+    return Offer(parts["sdp"], _session(request, parts.get("session")), model)
 
 
 def _session(request: web.Request, part: bytes | None) -> Session | None:
@@ -67,9 +73,6 @@ def _session(request: web.Request, part: bytes | None) -> Session | None:
         raise invalid("session.type", "transcription", "'realtime' for a call")
     if part is not None:
         session = _merged(session or {}, check_session(_json_object(part)))
-    model = request.query.get("model")
-    if model and "model" not in (session or {}):
-        session = check_session((session or {"type": "realtime"}) | {"model": model})
     return None if session is None else without_formats(session)
 
 
@@ -114,7 +117,8 @@ async def _parts(request: web.Request) -> dict[str, bytes]:
                     raise ValueError("a form inside a form")
                 size = sum(map(len, parts.values()))
                 parts.setdefault(part.name or "", await _content(part, most - size))
-        except (ValueError, AssertionError) as error:
+        # What aiohttp raises for a part that is none.
+        except (ValueError, AssertionError, RuntimeError, HttpProcessingError) as error:
             raise RealtimeError(
                 "We could not parse the form of your request.", code="invalid_form"
             ) from error

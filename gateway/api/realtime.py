@@ -17,7 +17,7 @@ from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from gateway.api.auth import CALLER
 from gateway.api.errors import error_response
-from gateway.api.sideband import Controllable, Extensions, Sideband, SidebandConfig
+from gateway.api.sideband import Extensions, Sideband, SidebandCall, SidebandConfig
 from gateway.calls.commands import no_call
 from gateway.realtime.errors import RealtimeError, error_event, invalid
 from gateway.realtime.events import encode_event
@@ -54,7 +54,7 @@ _log = structlog.get_logger()
 class FindsCalls(Protocol):
     """Where calls are."""
 
-    async def joined(self, call_id: str, wait_s: float) -> Controllable:
+    async def joined(self, call_id: str, wait_s: float) -> SidebandCall:
         """The call, once it has a session.
 
         Raises:

@@ -15,9 +15,8 @@ import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from gateway.calls.client_messages import MessageRefused, read_message, session_created
-from gateway.calls.control import Control
+from gateway.calls.control import Controllable
 from gateway.realtime.errors import invalid
-from gateway.realtime.events import Event
 from gateway.realtime.session import Session
 from gateway.upstream.socket import MAX_MESSAGE_BYTES
 
@@ -63,22 +62,12 @@ class Extensions:
         return cls(audio="audio" in names, events="events" in names)
 
 
-class Controllable(Protocol):
+class SidebandCall(Controllable, Protocol):
     """The part of a call that a sideband needs."""
 
     @property
     def session(self) -> Session:
         """The session as the server last confirmed it."""
-
-    @property
-    def congested(self) -> bool:
-        """Whether what was sent before should go out before there is more."""
-
-    def attach(self, control: Control) -> None: ...
-
-    def detach(self, control: Control) -> None: ...
-
-    def control(self, event: Event) -> None: ...
 
 
 class Sideband:
@@ -95,7 +84,7 @@ class Sideband:
         self,
         socket: web.WebSocketResponse,
         transport: asyncio.Transport | None,
-        call: Controllable,
+        call: SidebandCall,
         wanted: Extensions,
         config: SidebandConfig,
     ) -> None:

@@ -13,9 +13,6 @@ class Codec(Protocol):
     costs or yields exactly as much audio as it stands for, and nothing that a peer sends raises.
     """
 
-    undecodable: int
-    """Payloads that were no audio; what could be made up for them was."""
-
     @property
     def format(self) -> AudioFormat:
         """What the call is joined in."""

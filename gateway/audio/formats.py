@@ -92,4 +92,5 @@ class AudioFormat:
 
 PCMU: Final = AudioFormat("pcmu", 8000)
 PCMA: Final = AudioFormat("pcma", 8000)
+G711: Final[dict[Law, AudioFormat]] = {"pcmu": PCMU, "pcma": PCMA}
 PCM24K: Final = AudioFormat("pcm16", 24_000)

@@ -22,7 +22,6 @@ class G711Codec:
 
     def __init__(self, joined: Law, packet_ms: int) -> None:
         self.format: Final = AudioFormat(joined, _SAMPLES_PER_MS * 1000)
-        self.undecodable = 0  # every byte is a sample
         self._joined: Final[Law] = joined
         self._packet_samples = packet_ms * _SAMPLES_PER_MS
         self._concealer = Concealer(self.format)

@@ -68,7 +68,6 @@ class OpusCodec:
 
     def __init__(self, rate_hz: int, *, fec: bool) -> None:
         self.format: Final = AudioFormat("pcm16", rate_hz)
-        self.undecodable = 0
         self._fec = fec
         self._per_ms = rate_hz // 1000
         self._clock_step = CLOCK_HZ // rate_hz
@@ -125,7 +124,6 @@ class OpusCodec:
         return due
 
     def _undecoded(self, payload: bytes) -> bytes:
-        self.undecodable += 1
         try:
             return self._concealed(libopus.packet_samples(payload, self.format.rate_hz))
         except OpusError:

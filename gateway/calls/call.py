@@ -375,10 +375,9 @@ class Call:
                 "codec": self.leg.codec,
                 "media_security": self.leg.media_security,
             }
-        if level == "warning":
-            self._log.warning(name, **fields)
-        else:
-            self._log.info(name, **fields)
+        if self.leg.kind != "sip":
+            fields.pop("sip_status", None)
+        (self._log.warning if level == "warning" else self._log.info)(name, **fields)
 
     async def _free(self) -> None:
         self._alarm.cancel()
@@ -386,8 +385,10 @@ class Call:
         self.controls.close()
         if self._media is not None:
             self._media.part()
-        await self.leg.close()
-        await self._sessions.close()
+        try:
+            await self.leg.close()
+        finally:
+            await self._sessions.close()
 
 
 def _ms(seconds: float) -> float:

@@ -5,29 +5,27 @@ said until then waits here. The browser reads as fast as it can; one that lets m
 stopped reading, and since the channel is all it has, its call ends.
 """
 
+import contextlib
 from collections import deque
 from typing import Final, Protocol
 
-from gateway.calls.client_messages import MessageRefused, read_message, session_created
-from gateway.calls.control import Control
+from gateway.calls.client_messages import (
+    MessageRefused,
+    read_message,
+    session_created,
+    without_sound,
+)
+from gateway.calls.control import Controllable
 from gateway.legs.leg import EventChannel
-from gateway.realtime.events import Event
+from gateway.realtime.events import parse_event
 from gateway.realtime.session import Session
 
 _MOST_WAITING: Final = 2000
 _MOST_WAITING_BYTES: Final = 4 << 20
 
 
-class Controllable(Protocol):
-    """The call, as a client of it sees it."""
-
-    @property
-    def congested(self) -> bool:
-        """Whether what was sent before should go out before there is more."""
-
-    def attach(self, control: Control) -> None: ...
-
-    def control(self, event: Event) -> None: ...
+class BrowsersCall(Controllable, Protocol):
+    """The call, as a browser sees it."""
 
     def hang_up(self, reason: str) -> None: ...
 
@@ -39,7 +37,7 @@ class ChannelControl:
     """It hears the audio itself."""
     wants_extensions = False
 
-    def __init__(self, channel: EventChannel, call: Controllable) -> None:
+    def __init__(self, channel: EventChannel, call: BrowsersCall) -> None:
         self._channel = channel
         self._call = call
         self._early: deque[bytes] = deque()
@@ -64,8 +62,19 @@ class ChannelControl:
         try:
             self._channel.send(message)
         except ValueError as error:
-            refused = MessageRefused(f"An event cannot be sent to you: {error}.", code="too_large")
-            self._channel.send(refused.to_message())
+            self._send_less(message, str(error))
+
+    def _send_less(self, message: bytes, why: str) -> None:
+        """An event is larger than the client takes: of an item it can do without the sound, which
+        it has heard; of anything else it is told that it misses it."""
+        event = parse_event(message)
+        refused = MessageRefused(f"{event['type']} cannot be sent to you: {why}.", code="too_large")
+        for smaller in (without_sound(event), refused.to_message()):
+            if smaller is not None:
+                with contextlib.suppress(ValueError):
+                    self._channel.send(smaller)
+                    return
+        self._give_up()
 
     def close(self) -> None:
         self._closed = True

@@ -84,6 +84,21 @@ def session_created(session: Session) -> bytes:
     return encode_event(event)
 
 
+def without_sound(event: Event) -> bytes | None:
+    """An event about an item without the item's audio, as JSON text; None when it has none."""
+    item = event.get("item")
+    content = item.get("content") if isinstance(item, dict) else None
+    if not isinstance(item, dict) or not isinstance(content, list):
+        return None
+    silent = [
+        {name: value for name, value in part.items() if name != "audio"}
+        if isinstance(part, dict)
+        else part
+        for part in content
+    ]
+    return None if silent == content else encode_event(event | {"item": item | {"content": silent}})
+
+
 def _too_large(event_id: str | None) -> MessageRefused:
     return MessageRefused(f"The event is larger than {_LARGE_BYTES >> 20} MiB.", event_id)
 

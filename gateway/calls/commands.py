@@ -90,7 +90,7 @@ def no_call() -> RealtimeError:
 
 
 def not_made(reason: str) -> RealtimeError:
-    """A call of ours ended before it was on its way."""
+    """A call that somebody asked for ended before it was on its way, or answered."""
     return RealtimeError(
         f"The call was not made: {reason}.",
         code=reason,

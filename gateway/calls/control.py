@@ -1,11 +1,11 @@
-"""The clients that control a call: their sidebands, as the call sees them."""
+"""The clients that control a call, on sidebands or a data channel, as the call sees them."""
 
 from typing import Protocol
 
 from gateway.realtime.events import Event, encode_event
 
 MAX_CONTROLS = 32
-"""Sidebands of one call; each holds what waits for it."""
+"""Of one call; each holds what waits for it."""
 
 
 class Control(Protocol):
@@ -25,6 +25,20 @@ class Control(Protocol):
 
     def close(self) -> None:
         """The call is over. What was sent before still goes out."""
+
+
+class Controllable(Protocol):
+    """A call, as any client of it sees it."""
+
+    @property
+    def congested(self) -> bool:
+        """Whether what was sent before should go out before there is more."""
+
+    def attach(self, control: Control) -> None: ...
+
+    def detach(self, control: Control) -> None: ...
+
+    def control(self, event: Event) -> None: ...
 
 
 class Controls:

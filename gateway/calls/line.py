@@ -87,7 +87,7 @@ class Line:
         if refusal is None and self._config.reject_all:
             refusal = Refusal(603, "rejected")
         machine = CallMachine(self._config.policy, new_event_id=new_event_id, refusal=refusal)
-        self._registry.start(self._call(leg, machine))
+        self._registry.start(self._call(leg, machine, self._webhook))
 
     async def dial(self, to: str, caller: str | None, session: Session | None) -> dict[str, Any]:
         """Call somebody; returns the call's summary once the INVITE is on its way.
@@ -110,17 +110,20 @@ class Line:
         if session is not None:
             policy = replace(policy, session=session)
         machine = CallMachine(policy, new_event_id=new_event_id, outbound=True)
-        call = self._call(leg, machine)
+        call = self._call(leg, machine, self._webhook)
         self._registry.start(call)
         await call.made()
         return call.record.summary()
 
-    async def connect(self, offer: bytes, session: Session | None) -> tuple[str, bytes]:
+    async def connect(
+        self, offer: bytes, session: Session | None, model: str | None = None
+    ) -> tuple[str, bytes]:
         """Take the call of whoever posted an offer of WebRTC; returns its id and our answer.
 
         Args:
             offer: SDP, unchecked.
             session: a checked config; None is the policy's.
+            model: of the session, unless it was given and names one.
 
         Raises:
             RealtimeError: why there is no such call.
@@ -132,14 +135,19 @@ class Line:
             raise RealtimeError(
                 f"The SDP offer cannot be used. {error}.", code="invalid_sdp", param="sdp"
             ) from None
+        wanted = self._config.policy.session if session is None else session
+        if model and (session is None or "model" not in session):
+            wanted = wanted | {"model": model}
         policy = replace(
             self._config.policy,
             application_decides=False,  # it has, by posting the offer or making the secret
+            posted=True,
             greet=False,  # the page asks for what it wants to hear
-            session=self._config.policy.session if session is None else session,
+            session=wanted,
         )
         machine = CallMachine(policy, new_event_id=new_event_id)
-        call = self._call(leg, machine, leg.channel)
+        # The webhook tells of calls that somebody else placed.
+        call = self._call(leg, machine, None, leg.channel)
         self._registry.start(call)
         await call.made()
         return call.call_id, leg.description
@@ -196,6 +204,7 @@ class Line:
         self,
         leg: IncomingLeg | OutgoingLeg,
         machine: CallMachine,
+        webhook: SendsWebhooks | None,
         channel: EventChannel | None = None,
     ) -> Call:
         call_id = f"rtc_{secrets.token_hex(_ID_BYTES)}"
@@ -206,7 +215,7 @@ class Line:
             self._sources,
             self._log,
             self._config.sounds,
-            None if channel else self._webhook,  # it is for calls that somebody else placed
+            webhook,
             channel,
         )
 
@@ -218,6 +227,8 @@ class Line:
                 code=refusal.reason,
                 kind="rate_limit_error",
                 status=429,
+                retry=refusal.reason != "draining",  # this process will not take it later either
+                retry_after_s=refusal.retry_after_s,
             )
 
     def _check_allowed(self, target: str, param: str) -> None:

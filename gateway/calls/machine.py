@@ -391,7 +391,7 @@ class CallMachine:
         self.sip_status = status
         self._deadline = None
         transfer = [] if self.transfer is None else self.transfer.abandon(no_call())
-        gone = not_made(reason) if self.outbound else no_call()
+        gone = not_made(reason) if self.outbound or self._policy.posted else no_call()
         return [*self._settle(gone), *transfer, Finish()]
 
     def _settle(self, error: RealtimeError | None = None) -> list[Effect]:

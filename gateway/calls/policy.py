@@ -26,6 +26,8 @@ class CallPolicy:
     """Tell the application of each call and wait for its word; False: accept."""
     ring_on_failure: bool = True
     """A call whose session cannot be had after Accept goes on ringing; False: it gets 503."""
+    posted: bool = False
+    """The call came by a request that waits for our answer, and is told why there is none."""
     greet: bool = True
     """Ask for a response as soon as a call that the gateway accepted is answered."""
     digits_to_model: bool = True

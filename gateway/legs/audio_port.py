@@ -45,8 +45,6 @@ class RtpFlow:
     cname: str
     random: Callable[[], float]
     """From 0 up to 1; spreads the RTCP reports of many calls."""
-    timeout_s: float
-    """Without a packet for this long the caller counts as gone."""
 
 
 class AudioPort(ABC):

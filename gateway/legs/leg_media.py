@@ -6,9 +6,8 @@ connection, as browsers do. A SIP leg takes the one that its offer asks for.
 
 import random
 import secrets
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.audio.formats import AudioFormat
@@ -31,15 +30,15 @@ Emit = Callable[[LegEvent], None]
 class WebRtcConfig:
     """How peer connections are made."""
 
-    hosts: tuple[str, ...]
-    """Addresses that each of them listens on."""
+    hosts: Callable[[], Sequence[str]]
+    """The addresses that the next one listens on; they come and go with the networks."""
     peer: PeerConfig
     codecs: tuple[AudioCodecName, ...] = ("opus", "pcmu", "pcma")
     """What may be agreed on; the offer's order decides."""
     opus_rate_hz: int = 24_000
     """At which Opus is decoded and encoded; calls in Opus are joined at this rate."""
-    dropped: Counter[str] = field(default_factory=Counter)
-    """What did not get through, over all connections that have ended, as in `PeerCounters`."""
+    tell: Callable[[Mapping[str, int]], None] = lambda _: None
+    """Is handed what went wrong on a connection that has ended, as `PeerCounters` names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +53,7 @@ class MediaConfig:
     ports: PortPool
     pacer: Pacer
     timeout_s: float
+    """Without a packet for this long a phone counts as gone."""
     allow: tuple[Network, ...] | None = None
     webrtc: WebRtcConfig | None = None
     """None: offers of WebRTC are refused."""
@@ -66,7 +66,6 @@ class MediaConfig:
             first_timestamp=secrets.randbits(32),
             cname=f"{secrets.randbits(64):x}@{self.advertised_host}",
             random=random.random,
-            timeout_s=self.timeout_s,
         )
 
 

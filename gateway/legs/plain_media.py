@@ -5,11 +5,11 @@ import secrets
 from dataclasses import replace
 from typing import Final
 
-from gateway.audio.formats import PCMU, Law
+from gateway.audio.formats import G711, PCMU, Law
 from gateway.legs.leg import LegError, LegHeld
 from gateway.legs.leg_media import BIND_TRIES, PACKET_MS, Emit, MediaConfig
 from gateway.legs.ports import NoPortError
-from gateway.legs.rtp_port import FORMATS, RtpPort
+from gateway.legs.rtp_port import RtpPort
 from gateway.reach import reachable_host, usable_host
 from gateway.sdp import answer as offer_answer
 from gateway.sdp.answer import AudioPlan, LocalMedia
@@ -56,7 +56,7 @@ class PlainMedia:
             raise SdpError("the offer takes its only audio away", status=488)
         self._offered, self._plan = offer, plan
         self.codec = plan.codec
-        self.format = FORMATS[plan.codec]
+        self.format = G711[plan.codec]
 
     async def open(self) -> RtpPort:
         ports = self._config.ports
@@ -66,8 +66,14 @@ class PlainMedia:
             except NoPortError:
                 break
             packet_ms = PACKET_MS if self._plan is None else self._plan.ptime_ms
+            config = self._config
             port = RtpPort(
-                self.codec, packet_ms, self._config.new_flow(), self._config.pacer, self._emit
+                self.codec,
+                packet_ms,
+                config.new_flow(),
+                config.pacer,
+                self._emit,
+                config.timeout_s,
             )
             try:
                 await port.open(self._config.bind_host, number)

@@ -59,6 +59,21 @@ class Resolver:
                 return address
         raise LegError(403, "unusable_host")
 
+    async def look_up(self, host: str) -> str:
+        """The first IPv4 address of `host`, a name or an IP literal of either family.
+
+        Raises:
+            OSError: it has none, or nobody could tell in time.
+        """
+        if (
+            literal := _literal(host, socket.AF_INET6) or _literal(host, socket.AF_INET)
+        ) is not None:
+            return literal
+        addresses = await self._addresses((host.lower(), socket.AF_INET))
+        if not addresses:
+            raise OSError("no address for that name")
+        return addresses[0]
+
     def close(self) -> None:
         """Wait for nothing any more: whoever still does is told that nobody could tell."""
         for waiting in self._under_way.values():

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import cast
 
-from gateway.audio.formats import PCMA, PCMU, AudioFormat, Law
+from gateway.audio.formats import Law
 from gateway.audio.g711_codec import G711Codec
 from gateway.legs.audio_port import AudioPort, RtpFlow
 from gateway.legs.leg import LegEvent, LegSilent
@@ -15,8 +15,6 @@ from gateway.rtp.payload import G711
 from gateway.rtp.session import RtpConfig, RtpSession
 from gateway.sdp.answer import AudioPlan
 
-FORMATS: dict[Law, AudioFormat] = {"pcmu": PCMU, "pcma": PCMA}
-
 
 class RtpPort(AudioPort):
     """Media of one leg. `open` it, `apply` each plan that signalling agrees on, `close` it.
@@ -25,6 +23,7 @@ class RtpPort(AudioPort):
         codec: what the call is joined in, for its whole life; the wire may change to the other law.
         packet_ms: how much audio a packet of ours carries.
         emit: is handed digits, marks, the caller's silence and a defect of ours.
+        timeout_s: without a packet for this long the caller counts as gone.
     """
 
     def __init__(
@@ -34,7 +33,9 @@ class RtpPort(AudioPort):
         flow: RtpFlow,
         pacer: Pacer,
         emit: Callable[[LegEvent], None],
+        timeout_s: float,
     ) -> None:
+        self._timeout_s = timeout_s
         self._g711 = G711Codec(codec, packet_ms)
         super().__init__(self._g711, G711, packet_ms, flow, pacer, emit)
         self._plan: AudioPlan | None = None
@@ -103,7 +104,7 @@ class RtpPort(AudioPort):
             self._heard_at = max(self._heard_at, rtp.last_received)
         if plan is not None and not (plan.can_send and plan.can_receive):
             self._heard_at = now  # nobody has to send on hold
-        if now - max(self._heard_at, self._told_at) > self._flow.timeout_s:
+        if now - max(self._heard_at, self._told_at) > self._timeout_s:
             self._told_at = now
             self._emit(LegSilent())
 

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from structlog.typing import FilteringBoundLogger
@@ -80,6 +80,7 @@ class SipEndpoint:
         tcp_port: int,
         ws_port: int = 0,
         ws_tls: ssl.SSLContext | None = None,
+        ws_origins: Iterable[str] = (),
     ) -> None:
         """Listen; a port of 0 leaves that transport off. With `ws_tls` WebSockets are secure.
 
@@ -96,7 +97,7 @@ class SipEndpoint:
         if tcp_port:
             await self._tcp.open(host, tcp_port)
         if ws_port:
-            await self._websockets.open(host, ws_port, ws_tls)
+            await self._websockets.open(host, ws_port, ws_tls, ws_origins)
 
     def dial(self, plan: DialPlan) -> SipOutgoingLeg:
         """A leg that calls somebody; nothing is sent before its `dial`."""

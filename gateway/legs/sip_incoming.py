@@ -7,7 +7,7 @@ INVITE without SDP) our 200 carries the offer and the ACK its answer.
 
 from typing import Final
 
-from gateway.legs.leg import LegAnswered, LegError, LegSilent, MediaPort
+from gateway.legs.leg import LegAnswered, LegEnded, LegError, MediaPort
 from gateway.legs.leg_media import MediaConfig
 from gateway.legs.sip_leg import Signalling, SipLeg, warning_header
 from gateway.legs.webrtc_media import WebRtcMedia
@@ -70,8 +70,9 @@ class SipIncomingLeg(SipLeg):
             self._warning = error.warning
 
     def _gone(self, reason: str) -> None:
-        """The peer connection is lost, and with it all that could be heard of the caller."""
-        self._emit(LegSilent())
+        """The peer connection is lost: on a line that leads nowhere nobody is left."""
+        self._emit(LegEnded(reason))
+        self.hang_up()
 
     def _answered(self, body: bytes | None) -> None:
         """The ACK came."""

@@ -3,7 +3,7 @@
 One message of the WebSocket is one SIP message, as text or as bytes; ours are text. Only the peer
 can open such a connection, so what is for it goes out on it or not at all.
 
-On loopback, where anybody may call, pages of other machines are kept out (`gateway.origin`).
+Pages of other hosts are kept out, unless the settings name them (`gateway.origin`).
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import contextlib
 import ipaddress
 import ssl
 import sys
+from collections.abc import Iterable
 from typing import Any, Final, Literal, cast
 
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
@@ -18,7 +19,7 @@ from aiohttp.http import HttpProcessingError
 from structlog.typing import FilteringBoundLogger
 
 from gateway.legs.sip_connections import FIRST_MESSAGE_S, Connection, Connections, Endpoint
-from gateway.origin import is_local_host, loopback_origin
+from gateway.origin import is_local_host, is_page_of, loopback_origin
 from gateway.sip.message import MAX_MESSAGE_BYTES
 from gateway.sip.parse import is_keepalive
 
@@ -47,9 +48,20 @@ class WebSockets:
         self._server: asyncio.Server | None = None
         self._http: web.Server | None = None
         self._is_local = False
+        self._origins: frozenset[str] = frozenset()
 
-    async def open(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
-        """Listen. Raises OSError."""
+    async def open(
+        self, host: str, port: int, tls: ssl.SSLContext | None, origins: Iterable[str] = ()
+    ) -> None:
+        """Listen.
+
+        Args:
+            origins: of pages that may call besides our host's own, like `https://a.example`.
+
+        Raises:
+            OSError: the port is taken or the address is not ours.
+        """
+        self._origins = frozenset(origins)
         loop = asyncio.get_running_loop()
         self._is_local = ipaddress.ip_address(host).is_loopback
         http = self._http = web.Server(self._serve)
@@ -95,8 +107,8 @@ class WebSockets:
     def _refusal(self, request: web.BaseRequest) -> web.Response | None:
         """The answer to who may not, or cannot, talk SIP here (RFC 7118 section 4.1)."""
         headers = request.headers
-        if self._is_local and not _is_of_this_machine(request):
-            return web.Response(status=403, text="Only pages of this machine may call.\n")
+        if not self._is_welcome(request):
+            return web.Response(status=403, text="Pages of that origin may not call here.\n")
         if headers.get(hdrs.UPGRADE, "").lower() != "websocket":
             upgrade = {hdrs.UPGRADE: "websocket", hdrs.CONNECTION: "upgrade, close"}
             return web.Response(
@@ -106,6 +118,16 @@ class WebSockets:
         if request.method != hdrs.METH_GET or _SUBPROTOCOL not in offered:
             return web.Response(status=400, text="The WebSocket subprotocol here is: sip\n")
         return None
+
+    def _is_welcome(self, request: web.BaseRequest) -> bool:
+        """Whether no page of somebody else asks: a browser inside the networks that may call would
+        carry any page's calls in. What is no browser sends no Origin."""
+        host, origins = request.headers.get(hdrs.HOST), request.headers.getall(hdrs.ORIGIN, ())
+        if len(origins) == 1 and origins[0] in self._origins:
+            return True
+        if self._is_local:
+            return is_local_host(host) and all(map(loopback_origin, origins))
+        return all(is_page_of(host, origin) for origin in origins)
 
 
 class WebSocketConnection(Connection):
@@ -200,9 +222,3 @@ class _Http(web.RequestHandler):
         error = error if isinstance(error, BaseException) else sys.exception()
         if not isinstance(error, web.RequestPayloadError | HttpProcessingError):
             self._log.error("sip.failed", exc_info=error)
-
-
-def _is_of_this_machine(request: web.BaseRequest) -> bool:
-    origins = request.headers.getall(hdrs.ORIGIN, ())
-    is_own_page = len(origins) == 1 and loopback_origin(origins[0]) is not None
-    return (not origins or is_own_page) and is_local_host(request.headers.get(hdrs.HOST))

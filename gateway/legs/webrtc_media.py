@@ -6,12 +6,14 @@ Whoever signals takes it alike: a browser that posts its offer over HTTP, and a 
 
 import asyncio
 import contextlib
+import errno
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Final
 
+from gateway.audio import formats
 from gateway.audio.codec import Codec
 from gateway.audio.formats import PCMU, AudioFormat
 from gateway.audio.g711_codec import G711Codec
@@ -20,7 +22,6 @@ from gateway.legs.audio_port import RtpFlow
 from gateway.legs.leg import LegError, LegHeld
 from gateway.legs.leg_media import BIND_TRIES, PACKET_MS, Emit, MediaConfig, WebRtcConfig
 from gateway.legs.ports import NoPortError, bind_udp
-from gateway.legs.rtp_port import FORMATS
 from gateway.legs.webrtc_port import WebRtcPort
 from gateway.rtp.payload import G711, OPUS, PayloadFormat
 from gateway.sdp import webrtc as sdp
@@ -86,7 +87,7 @@ class WebRtcMedia:
         if plan.codec == "opus":
             self.format = AudioFormat("pcm16", self._webrtc.opus_rate_hz)
         else:
-            self.format = FORMATS[plan.codec]
+            self.format = formats.G711[plan.codec]
 
     def answer(self) -> bytes:
         peer, port, plan, offered = self._peer, self._port, self._plan, self._offered
@@ -196,17 +197,11 @@ class WebRtcMedia:
                 number = ports.take()
             except NoPortError:
                 break
-            sockets: list[socket.socket] = []
-            try:
-                for host in self._webrtc.hosts:
-                    sockets.append(bind_udp(host, number))
-            except OSError:  # another program sits there; the pair goes to the end of the line
-                for sock in sockets:
-                    sock.close()
-                ports.give_back(number)
-                continue
-            self._port_number = number
-            return sockets
+            sockets = _bind_all(self._webrtc.hosts(), number)
+            if sockets:
+                self._port_number = number
+                return sockets
+            ports.give_back(number)  # another program sits there; to the end of the line
         raise LegError(503, "no_media_port")
 
     async def close(self) -> None:
@@ -216,9 +211,14 @@ class WebRtcMedia:
             port.close()
         peer, self._peer = self._peer, None
         if peer is not None:
-            await _say_the_last(peer)
-            await peer.close()
-            self._webrtc.dropped.update(asdict(peer.counters))
+            try:
+                await _say_the_last(peer)
+                await peer.close()
+            finally:
+                self._give_back()
+                self._webrtc.tell(asdict(peer.counters))
+
+    def _give_back(self) -> None:
         number, self._port_number = self._port_number, None
         if number is not None:
             self._config.ports.give_back(number)
@@ -226,6 +226,8 @@ class WebRtcMedia:
     # What the peer connection tells.
 
     def peer_connected(self) -> None:
+        if self._port is not None:
+            self._port.connected()
         self._connected()
 
     def rtp_received(self, data: bytes) -> None:
@@ -271,6 +273,22 @@ class PeerChannel:
     def send(self, message: bytes) -> None:
         if self.peer is not None:
             self.peer.send_message(message)
+
+
+def _bind_all(hosts: Sequence[str], number: int) -> list[socket.socket]:
+    """A socket for this port at each address; none if somebody else has it at one of them. An
+    address that the host has lost meanwhile is left out."""
+    sockets: list[socket.socket] = []
+    for host in hosts:
+        try:
+            sockets.append(bind_udp(host, number))
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                continue
+            for sock in sockets:
+                sock.close()
+            return []
+    return sockets
 
 
 async def _say_the_last(peer: Peer) -> None:

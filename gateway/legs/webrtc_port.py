@@ -23,7 +23,8 @@ _PEER: Final[Source] = ("192.0.2.1", 9)  # stands for wherever ICE found the pee
 
 
 class WebRtcPort(AudioPort):
-    """Media of one peer connection, from the first plan that `apply` is given."""
+    """Media of one peer connection, from when that is `connected` and a plan was applied. What is
+    in the playout waits until then: nothing of it would be heard."""
 
     def __init__(
         self,
@@ -36,13 +37,27 @@ class WebRtcPort(AudioPort):
     ) -> None:
         super().__init__(codec, payload, PACKET_MS, flow, pacer, emit)
         self._peer = peer
+        self._plan: WebRtcPlan | None = None
+        self._is_connected = False
 
     def apply(self, plan: WebRtcPlan) -> None:
         """Do from now on what offer and answer agreed on."""
+        self._plan = plan
+        if self._is_connected:
+            self._begin(plan)
+
+    def connected(self) -> None:
+        """What is sent from now on arrives."""
+        self._is_connected = True
+        if self._plan is not None:
+            self._begin(self._plan)
+
+    def _begin(self, plan: WebRtcPlan) -> None:
         config = RtpConfig(
             payload_type=plan.payload_type,
             dtmf_payload_types=plan.dtmf_payload_types,
             remote=_PEER,
+            consented=True,
             rtcp_mux=True,
         )
         self._agree(config, sends=plan.can_send, hears=plan.can_receive)
@@ -63,4 +78,6 @@ class WebRtcPort(AudioPort):
 
     def _slow_tick(self, rtp: RtpSession, now: float) -> None:
         super()._slow_tick(rtp, now)
-        self._codec.reported_loss(rtp.stats.reported_loss)
+        loss = rtp.news_of_loss()
+        if loss is not None:
+            self._codec.reported_loss(loss)

@@ -43,6 +43,7 @@ class RealtimeError(Exception):
         status: the HTTP status that it deserves.
         retry: False tells clients not to repeat the request, which they do by themselves on 408,
             409, 429 and from 500 on.
+        retry_after_s: when it is worth while.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class RealtimeError(Exception):
         kind: str = "invalid_request_error",
         status: int = 400,
         retry: bool = True,
+        retry_after_s: int | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -62,6 +64,7 @@ class RealtimeError(Exception):
         self.kind = kind
         self.status = status
         self.retry = retry
+        self.retry_after_s = retry_after_s
 
     def fields(self) -> ErrorFields:
         """The four keys of an error object."""

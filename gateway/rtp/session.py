@@ -48,6 +48,8 @@ class RtpConfig:
     reachable: bool = True
     """False: nothing may be sent to `remote` before a packet came from the caller. So it is with a
     private address behind a NAT, which means another host here or none."""
+    consented: bool = False
+    """Somebody else makes sure that `remote` wants what it is sent, as ICE does."""
     rtcp_mux: bool = False
     """RTCP shares the RTP port (RFC 5761)."""
     remote_rtcp_port: int | None = None
@@ -73,8 +75,6 @@ class RtpStats:
     jitter_ms: float
     rtt_ms: float | None
     """None until a report came back."""
-    reported_loss: float = 0.0
-    """Share of our packets that the caller missed lately by its last report, 0 to 1."""
 
     @property
     def loss(self) -> float:
@@ -145,7 +145,7 @@ class RtpSession:
         self._sr_middle = 0
         self._sr_arrival = 0.0
         self._rtt_s: float | None = None
-        self._reported_loss = 0.0
+        self._reported_loss: float | None = None
         self._reporter: tuple[Source, Source] | None = None
         """Where the caller's reports come from, after the `remote` that they belong to."""
         self._reporter_at: float | None = None
@@ -230,10 +230,12 @@ class RtpSession:
 
     @property
     def _consented(self) -> bool:
-        """Whether anything valid came from `remote`."""
+        """Whether anything valid came from `remote`, or nothing has to."""
         reporter = self._reporter
-        return self._latch.source is not None or (
-            reporter is not None and reporter[0] == self.remote
+        return (
+            self._config.consented
+            or self._latch.source is not None
+            or (reporter is not None and reporter[0] == self.remote)
         )
 
     def _on_trial(self, now: float) -> bool:
@@ -279,8 +281,13 @@ class RtpSession:
             malformed=receiver.malformed + self._malformed,
             jitter_ms=receiver.statistics.jitter * 1000 / self._clock_hz,
             rtt_ms=None if self._rtt_s is None else self._rtt_s * 1000,
-            reported_loss=self._reported_loss,
         )
+
+    def news_of_loss(self) -> float | None:
+        """Share of our packets that the caller missed by its latest report, 0 to 1; None if no
+        report came since this was last asked."""
+        news, self._reported_loss = self._reported_loss, None
+        return news
 
     # -- RTCP ------------------------------------------------------------------------------------
 

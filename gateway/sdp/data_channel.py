@@ -19,6 +19,7 @@ _USAGE: Final = "webrtc-datachannel"
 _PORT: Final = 5000
 _OLD_STREAMS: Final = 1024
 _MESSAGE_BYTES: Final = 65_536  # where nothing is told (RFC 8841 section 6.1)
+_LEAST_MESSAGE_BYTES: Final = 1200  # what SCTP carries in one piece
 _DIGITS: Final = re.compile(r"\d{1,20}", re.ASCII)
 
 
@@ -35,7 +36,8 @@ class DataPlan:
 
 
 def read_data_line(line: MediaDescription, mid: str) -> DataPlan | None:
-    """The plan for a line; None if it stands for something else, or for a closed association."""
+    """The plan for a line; None if it stands for something else, for a closed association, or for a
+    peer that no message of use fits."""
     protocol = line.protocol.upper()
     if protocol in _PROTOCOLS and _USAGE in line.formats:
         port = line.attribute("sctp-port") or str(_PORT)
@@ -48,7 +50,8 @@ def read_data_line(line: MediaDescription, mid: str) -> DataPlan | None:
         return None
     if not _DIGITS.fullmatch(port) or not 0 < int(port) <= 65_535:
         return None
-    return DataPlan(mid, int(port), _max_message_bytes(line))
+    longest = _max_message_bytes(line)
+    return DataPlan(mid, int(port), longest) if longest >= _LEAST_MESSAGE_BYTES else None
 
 
 def data_line_answer(

@@ -33,6 +33,14 @@ class SipSettings(Group):
     sip_ws_port: Annotated[
         Port, Meaning("SIP over WebSocket, for browsers (RFC 7118); 0 turns it off", PORT)
     ] = 0
+    sip_ws_origins: Annotated[
+        str,
+        AfterValidator(values.origins),
+        Meaning(
+            "whose pages may call over WebSocket, besides those of the gateway's own host",
+            "origins like https://phone.example.org, comma-separated",
+        ),
+    ] = ""
     sip_tls_cert: Annotated[
         str,
         Meaning("certificate file: GATEWAY_SIP_WS_PORT speaks wss and no longer ws", "a file"),

@@ -30,6 +30,7 @@ from gateway.webhooks.target import check_webhook_url
 from gateway.webrtc.servers import parse_ice_servers
 
 PREFIX: Final = "GATEWAY_"
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9.\[\]:-]+")
 _DOTTED: Final = re.compile(r"[a-z_]+(\.[a-z_]+)*")
 
 
@@ -98,6 +99,13 @@ def networks(value: str) -> str:
     return value
 
 
+def origins(value: str) -> str:
+    for origin in parts(value):
+        if not _ORIGIN.fullmatch(origin):
+            raise ValueError("no origin")
+    return value
+
+
 def ip(value: str) -> str:
     ipaddress.ip_address(value)
     return value
@@ -113,6 +121,8 @@ def ice_servers(value: str) -> str:
 
 def webrtc_codecs(value: str) -> str:
     codecs = parts(value)
+    if codecs == ["off"]:
+        return value
     if not codecs or not set(codecs) <= set(get_args(AudioCodecName)):
         raise ValueError("an unknown codec, or none")
     return value

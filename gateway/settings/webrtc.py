@@ -7,7 +7,7 @@ from pydantic import AfterValidator
 from gateway.settings import values
 from gateway.settings.values import Group, Meaning
 
-_CODECS: Final = "opus, pcmu and pcma, comma-separated"
+_CODECS: Final = "opus, pcmu and pcma, comma-separated, or off"
 
 
 class WebRtcSettings(Group):
@@ -43,5 +43,8 @@ class WebRtcSettings(Group):
     webrtc_codecs: Annotated[
         str,
         AfterValidator(values.webrtc_codecs),
-        Meaning("codecs that may be agreed on; of these the browser prefers one", _CODECS),
+        Meaning(
+            "codecs that may be agreed on; of these the browser prefers one; off: no WebRTC at all",
+            _CODECS,
+        ),
     ] = "opus,pcmu,pcma"

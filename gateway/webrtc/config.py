@@ -1,6 +1,9 @@
 """What a peer is told, whom it tells, and what it counts."""
 
+import asyncio
 import ipaddress
+import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -8,6 +11,16 @@ from gateway.webrtc.certificates import Certificates
 from gateway.webrtc.servers import TurnServer
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+async def ask_the_system(host: str) -> str:
+    """The IPv4 address of a name, or the literal that it is. Raises OSError."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, None, family=socket.AF_INET, type=socket.SOCK_DGRAM)
+        return str(found[0][4][0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +34,8 @@ class PeerConfig:
     """An IP address told instead of those of our sockets, where a NAT maps it one to one."""
     allow: tuple[Network, ...] | None = None
     """Private networks whose addresses a peer may name though we are not in one of them."""
+    resolve: Callable[[str], Awaitable[str]] = ask_the_system
+    """From the name of a server to its address; raises OSError."""
     certificates: Certificates = field(default_factory=Certificates)
     gather_s: float = 1.0
     """How long servers may take to give us candidates. The caller waits for the answer meanwhile:

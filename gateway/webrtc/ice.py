@@ -154,7 +154,7 @@ class IceConnection(Connection):
 
     async def _ask_stun(self, server: tuple[str, int]) -> None:
         """Learn where others see us; in IPv4, because nobody translates the other."""
-        address = await _address(*server)
+        address = (await self._config.resolve(server[0]), server[1])
         ours = self._facing(address)
         request = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
         response, _ = await ours.request(request, address)
@@ -189,11 +189,13 @@ class IceConnection(Connection):
         raise OSError("no socket of ours faces the server")
 
     async def _ask_turn(self, server: TurnServer) -> None:
+        # A certificate is for the name, so that is looked up by whoever opens TLS.
+        host = server.host if server.tls else await self._config.resolve(server.host)
         candidate, _ = await relayed_candidate(
             component=_COMPONENT,
             hide_related_address=False,
             protocol_factory=lambda: IceSocket(self, self._receivers),
-            turn_server=(server.host, server.port),
+            turn_server=(host, server.port),
             turn_username=server.username,
             turn_password=server.credential,
             turn_ssl=server.tls,
@@ -355,17 +357,3 @@ def _fits(ours: StunProtocol, remote: Candidate) -> bool:
         ipaddress.ip_address(base.host).is_loopback
         and not ipaddress.ip_address(remote.host).is_loopback
     )
-
-
-async def _address(host: str, port: int) -> Address:
-    """Of a server, in IPv4.
-
-    Raises:
-        OSError: it has none.
-    """
-    try:
-        return str(ipaddress.IPv4Address(host)), port  # asyncio would ask a thread
-    except ValueError:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, family=socket.AF_INET, type=socket.SOCK_DGRAM)
-        return str(found[0][4][0]), port

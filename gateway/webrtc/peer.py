@@ -187,14 +187,16 @@ class Peer:
         )
 
     async def _close(self) -> None:
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.wait([self._connecting])
-        if self._channel is not None:
-            await self._channel.close()
-        if self._dtls is not None:
-            await self._dtls.stop()
-        await self._ice.close()
+        try:
+            if self._connecting is not None:
+                self._connecting.cancel()
+                await asyncio.wait([self._connecting])
+            if self._channel is not None:
+                await self._channel.close()
+            if self._dtls is not None:
+                await self._dtls.stop()
+        finally:
+            await self._ice.close()
 
     # What comes from the peer.
 

@@ -63,7 +63,7 @@ class FakeLine:
         self.calls = [summary(CALL_ID), summary(ENDED_ID, "ended")]
         self.commands: list[tuple[str, Command]] = []
         self.dialled: list[tuple[str, str | None, Session | None]] = []
-        self.offers: list[tuple[bytes, Session | None]] = []
+        self.offers: list[tuple[bytes, Session | None, str | None]] = []
         self.failure: Exception | None = None
         self.forgotten: list[str] = []
         """Ids that are known no more when they are asked about."""
@@ -81,10 +81,12 @@ class FakeLine:
         self.dialled.append((to, caller, session))
         return summary("rtc_new", "connecting")
 
-    async def connect(self, offer: bytes, session: Session | None) -> tuple[str, bytes]:
+    async def connect(
+        self, offer: bytes, session: Session | None, model: str | None
+    ) -> tuple[str, bytes]:
         if self.failure is not None:
             raise self.failure
-        self.offers.append((offer, session))
+        self.offers.append((offer, session, model))
         return "rtc_new", b"v=0\r\n"
 
     def call_ids(self) -> list[str]:

@@ -155,6 +155,24 @@ async def test_an_event_that_is_too_large_for_it_is_told_as_an_error() -> None:
         await one.session.say(SPEECH)
         assert one.channel.types()[1:] == ["error", "input_audio_buffer.speech_started"]
         assert one.channel.events[1]["error"]["code"] == "too_large"
+        assert "conversation.item.retrieved" in one.channel.events[1]["error"]["message"]
+
+
+async def test_an_item_that_is_too_large_comes_without_its_sound() -> None:
+    async with browser() as one:
+        one.channel.most_bytes = 2000
+        part = {"type": "input_audio", "transcript": "hello"}
+        item = {"id": "item_1", "content": [part | {"audio": "x" * 3000}]}
+        await one.session.say({"type": "conversation.item.retrieved", "item": item})
+        shown = one.channel.events[-1]
+        assert shown["item"] == {"id": "item_1", "content": [part]}
+
+
+async def test_a_client_that_takes_nothing_loses_its_call() -> None:
+    async with browser() as one:
+        one.channel.most_bytes = 10
+        await one.session.say(SPEECH)
+        assert (await record(one))["reason"] == "channel_closed"
 
 
 async def record(one: Browser) -> dict[str, Any]:

@@ -451,6 +451,34 @@ async def test_without_a_session_the_line_has_its_own() -> None:
         assert it.backend.asked[0]["instructions"] == "ours"
 
 
+async def test_a_model_is_for_a_session_that_names_none() -> None:
+    own = {"type": "realtime", "instructions": "ours", "model": "our-model"}
+    async with desk(policy=CallPolicy(session=own)) as it:
+        await it.line.connect(b"offer", None, "theirs")
+        assert it.backend.asked[0]["instructions"] == "ours"
+        assert it.backend.asked[0]["model"] == "theirs"
+    async with desk() as it:
+        await it.line.connect(b"offer", SESSION | {"model": "named"}, "theirs")
+        assert it.backend.asked[0]["model"] == "named"
+
+
+@pytest.mark.parametrize("ends", ["hangs up", "drains"])
+async def test_a_call_that_ends_before_its_answer_says_why(ends: str) -> None:
+    async with desk(backend=FakeBackend(hang=True)) as place:
+        waiting = asyncio.ensure_future(place.line.connect(b"offer", None))
+        await settle()
+        (call_id,) = place.line.call_ids()
+        if ends == "hangs up":
+            await place.line.command(call_id, HangUp())
+        else:
+            await place.registry.drain(0)
+        with pytest.raises(RealtimeError) as caught:
+            await waiting
+        reason = {"hangs up": "hangup", "drains": "drain"}[ends]
+        assert (caught.value.status, caught.value.code) == (503, reason)
+        assert not caught.value.retry
+
+
 async def test_an_offer_that_cannot_be_served_is_told_why_and_is_no_call() -> None:
     async with desk() as place:
         with pytest.raises(RealtimeError) as caught:
@@ -489,6 +517,7 @@ async def test_a_full_line_takes_no_browser() -> None:
         with pytest.raises(RealtimeError) as caught:
             await place.line.connect(b"offer", None)
         assert (caught.value.status, caught.value.code) == (429, "full")
+        assert caught.value.retry_after_s == 10
         assert place.offers == []
 
 

@@ -55,9 +55,10 @@ class Office:
         tcp: bool = True,
         ws: bool = False,
         tls: ssl.SSLContext | None = None,
+        origins: tuple[str, ...] = (),
     ) -> None:
         ports = (self.port, self.port if tcp else 0, self.ws_port if ws else 0)
-        await self.endpoint.open(host, *ports, ws_tls=tls)
+        await self.endpoint.open(host, *ports, ws_tls=tls, ws_origins=origins)
 
     def leg(self, target: str, **plan: Any) -> SipOutgoingLeg:
         """One that calls `target`."""

@@ -76,9 +76,9 @@ class Bench:
         loop = asyncio.get_running_loop()
         _, self.peer = await loop.create_datagram_endpoint(Peer, ("127.0.0.1", 0))
         _, self.rtcp_peer = await loop.create_datagram_endpoint(Peer, ("127.0.0.1", 0))
-        flow = RtpFlow(1, 2, 3, "a@b", random.Random(1).random, timeout_s)
+        flow = RtpFlow(1, 2, 3, "a@b", random.Random(1).random)
         pacer: Any = self.pacer
-        self.port = RtpPort("pcmu", packet_ms, flow, pacer, self.events.append)
+        self.port = RtpPort("pcmu", packet_ms, flow, pacer, self.events.append, timeout_s)
         for _ in range(50):
             self.number = random.randrange(30000, 60000, 2)
             try:

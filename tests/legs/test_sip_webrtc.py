@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.legs.leg import LegAnswered, LegError, LegHeld, LegSilent
+from gateway.legs.leg import LegAnswered, LegEnded, LegError, LegHeld
 from gateway.legs.leg_media import MediaConfig, WebRtcConfig
 from gateway.legs.pacer import Pacer
 from gateway.legs.ports import PortPool
@@ -32,7 +32,7 @@ class WebRtcLine(Line):
         first = random.randrange(30000, 60000, 2)
         ports = PortPool(first, first + 21)
         super().__init__(None, ports)
-        webrtc = WebRtcConfig(host_addresses(), PeerConfig())
+        webrtc = WebRtcConfig(host_addresses, PeerConfig())
         media = MediaConfig("127.0.0.1", "127.0.0.1", ports, Pacer(), 30.0, None, webrtc)
         incoming = IncomingCall(
             "d1", "c1", "sip:a@x", "sip:b@y", "sip:b@y", (), offer, Address("127.0.0.1", 1, "ws")
@@ -124,10 +124,11 @@ async def test_a_reinvite_without_an_offer_is_offered_the_same_connection() -> N
         await until(lambda: len(line.heard) > 5)
 
 
-async def test_a_caller_whose_connection_is_gone_is_not_heard_of_any_more() -> None:
+async def test_a_call_whose_connection_is_gone_is_hung_up() -> None:
     async with Browser(with_channel=False) as browser, call(browser) as line:
         await browser.pc.close()
-        await until(lambda: LegSilent() in line.events)
+        await until(lambda: LegEnded("peer_closed") in line.events)
+        assert line.asked[-1][0] == "hang_up"
 
 
 async def test_an_offer_that_is_of_no_use_is_a_fault() -> None:

@@ -413,11 +413,23 @@ async def test_on_loopback_pages_of_other_sites_are_kept_out(
     assert await status(office, headers=headers) == answer
 
 
-async def test_off_loopback_the_networks_decide_and_not_the_page() -> None:
+@pytest.mark.parametrize(
+    ("headers", "answer"),
+    [
+        ({"Host": "phone.example.org:5066", "Origin": "https://phone.example.org"}, 101),
+        ({"Host": "phone.example.org:5066", "Origin": "https://shop.example"}, 101),  # it is named
+        ({"Host": "phone.example.org:5066", "Origin": "https://evil.example"}, 403),
+        ({"Origin": "https://evil.example"}, 403),  # a page that found us by our address
+        ({"Host": "phone.example.org:5066"}, 101),  # no browser
+    ],
+)
+async def test_off_loopback_pages_of_our_host_and_those_that_are_named_may_call(
+    headers: dict[str, str], answer: int
+) -> None:
     office = Office(allow=(ipaddress.ip_network("127.0.0.0/8"),))
-    await office.open("0.0.0.0", ws=True)
+    await office.open("0.0.0.0", ws=True, origins=("https://shop.example",))
     try:
-        assert await status(office, headers={"Origin": "https://shop.example"}) == 101
+        assert await status(office, headers=headers) == answer
     finally:
         await office.close()
 

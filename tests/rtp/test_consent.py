@@ -32,6 +32,11 @@ def test_a_silent_address_is_sent_ten_seconds_and_500_packets_at_most(
     assert session.remote == VICTIM
 
 
+def test_where_somebody_else_asks_for_consent_there_is_no_trial() -> None:
+    session = gateway(consented=True)
+    assert sent(session, 0.0, 60.0) == 3000
+
+
 def test_audio_from_the_caller_is_consent_for_good() -> None:
     session = gateway()
     session.receive(phone().send(frame(0)), CALLER, 0.0)

@@ -1,4 +1,4 @@
-"""What one packet costs: `python -m tests.rtp.bench_hot_path`.
+"""What one packet costs: `python -m bench.rtp_path`.
 
 Prints microseconds for each packet, the best of several rounds, without a socket.
 """
