@@ -1,6 +1,7 @@
 """All WebRTC callers of one run: offers over HTTP, and encrypted audio."""
 
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -42,17 +43,17 @@ class SecureStream:
 
     def __init__(self, peer: Peer, stream: Stream, other: Callable[[bytes], None]) -> None:
         self.remote = stream.remote
+        self.stream = stream
         self._peer = peer
-        self._stream = stream
         self._other = other
 
     def next_packets(self, measured: bool) -> list[bytes]:
         protect = self._peer.outbound.protect
-        return [protect(packet) for packet in self._stream.next_packets(measured)]
+        return [protect(packet) for packet in self.stream.next_packets(measured)]
 
     def report(self) -> bytes:
         """An RTCP packet to send."""
-        return self._peer.outbound.protect_rtcp(self._stream.report())
+        return self._peer.outbound.protect_rtcp(self.stream.report())
 
     def receive(self, data: bytes, arrival_ns: int, measured: bool) -> None:
         if not 128 <= data[0] <= 191 or 192 <= data[1] <= 223:  # RFC 5761 section 4
@@ -62,7 +63,7 @@ class SecureStream:
                 packet = self._peer.inbound.unprotect(data)
             except pylibsrtp.Error:
                 return  # is missing then
-            self._stream.receive(packet, arrival_ns, measured)
+            self.stream.receive(packet, arrival_ns, measured)
 
 
 class Browsers(Callers):
@@ -81,7 +82,7 @@ class Browsers(Callers):
         identity, local = Identity(), audio.getsockname()
         self._peers = [Peer(codec, local, identity) for _ in range(calls)]
         self._by_ufrag = {peer.ufrag: peer for peer in self._peers}
-        self._lines: dict[int, tuple[SecureStream, Stream]] = {}
+        self._answers: dict[int, SecureStream] = {}
         """By number, of the calls that were answered."""
         self._pool = ThreadPoolExecutor(_POSTS)
         self._posts: dict[int, Future[str]] = {}
@@ -104,7 +105,7 @@ class Browsers(Callers):
         for turn in self._reports_due():
             number = turn % len(self._peers)
             if self.media[number] is not None:
-                self._send(number, [self._lines[number][0].report()])
+                self._send(number, [self._answers[number].report()])
         if self._ticks % TICKS_PER_RETRY == 0:
             for number, peer in enumerate(self._peers):
                 self._send(number, peer.tick(now_ns))
@@ -128,9 +129,8 @@ class Browsers(Callers):
         if peer.state != "calling":
             return
         stream = Stream(number, peer.remote, CODINGS[self._codec](), keys=False)
-        line = SecureStream(peer, stream, partial(self._other, number))
-        self._lines[number] = line, stream
-        self.receivers[peer.remote[1]] = line
+        media = SecureStream(peer, stream, partial(self._other, number))
+        self._answers[number] = self.receivers[peer.remote[1]] = media
         self._send(number, first)
 
     def _other(self, number: int, data: bytes) -> None:
@@ -142,9 +142,7 @@ class Browsers(Callers):
         before = peer.state
         self._send(number, peer.receive(data, peer.remote, time.monotonic_ns()))
         if peer.state == "up" and before != "up":
-            line, stream = self._lines[number]
-            self.media[number] = line
-            self.streams.append(stream)
+            self._came_up(number, self._answers[number], self._answers[number].stream)
         elif peer.state == "failed":
             self.media[number] = None
 
@@ -161,5 +159,8 @@ def _post(url: str, offer: str) -> str:
     """
     headers = {"Content-Type": "application/sdp"}
     request = urllib.request.Request(url, offer.encode(), headers)
-    with urllib.request.urlopen(request, timeout=_POST_TIMEOUT_S) as response:
-        return str(response.read(), "utf-8")
+    try:
+        with urllib.request.urlopen(request, timeout=_POST_TIMEOUT_S) as response:
+            return str(response.read(), "utf-8")
+    except urllib.error.HTTPError as error:
+        raise OSError(f"{error.code} {error.read(200).decode('utf-8', 'replace')}") from None
