@@ -6,7 +6,8 @@ import { forThisTab } from './storage.js';
 const CALLS = 'v1/realtime/calls';
 const KEY = 'gateway.key';
 
-// An answer that is no success, or (status 0) none at all.
+// An answer that is no success, or (status 0) none at all. `code` is the gateway's word for it, or
+// null where the answer may be somebody else's, as of a proxy.
 export class ApiError extends Error {
   constructor(status, code, message, retryAfter = null) {
     super(message);
@@ -31,7 +32,7 @@ export class Api {
 
   // {dial, version, model, ice_servers}
   async softphone() {
-    return (await this.#ask('GET', 'v1/realtime/softphone')).json();
+    return json(await this.#ask('GET', 'v1/realtime/softphone'));
   }
 
   // Posts an offer; resolves to the call's id and the answer. `session` null is the line's own.
@@ -58,17 +59,19 @@ export class Api {
 
   // The newest calls, now and lately: {data, has_more}.
   async calls(limit) {
-    return (await this.#ask('GET', `${CALLS}?limit=${limit}`)).json();
+    return json(await this.#ask('GET', `${CALLS}?limit=${limit}`));
   }
 
   async find(id) {
-    return (await this.#ask('GET', `${CALLS}/${id}`)).json();
+    return json(await this.#ask('GET', `${CALLS}/${id}`));
   }
 
   // Why no call is taken now, or null.
   async refusal() {
     const response = await this.#fetch('readyz', {});
-    return response.ok ? null : ((await response.json()).reason ?? 'unavailable');
+    if (response.ok) return null;
+    const told = await json(response).catch(() => null);
+    return told?.reason ?? 'unavailable';
   }
 
   async #ask(method, path, { headers = {}, ...options } = {}) {
@@ -84,6 +87,14 @@ export class Api {
     } catch {
       throw new ApiError(0, 'unreachable', 'The gateway does not answer.');
     }
+  }
+}
+
+async function json(response) {
+  try {
+    return await response.json();
+  } catch {
+    throw new ApiError(response.status, null, 'The answer is not the gateway’s.');
   }
 }
 

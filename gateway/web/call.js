@@ -50,6 +50,7 @@ export class Call extends EventTarget {
       for (const track of stream.getAudioTracks()) this.#sender = this.#peer.addTrack(track, stream);
       await this.#peer.setLocalDescription(await this.#peer.createOffer());
       await gathered(this.#peer, GATHER_MS);
+      if (this.state === 'ended') return; // given up while candidates were gathered
       const offer = this.#peer.localDescription.sdp;
       this.#tell('page', { type: 'call.offer', sdp: offer, session });
       const { id, sdp } = await this.#api.call(offer, session);

@@ -48,11 +48,13 @@ export class Conversation {
     this.change(this.#ofResponse(responseId), { answeredMs: ms });
   }
 
-  // The call is over: nothing is under way any more.
-  end() {
+  // The call is over: nothing is under way any more, and what was being said was not said in full.
+  end(at) {
+    if (this.#playing) this.cleared(this.#playing.responseId, at);
     for (const entry of this.entries) {
-      const open = ['speaking', 'transcribing', 'waiting'].includes(entry.state);
-      if (open) this.change(entry, { state: 'said' });
+      const { kind, state } = entry;
+      if (kind === 'agent' && state === 'waiting') this.change(entry, { state: 'cut', heardMs: 0 });
+      else if (state === 'speaking' || state === 'transcribing') this.change(entry, { state: 'said' });
     }
   }
 
@@ -265,6 +267,7 @@ const TAKES = {
     this.cleared(response_id, at);
   },
   error({ error }) {
+    if (error.code === 'too_large') return; // an event is missing here, and nothing else is wrong
     this.note('error', error.message ?? error.code ?? 'An error, without a word about it.');
   },
 };

@@ -56,7 +56,8 @@ export function follower(place) {
 
 // Breaks a long name only between its words.
 export function breakable(name) {
-  return name.split(/(?<=[._])/).flatMap((word) => [word, element('wbr')]);
+  const words = name.match(/[^._]*[._]|[^._]+/g) ?? [];
+  return words.flatMap((word) => [word, element('wbr')]);
 }
 
 // Tells users of a screen reader, when it has nothing more urgent to say.

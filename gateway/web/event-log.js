@@ -106,11 +106,11 @@ function row({ at, way, event }) {
     if (!details.open || details.children.length > 1) return;
     details.append(element('pre', { tabindex: '0', text: JSON.stringify(event, null, 2) }));
   });
-  return element('li', { 'data-way': way, 'data-family': family(event.type) }, details);
+  return element('li', { 'data-way': way, 'data-family': family(event) }, details);
 }
 
-function family(type) {
-  if (type === 'error') return 'error';
+function family({ type, error }) {
+  if (type === 'error') return error?.code === 'too_large' ? 'other' : 'error';
   if (type.startsWith('input_audio_buffer') || type.includes('input_audio_transcription')) return 'user';
   if (type.startsWith('output_audio_buffer') || type.startsWith('response')) return 'agent';
   return 'other';

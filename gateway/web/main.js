@@ -7,7 +7,7 @@ import { Line } from './line.js';
 import { Phone } from './phone.js';
 import { Tabs } from './tabs.js';
 import { Trouble } from './trouble.js';
-import { unreachable } from './words.js';
+import { startTrouble } from './words.js';
 
 const api = new Api();
 const trouble = new Trouble();
@@ -23,7 +23,7 @@ new Tabs(byId('tabs'), (panel) => line.visible(panel === 'panel-line'));
 copies(byId('copy-dial'), () => byId('dial').textContent);
 api.softphone().then(told, (error) => {
   if (error.status === 401 || error.status === 403) needKey(error);
-  else trouble.show(unreachable());
+  else trouble.show(startTrouble(error));
 });
 
 function told(softphone) {

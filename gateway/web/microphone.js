@@ -58,8 +58,10 @@ export class MicrophoneChoice {
     return this.#select.value;
   }
 
+  // Where the browser does not tell, the choice stays what it was.
   async refresh() {
-    const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
+    const devices = await navigator.mediaDevices?.enumerateDevices().catch(() => null);
+    if (!devices) return;
     const inputs = devices.filter(
       ({ kind, deviceId }) => kind === 'audioinput' && deviceId && deviceId !== 'default',
     );

@@ -8,9 +8,9 @@ const NAMES = ['instructions', 'voice', 'transcription'];
 
 export class Options {
   constructor() {
-    const kept = JSON.parse(forGood.get(KEPT) || '{}');
+    const known = kept();
     for (const name of NAMES) {
-      if (name in kept) field(name).value = kept[name];
+      if (typeof known[name] === 'string') field(name).value = known[name];
       field(name).addEventListener('change', () => {
         forGood.set(KEPT, JSON.stringify(Object.fromEntries(NAMES.map((one) => [one, value(one)]))));
       });
@@ -33,6 +33,15 @@ export class Options {
     const model = value('transcription');
     if (!model || session.audio?.input?.transcription) return null;
     return { type: 'realtime', audio: { input: { transcription: { model } } } };
+  }
+}
+
+// Nothing, where it cannot be read: another page of this address may have written it.
+function kept() {
+  try {
+    return Object(JSON.parse(forGood.get(KEPT) || '{}'));
+  } catch {
+    return {};
   }
 }
 

@@ -20,6 +20,8 @@ const DRAW_MS = 80;
 const DRAW_CALMLY_MS = 1000; // for those who want no motion
 const DOUBLE_CLICK_MS = 600;
 const GREET = 'event_page_greet';
+// What is said of it when a line that greets by itself has begun already.
+const GREETED = ['conversation_already_has_active_response', 'response_already_active'];
 
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
 const now = () => performance.now();
@@ -66,8 +68,9 @@ export class Phone {
 
   #pushed() {
     if (now() - this.#screen.since < DOUBLE_CLICK_MS) return;
-    if (isInCall(this.#screen.state)) this.#call?.hangUp();
-    else this.#start(true);
+    if (!isInCall(this.#screen.state)) this.#start(true);
+    else if (this.#call) this.#call.hangUp();
+    else this.#ended({ by: 'you' });
   }
 
   // `withVoice` false: a call by ears and keys only.
@@ -95,16 +98,19 @@ export class Phone {
 
   async #place() {
     this.#begin();
+    const beganAt = this.#beganAt;
+    const isOver = () => this.#beganAt !== beganAt || !isInCall(this.#screen.state);
     try {
       this.softphone ??= await this.#api.softphone();
+      if (isOver()) return; // given up while the gateway was asked
       this.#call = new Call(this.#api, this.softphone.ice_servers);
     } catch (error) {
-      this.#ended({ by: 'failure', error });
+      if (!isOver()) this.#ended({ by: 'failure', error });
       return;
     }
     const on = (type, act) => this.#call.addEventListener(type, ({ detail }) => act(detail));
     on('state', (state) => this.#stateChanged(state));
-    on('voice', (voice) => this.#sound.hear(voice));
+    on('voice', (voice) => this.#hear(voice));
     on('server', (event) => this.#received(event));
     on('client', (event) => this.#log.add('sent', event, now()));
     on('page', (event) => this.#log.add('page', event, now()));
@@ -149,13 +155,17 @@ export class Phone {
     const at = now();
     this.#log.add('received', event, at);
     if (event.type === 'session.created') this.#transcribe(event.session);
-    // A line that greets by itself has begun already.
-    if (event.type === 'error' && event.error.event_id === GREET) return;
+    if (isGreeted(event)) return;
     this.#follow(event.type);
     const answer = this.#timeline.receive(event, at);
     this.#conversation.receive(event, at);
     if (answer) this.#conversation.answered(answer.id, answer.ms);
     this.#drawConversation();
+  }
+
+  async #hear(voice) {
+    if (await this.#sound.hear(voice)) return;
+    this.#trouble.show(words.silenced(), () => this.#sound.wake());
   }
 
   #transcribe(session) {
@@ -175,10 +185,11 @@ export class Phone {
     const call = this.#call;
     const talked = call !== null && call.setupMs !== null;
     this.#tickOff();
+    this.#trouble.clear();
     this.#sound.close();
     this.#sound.hear(null);
     this.#keypad.enable(false);
-    this.#conversation.end();
+    this.#conversation.end(at);
     if (talked) this.#timeline.end(at);
     else this.#timeline = new Timeline();
     this.#timelineView.end(this.#timeline);
@@ -243,7 +254,7 @@ export class Phone {
   async #chosen() {
     if (this.#sound.stream === null) return;
     try {
-      await this.#sound.open(this.#choice.deviceId);
+      if (!await this.#sound.open(this.#choice.deviceId)) return;
       await this.#call?.useMicrophone(this.#sound.stream);
       this.#call?.mute(this.#sound.muted);
     } catch (error) {
@@ -260,7 +271,7 @@ export class Phone {
       this.#trouble.clear();
       this.#sound.wake();
       try {
-        await this.#sound.open(this.#choice.deviceId);
+        if (!await this.#sound.open(this.#choice.deviceId)) return; // a call was begun meanwhile
         this.#choice.refresh();
         this.#tickOn();
       } catch (error) {
@@ -291,4 +302,8 @@ export class Phone {
     this.#drawnAt = at;
     this.#timelineView.draw(at);
   }
+}
+
+function isGreeted({ type, error }) {
+  return type === 'error' && error.event_id === GREET && GREETED.includes(error.code);
 }

@@ -33,11 +33,13 @@ export class Screen {
   show(state) {
     if (state !== this.state) this.since = performance.now();
     this.state = state;
-    document.body.dataset.call = state;
     const inCall = isInCall(state);
+    document.body.dataset.call = state;
+    document.body.toggleAttribute('data-busy', inCall);
     const label = inCall ? 'Hang up' : state === 'ended' ? 'Call again' : 'Call the agent';
     setText(byId('call-label'), label);
-    byId('call').disabled = state === 'asking';
+    // Whoever asked for another microphone meanwhile would take it from the call.
+    for (const id of ['call', 'check', 'microphone']) byId(id).disabled = state === 'asking';
     byId('mute').disabled = state !== 'active';
     show(byId('setup'), !inCall);
     show(byId('check'), !inCall);

@@ -5,28 +5,34 @@ import { breakable, byId, element, setText, show } from './dom.js';
 const SETTING = /(GATEWAY_[A-Z_]+[A-Z])/;
 
 export class Trouble {
-  #listen = null;
+  #act = null;
 
   constructor() {
-    byId('trouble-listen').addEventListener('click', () => this.#listen?.());
-    byId('trouble-close').addEventListener('click', () => {
-      this.clear();
-      byId('call').focus();
+    byId('trouble-act').addEventListener('click', () => {
+      this.#close();
+      this.#act();
     });
+    byId('trouble-close').addEventListener('click', () => this.#close());
   }
 
-  // `listen`: begins a call without a microphone, where the trouble leaves that open.
-  show({ title, text, hints, listen: canListen }, listen = null) {
-    this.#listen = listen;
+  // `act`: does what the trouble offers, within the click.
+  show({ title, text, hints, offer }, act = null) {
+    this.#act = act;
     setText(byId('trouble-title'), title);
     setText(byId('trouble-text'), text);
     byId('trouble-hints').replaceChildren(...hints.map((hint) => element('li', {}, ...marked(hint))));
-    show(byId('trouble-listen'), canListen && listen !== null);
+    setText(byId('trouble-act'), offer ?? '');
+    show(byId('trouble-act'), Boolean(offer && act));
     show(byId('trouble'), true);
   }
 
   clear() {
     show(byId('trouble'), false);
+  }
+
+  #close() {
+    this.clear();
+    byId('call').focus();
   }
 }
 

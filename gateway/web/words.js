@@ -1,7 +1,9 @@
 // What went wrong, in words: what it is, and what to do about it.
 //
-// A trouble is {title, text, hints, listen}: `hints` is a list of things to try, and `listen` says
-// that a call without a microphone is still possible.
+// A trouble is {title, text, hints, offer}: `hints` is a list of things to try, and `offer` is what
+// the button says that does one of them at once, or null.
+
+const LISTEN = 'Call without a microphone';
 
 export function insecure(place = location) {
   const port = place.port || (place.protocol === 'https:' ? '443' : '80');
@@ -15,7 +17,7 @@ export function insecure(place = location) {
       `Or tunnel: ssh -L ${port}:127.0.0.1:${port} ${place.hostname}, then open `
         + `http://localhost:${port}/`,
     ],
-    listen: true,
+    offer: LISTEN,
   };
 }
 
@@ -31,7 +33,7 @@ export function microphoneTrouble(error) {
         title: 'No microphone found',
         text: 'This computer shows the browser no microphone.',
         hints: ['Plug one in, or switch it on in the system’s sound settings, and call again.'],
-        listen: true,
+        offer: LISTEN,
       };
     case 'NotReadableError':
     case 'AbortError':
@@ -42,14 +44,14 @@ export function microphoneTrouble(error) {
           'Another program may hold it: a meeting in another window, say.',
           'Choose another microphone, or unplug this one and plug it in again.',
         ],
-        listen: true,
+        offer: LISTEN,
       };
     default:
       return {
         title: 'The microphone could not be opened',
         text: `The browser says: ${error.name}: ${error.message}`,
         hints: [],
-        listen: true,
+        offer: LISTEN,
       };
   }
 }
@@ -62,7 +64,15 @@ function refused(error) {
       hints: [
         'Allow the microphone for this browser in the system’s privacy settings, and call again.',
       ],
-      listen: true,
+      offer: LISTEN,
+    };
+  }
+  if (/dismissed/i.test(error.message)) {
+    return {
+      title: 'The question about the microphone was closed',
+      text: 'Without an answer the browser keeps the microphone to itself.',
+      hints: ['Call again, and say yes when the browser asks.'],
+      offer: LISTEN,
     };
   }
   return {
@@ -72,7 +82,7 @@ function refused(error) {
       'Open the site settings, by the icon at the left of the address, and allow the microphone.',
       'Then call again. Sound goes to this gateway only, and only during a call.',
     ],
-    listen: true,
+    offer: LISTEN,
   };
 }
 
@@ -80,21 +90,34 @@ function refused(error) {
 export function callTrouble(error) {
   const { status, code, message } = error;
   if (status === 0) return unreachable();
+  if (code === 'invalid_sdp' && /WebRTC is off/.test(message)) {
+    return trouble('This gateway takes no calls from browsers', 'It takes calls by phone only.', [
+      'GATEWAY_WEBRTC_CODECS is off there: name codecs in it, as in opus,pcmu,pcma.',
+    ]);
+  }
   if (code === 'invalid_sdp') {
-    return trouble('The offer cannot be used', `The gateway says: ${message}`, [
+    return trouble('The offer cannot be used', quoted(error), [
       'It takes the codecs in GATEWAY_WEBRTC_CODECS, and needs encryption by DTLS.',
       'If this is a current browser, please report it with the offer from the event log.',
     ]);
   }
-  if (code === 'webrtc_unavailable' || status === 415) {
-    return trouble('No calls from browsers', `This gateway takes none: ${message}`, []);
-  }
   if ([429, 502, 503].includes(status)) return notNow(error);
-  return trouble(`The call was not taken (${status})`, `The gateway says: ${message}`, []);
+  return trouble(`The call was not taken (${status})`, quoted(error), []);
 }
 
+// Of the first request of the page, which asks what there is to call.
+export function startTrouble(error) {
+  if (error.status === 0) return unreachable();
+  return trouble(`The gateway does not answer as it should (${error.status})`, quoted(error), [
+    'If a proxy stands before it: does it pass on all paths, and is the gateway running behind it?',
+    'Load the page again.',
+  ]);
+}
+
+const GOING_DOWN = ['The gateway is going down', 'It is being stopped or restarted.'];
 const NOT_NOW = {
-  draining: ['The gateway is going down', 'It is being stopped or restarted.'],
+  draining: GOING_DOWN,
+  drain: GOING_DOWN,
   no_media_port: [
     'All lines are busy',
     'Each call takes media ports: widen GATEWAY_RTP_PORT_MIN to GATEWAY_RTP_PORT_MAX.',
@@ -105,15 +128,23 @@ const NOT_NOW = {
   ],
 };
 
-function notNow({ status, code, message, retryAfter }) {
+function notNow(error) {
+  const { status, code, retryAfter } = error;
   const busy = [
     'All lines are busy',
     'The Line tab shows who is talking; GATEWAY_CALLS_MAX says how many may.',
   ];
   const closed = ['The line takes no calls now', 'The gateway’s log tells more.'];
+  const again = `Try again ${retryAfter ? `in ${retryAfter} s` : 'in a moment'}.`;
+  if (!(code in NOT_NOW) && code in ENDS) {
+    return trouble('The call ended before it began', `The reason: ${endReason(code)}.`, [again]);
+  }
   const [title, hint] = NOT_NOW[code] ?? (status === 429 || code === 'full' ? busy : closed);
-  const when = retryAfter ? `in ${retryAfter} s` : 'in a moment';
-  return trouble(title, `The gateway says: ${message}`, [hint, `Try again ${when}.`]);
+  return trouble(title, quoted(error), [hint, again]);
+}
+
+function quoted({ code, message }) {
+  return code === null ? message : `The gateway says: ${message}`;
 }
 
 export function unreachable() {
@@ -133,7 +164,7 @@ export function iceTrouble(lost) {
       ? ['Call again.']
       : [
           'Let UDP reach the gateway’s ports GATEWAY_RTP_PORT_MIN to GATEWAY_RTP_PORT_MAX '
-            + '(20000 to 29999).',
+            + '(by default 20000 to 29999).',
           'Behind NAT or in a container, set GATEWAY_WEBRTC_ADVERTISED_HOST to the address that '
             + 'browsers reach.',
           'Where UDP is blocked, name a TURN server in GATEWAY_WEBRTC_ICE_SERVERS.',
@@ -145,8 +176,18 @@ export function browserTrouble(error) {
   return trouble('The browser could not start the call', `It says: ${error.message}`, []);
 }
 
+// The browser plays nothing before somebody clicks.
+export function silenced() {
+  return {
+    title: 'The browser plays no sound yet',
+    text: 'The agent is on the line, and cannot be heard.',
+    hints: [],
+    offer: 'Play the voice',
+  };
+}
+
 function trouble(title, text, hints) {
-  return { title, text, hints, listen: false };
+  return { title, text, hints, offer: null };
 }
 
 // What to write beside the field for the key.

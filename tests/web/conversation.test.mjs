@@ -141,6 +141,13 @@ test('failures are told in the conversation', () => {
   assert.match(made.entries[1].text, /overloaded/);
 });
 
+test('an event that was too large to be sent is no fault of the call', () => {
+  const made = conversation();
+  const message = 'session.updated cannot be sent to you: larger than 65536 bytes.';
+  made.receive({ type: 'error', error: { message, code: 'too_large' } }, 0);
+  assert.deepEqual(made.entries, []);
+});
+
 test('every change can be seen by its revision', () => {
   const made = conversation();
   const entry = answers(made, 1, 'Hello', 0);
@@ -148,8 +155,32 @@ test('every change can be seen by its revision', () => {
   made.answered('resp_1', 300);
   assert.ok(entry.revision > before);
   assert.equal(entry.answeredMs, 300);
-  made.end();
-  assert.equal(entry.state, 'said');
+});
+
+test('what is being said when the call ends is cut there, and nothing before it', () => {
+  const made = conversation();
+  const whole = answers(made, 1, TEXT, 0);
+  made.receive({ type: 'output_audio_buffer.stopped', response_id: 'resp_1' }, 4900); // 10 a second
+  const cut = answers(made, 2, TEXT, 6000);
+  const item = { id: 'item_3', type: 'message', role: 'assistant' };
+  made.receive({ type: 'response.output_item.added', response_id: 'resp_3', item }, 7000);
+  made.receive({ type: 'input_audio_buffer.speech_started', item_id: 'item_u' }, 7900);
+  made.end(8000);
+  const [, , unheard, user] = made.entries;
+  assert.equal(whole.state, 'said');
+  assert.deepEqual([cut.state, cut.heardMs], ['cut', 2000]);
+  assert.equal(cut.text.slice(0, cut.heardChars), 'One two three four');
+  assert.deepEqual([unheard.state, unheard.heardMs], ['cut', 0]);
+  assert.equal(user.state, 'said');
+});
+
+test('of an answer in two parts, the first was heard when the call ends in the second', () => {
+  const made = conversation();
+  const first = answers(made, 1, TEXT, 0);
+  const delta = { type: 'response.output_audio_transcript.delta', response_id: 'resp_1' };
+  made.receive({ ...delta, item_id: 'item_2', delta: TEXT }, 3000);
+  made.end(5000);
+  assert.deepEqual([first.state, made.entries[1].state], ['said', 'cut']);
 });
 
 test('a long call keeps the latest of it', () => {

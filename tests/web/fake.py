@@ -57,6 +57,8 @@ class FakeGateway:
         """Whether the answer has an address at which somebody is."""
         self.calls: list[dict[str, Any]] = []
         self.not_ready: str | None = None
+        self.proxy: int | None = None
+        """The status with which something in front of the gateway answers in its place."""
         # What a test looks at.
         self.url = ""
         self.offers: list[str] = []
@@ -221,6 +223,9 @@ class FakeGateway:
 
     @web.middleware
     async def _doors(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if self.proxy is not None and request.path.startswith("/v1/"):
+            page = "<html><body>Bad gateway</body></html>"
+            return web.Response(status=self.proxy, text=page, content_type="text/html")
         given = request.headers.get("Authorization")
         if self.key and request.path.startswith("/v1/") and given != f"Bearer {self.key}":
             told = "Missing bearer authentication." if given is None else "Incorrect API key."

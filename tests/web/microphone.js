@@ -15,6 +15,7 @@
 
   window.testPage = {
     refusal: null, // the name of the error, if the microphone is refused
+    prompts: null, // a list: each request waits until its entry is called
     // Plays 16-bit samples, given in base64; resolves when they are over.
     say(base64, rate) {
       const bytes = Uint8Array.from(atob(base64), (one) => one.charCodeAt(0));
@@ -31,6 +32,8 @@
 
   if (!navigator.mediaDevices) return; // about:blank
   navigator.mediaDevices.getUserMedia = async () => {
+    const { prompts } = window.testPage;
+    if (prompts) await new Promise((answered) => prompts.push(answered));
     if (window.testPage.refusal) throw new DOMException('refused', window.testPage.refusal);
     await context().resume();
     // A stream for each who asks: closing one must not silence the next.

@@ -99,10 +99,10 @@ def test_a_newcomer_talks_to_the_line(
 
 
 def check_timeline(person: Person) -> None:
+    summary = person.see("#timeline-summary", "3 keys pressed")  # it is written once a second
     for mark in (".span.user", ".span.agent.cut", ".cut-line", ".answer", ".key-mark"):
         assert person.count(f"#timeline {mark}"), mark
     assert person.see("#figure-last").endswith("s")
-    summary = person.see("#timeline-summary", "3 keys pressed")
     for words in ("You spoke once", "Interrupted", "of voice", "Response time:"):
         assert words in summary
     picture = "document.querySelector('#timeline svg').getAttribute('aria-label')"

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { callTrouble, endReason, iceTrouble, insecure, keyWords, microphoneTrouble } from '../../gateway/web/words.js';
+import * as words from '../../gateway/web/words.js';
+
+const { callTrouble, endReason, iceTrouble, insecure, keyWords, microphoneTrouble } = words;
 
 const answer = (status, code, message = 'Why.', retryAfter = null) =>
   ({ status, code, message, retryAfter });
@@ -8,10 +10,17 @@ const answer = (status, code, message = 'Why.', retryAfter = null) =>
 test('each way to be without a microphone has its own words, and leaves a call by ear', () => {
   const names = ['NotAllowedError', 'NotFoundError', 'NotReadableError', 'TypeError'];
   const told = names.map((name) => microphoneTrouble({ name, message: '' }));
-  const system = microphoneTrouble({ name: 'NotAllowedError', message: 'Permission denied by system' });
-  const titles = new Set([...told, system].map(({ title }) => title));
-  assert.equal(titles.size, 5);
-  assert.ok([...told, system].every(({ listen }) => listen));
+  for (const message of ['Permission denied by system', 'Permission dismissed']) {
+    told.push(microphoneTrouble({ name: 'NotAllowedError', message }));
+  }
+  assert.equal(new Set(told.map(({ title }) => title)).size, 6);
+  assert.deepEqual(new Set(told.map(({ offer }) => offer)), new Set(['Call without a microphone']));
+});
+
+test('who only closed the question needs no settings', () => {
+  const { hints } = microphoneTrouble({ name: 'NotAllowedError', message: 'Permission dismissed' });
+  assert.match(hints.join(' '), /^Call again, and say yes/);
+  assert.doesNotMatch(hints.join(' '), /settings/);
 });
 
 test('plain http from elsewhere: both ways out, with this address in them', () => {
@@ -29,7 +38,7 @@ test('what the gateway answers is quoted, and what to do about it said', () => {
     [answer(503, 'no_media_port'), 'All lines are busy', /GATEWAY_RTP_PORT_MIN/],
     [answer(503, 'backend_unavailable'), 'The voice agent cannot be reached', /GATEWAY_REALTIME_URL/],
     [answer(400, 'invalid_sdp'), 'The offer cannot be used', /GATEWAY_WEBRTC_CODECS/],
-    [answer(415, 'webrtc_unavailable'), 'No calls from browsers', /^$/],
+    [answer(503, 'something_new'), 'The line takes no calls now', /in a moment/],
     [answer(500, 'server_error'), 'The call was not taken (500)', /^$/],
   ];
   for (const [error, title, hint] of cases) {
@@ -39,6 +48,32 @@ test('what the gateway answers is quoted, and what to do about it said', () => {
     assert.match(told.hints.join(' '), hint);
   }
   assert.match(callTrouble(answer(0, 'unreachable')).title, /does not answer/);
+});
+
+test('a call that ended before its answer is told by its reason', () => {
+  const told = (reason) => callTrouble(answer(503, reason, `The call was not made: ${reason}.`));
+  const timeout = told('ring_timeout');
+  assert.equal(timeout.title, 'The call ended before it began');
+  assert.match(timeout.text, /nobody took the call/);
+  assert.match(told('hangup').text, /hung up by the API/);
+  assert.equal(told('drain').title, 'The gateway is going down');
+  assert.equal(told('backend_unavailable').title, 'The voice agent cannot be reached');
+});
+
+test('a gateway without WebRTC says which setting that is, and blames no browser', () => {
+  const message = 'The SDP offer cannot be used. WebRTC is off here.';
+  const { title, hints } = callTrouble(answer(400, 'invalid_sdp', message));
+  assert.match(title, /no calls from browsers/);
+  assert.match(hints.join(' '), /^GATEWAY_WEBRTC_CODECS is off/);
+});
+
+test('the first request: only who gets no answer at all is told to look for the gateway', () => {
+  assert.equal(words.startTrouble(answer(0, 'unreachable')).title, 'The gateway does not answer');
+  const proxy = words.startTrouble(answer(502, null, 'The answer was HTTP 502.'));
+  assert.match(proxy.title, /\(502\)/);
+  assert.equal(proxy.text, 'The answer was HTTP 502.'); // the gateway has not said it
+  assert.doesNotMatch(proxy.hints.join(' '), /make run/);
+  assert.match(words.startTrouble(answer(500, 'server_error')).text, /gateway says: Why\./);
 });
 
 test('no way for the audio names ports and address; a lost connection does not', () => {
