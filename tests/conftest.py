@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 import uvloop
 
+from tests.ahead import Ahead
 from tests.peers.record import EVENTS
 
 Loop = asyncio.AbstractEventLoop
@@ -26,6 +27,18 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
     if "phone" in item.path.parts:
         return {"asyncio": asyncio.new_event_loop}
     return {"uvloop": uvloop.new_event_loop}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Who looks at a scene comes last in its folder: by then it may be over. Only `test_zero`, for
+    which everything has to be over, comes after that."""
+    folders = {item.path.parent: place for place, item in reversed(list(enumerate(items)))}
+
+    def place(item: pytest.Item) -> tuple[int, bool, bool]:
+        looks = item.get_closest_marker("ahead") is not None
+        return folders[item.path.parent], item.path.stem == "test_zero", looks
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,6 +65,21 @@ def clients_understand_every_event(request: pytest.FixtureRequest) -> Iterator[N
         ", ".join(f"{kind} {count}" for kind, count in sorted(shown.items())),
     ]
     assert not found, "\n".join(found[:20])
+
+
+@pytest.fixture(scope="session")
+def ahead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ahead]:
+    with Ahead(tmp_path_factory) as ahead:
+        yield ahead
+
+
+@pytest.fixture(scope="module")
+def meanwhile(request: pytest.FixtureRequest, ahead: Ahead) -> None:
+    """The scenes of this folder go on from here, if a test of this run looks at them."""
+    for item in request.session.items:
+        if item.path.parent == request.path.parent:
+            for mark in item.iter_markers("ahead"):
+                ahead.begin(mark.args[0])
 
 
 def pytest_terminal_summary(

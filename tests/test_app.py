@@ -212,11 +212,14 @@ async def test_the_embedded_agent_comes_and_goes_with_the_gateway(
     await service.start()
     options = CallOptions(
         uri=f"sip:agent@127.0.0.1:{variables['SIP_UDP_PORT']};transport=tcp",
-        plan=Plan(duration_s=4.0, digits="2#"),
+        plan=Plan(duration_s=2.5, digits="2#", digits_after_s=0.5),
         voice=b"",
     )
-    result = await place_call(options)
+    with capture_logs() as lines:
+        result = await place_call(options)
     await service.stop(0.0)
     assert result.ok
+    # The first key silences the greeting.
+    assert "bargein.cleared" in [line["event"] for line in lines]
     pressed = max(moment.at_s for moment in result.timeline if moment.event == "digit")
     assert any(stretch.start_s > pressed for stretch in result.voice)  # and the keys are answered

@@ -17,6 +17,7 @@ from gateway.api.realtime import RealtimeConfig
 from gateway.api.secrets import SecretStore
 from gateway.api.server import application
 from gateway.backend.config import BackendConfig as AgentConfig
+from gateway.backend.config import Pacing
 from gateway.backend.server import serve as serve_agent
 from tests.api.sockets import Api, FakeLine, closed_with, event_of, serving, types_of
 from tests.peers.fake_realtime import FakeRealtime
@@ -295,7 +296,7 @@ async def test_a_browser_comes_through_the_doors_of_the_api(server: FakeRealtime
 async def test_the_embedded_agent_serves_such_a_session_too(
     headers: dict[str, str], kind: str
 ) -> None:
-    agent = await serve_agent(AgentConfig(port=0, seed=1))
+    agent = await serve_agent(AgentConfig(port=0, seed=1, pacing=Pacing(0, 0, speedup=100)))
     try:
         url = f"ws://127.0.0.1:{agent.port}/v1/realtime?model={{model}}"
         async with serving(url) as api:

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.audio.comfort import TONE, Prompt
 from gateway.audio.formats import PCM24K, PCMU
+from gateway.calls import continuity
 from gateway.calls.continuity import ContinuityPolicy
 from gateway.calls.policy import CallPolicy
 from gateway.calls.sessions import Sources
@@ -26,8 +27,15 @@ COMMITTED = {
     "item_id": "item_u",
     "previous_item_id": None,
 }
-LIVES_S = 1.6
+LIVES_S = 0.6
 QUIET = CallPolicy(greet=False)
+
+
+@pytest.fixture(autouse=True)
+def no_time_to_lose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tests/calls/test_continuity.py` has the times as they are."""
+    monkeypatch.setattr(continuity, "_SHORTEST_S", LIVES_S)
+    monkeypatch.setattr(continuity, "_PAUSES_S", (0.0, 0.05))
 
 
 def message(item_id: str, role: str, **part: Any) -> dict[str, Any]:

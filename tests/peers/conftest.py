@@ -5,23 +5,20 @@ nothing else; so the tests leave their calls behind, and the last module, `test_
 is left of all of them together.
 """
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.peers.audio import mulaw, spoken
-from tests.peers.gateway import (
-    HOST,
-    ROOT,
-    GatewayProcess,
-    eventually,
-    free_port,
+from tests.peers.gateway import GatewayProcess, eventually
+from tests.peers.line import (
+    HalfOpen,
+    Line,
+    LoadLine,
+    RealtimeThread,
+    bench_model,
+    speech_file,
 )
-from tests.peers.line import HalfOpen, Line, LoadLine, RealtimeThread
 from tests.peers.media import Phone
 from tests.peers.sipp import Sipp, need_sipp
 from tests.peers.wire import Caller, UdpWire, offer
@@ -50,26 +47,17 @@ def stream_line(line: Line) -> Iterator[Line]:
 @pytest.fixture(scope="session")
 def load_line() -> Iterator[LoadLine]:
     need_sipp()
-    port = free_port()
-    model = subprocess.Popen(
-        [sys.executable, "-m", "bench.model", "--port", str(port)],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
     settings = {
         "GATEWAY_CALLS_MAX": str(2 * HALF_OPEN_CALLS),
         "GATEWAY_RTP_TIMEOUT_S": "90",
         "GATEWAY_LOG_LEVEL": "info",
     }
-    url = f"ws://{HOST}:{port}/v1/realtime"
-    try:
-        with GatewayProcess(url, settings, media_ports=4 * HALF_OPEN_CALLS) as gateway:
-            warm_up(gateway)
-            yield LoadLine(gateway, gateway.footprint())
-    finally:
-        model.terminate()
-        model.wait()
+    with (
+        bench_model() as url,
+        GatewayProcess(url, settings, media_ports=4 * HALF_OPEN_CALLS) as gateway,
+    ):
+        warm_up(gateway)
+        yield LoadLine(gateway, gateway.footprint())
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +70,7 @@ def half_open(load_line: LoadLine, tmp_path_factory: pytest.TempPathFactory) -> 
         gateway.sip,
         tmp_path_factory.mktemp("half-open"),
         calls=HALF_OPEN_CALLS,
-        rate=50,
+        rate=100,
         timeout_s=70,
     ) as run:
         gateway.wait_for_lines("call.accepted", HALF_OPEN_CALLS, 20, mark)
@@ -91,11 +79,7 @@ def half_open(load_line: LoadLine, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="session")
 def mulaw_file(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A file of speech in mu-law, for SIPp."""
-    directory = tmp_path_factory.mktemp("audio")
-    path: Path = directory / "speech.ul"
-    path.write_bytes(mulaw(spoken("This is a caller who has a lot to say to you.", directory)))
-    return str(path)
+    return speech_file(tmp_path_factory.mktemp("audio"))
 
 
 def warm_up(gateway: GatewayProcess) -> None:

@@ -135,7 +135,8 @@ class FollowedCall:
         """Whether the gateway ends the call; all that was sent before is here then."""
         if not self.phone.over.wait(timeout_s):
             return False
-        eventually(lambda: time.time() - self.phone.media.packets[-1].at_s > 0.1, 2, 0.01)
+        media = self.phone.media
+        eventually(lambda: not media.behind and time.time() - media.packets[-1].at_s > 0.1, 2, 0.01)
         return self.phone.ended_by_gateway
 
     # What is heard at the phone.

@@ -40,6 +40,9 @@ _PORTS = range(5100, 9900, 2)
 _next_port = _choice.randrange(len(_PORTS))
 _FIRST_RANGE, _LAST_RANGE = 17_000, 32_000
 _next_range = _FIRST_RANGE + 200 * _choice.randrange(10)
+_choosing = threading.Lock()
+_starting = threading.Lock()
+"""One gateway starts at a time: that takes all of a processor, and calls go on beside it."""
 
 
 def free_port() -> int:
@@ -49,7 +52,8 @@ def free_port() -> int:
     """
     global _next_port
     for _ in _PORTS:
-        port, _next_port = _PORTS[_next_port], (_next_port + 1) % len(_PORTS)
+        with _choosing:
+            port, _next_port = _PORTS[_next_port], (_next_port + 1) % len(_PORTS)
         with (
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
             socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
@@ -68,9 +72,10 @@ def free_range(size: int) -> int:
     """The first port of a stretch in which nobody listens, and that was not used for long."""
     global _next_range
     for _ in range(200):
-        if _next_range + size >= _LAST_RANGE:
-            _next_range = _FIRST_RANGE
-        first, _next_range = _next_range, _next_range + size
+        with _choosing:
+            if _next_range + size >= _LAST_RANGE:
+                _next_range = _FIRST_RANGE
+            first, _next_range = _next_range, _next_range + size
         if all(_is_free(port) for port in range(first, first + size)):
             return first
     raise RuntimeError("no free range of ports")
@@ -180,6 +185,10 @@ class GatewayProcess:
 
     def start(self) -> None:
         """Returns when it takes calls."""
+        with _starting:
+            self._start()
+
+    def _start(self) -> None:
         own = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
         settings = {
             "GATEWAY_SIP_UDP_PORT": str(self.sip_port),

@@ -5,15 +5,19 @@ A `FakeRealtime` runs on an event loop in a thread of its own.
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from tests.peers.audio import mulaw, spoken
 from tests.peers.fake_realtime import FakeConnection, FakeRealtime
-from tests.peers.gateway import Footprint, GatewayProcess
+from tests.peers.gateway import HOST, ROOT, Footprint, GatewayProcess, free_port
 from tests.peers.sipp import Sipp
 
 Result = TypeVar("Result")
@@ -85,7 +89,7 @@ class Line:
 
 @dataclass
 class LoadLine:
-    """A gateway whose Realtime server is a program of its own, because of the many calls."""
+    """A gateway for many calls, and what it held when nobody had called yet."""
 
     gateway: GatewayProcess
     baseline: Footprint
@@ -98,6 +102,30 @@ class HalfOpen:
     run: Sipp
     mark: int
     answered_at_s: float
+
+
+@contextlib.contextmanager
+def bench_model() -> Iterator[str]:
+    """A Realtime server that is a program of its own, because of the many calls; gives its URL."""
+    port = free_port()
+    model = subprocess.Popen(
+        [sys.executable, "-m", "bench.model", "--port", str(port)],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        yield f"ws://{HOST}:{port}/v1/realtime"
+    finally:
+        model.terminate()
+        model.wait()
+
+
+def speech_file(directory: Path) -> str:
+    """A file of speech in mu-law, for SIPp."""
+    path = directory / "speech.ul"
+    path.write_bytes(mulaw(spoken("This is a caller who has a lot to say to you.", directory)))
+    return str(path)
 
 
 async def _ended_quietly(script: Awaitable[None]) -> None:

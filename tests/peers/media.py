@@ -114,6 +114,11 @@ class Phone:
     def talking(self) -> bool:
         return bool(self._queue)
 
+    @property
+    def behind(self) -> bool:
+        """Something has come in that was not looked at yet."""
+        return bool(select.select([self.socket], [], [], 0)[0])
+
     def heard(self, since: int = 0) -> list[Packet]:
         """What has come in, from the packet with this number on."""
         return self.packets[since:]

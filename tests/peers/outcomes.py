@@ -16,7 +16,7 @@ from tests.peers.gateway import GatewayProcess, LogLine, eventually
 from tests.peers.media import FRAME_BYTES, frames
 from tests.peers.wire import Caller, UdpWire, offer
 
-LINE = "This is a line of some length that is said when it is asked for"
+LINE = "This is a line of some length"
 AGAIN = "There is nothing new to be said about that"
 ANSWER = "Yes"
 DIALOGUE = f"""

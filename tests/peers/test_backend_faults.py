@@ -52,7 +52,7 @@ say = "{SECOND_ANSWER}"
 HUMAN = "tel:+15550001111"
 APOLOGY_HZ, APOLOGY_S = 700.0, 0.6
 CALLS = 5
-KILLS = int(os.environ.get("HANDOVER_KILLS", "6"))
+KILLS = int(os.environ.get("HANDOVER_KILLS", "4"))
 LONG = "What you hear now is so long that nobody has ever heard the end of it before the next kill"
 HEARD = "I heard you"
 TALKATIVE = f"""
@@ -93,16 +93,18 @@ def background(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Background]
     write_wav(apology, tone(APOLOGY_HZ, APOLOGY_S, RATE_HZ))
     sorry = {"GATEWAY_CALLS_APOLOGY": str(apology)}
     with ExitStack() as stack:
-
-        def server(dialogue: str, *options: str) -> BackendProcess:
-            return stack.enter_context(BackendProcess(directory, dialogue, *options))
+        pool = stack.enter_context(ThreadPoolExecutor(4))
 
         def gateway(first: BackendProcess, env: dict[str, str]) -> GatewayProcess:
             return stack.enter_context(GatewayProcess(first.url, env))
 
-        faulty = server(DIALOGUE, *TEST_MODE)
-        leaving = server(SECOND_DIALOGUE)
-        first, second = server(DIALOGUE, *TEST_MODE), server(SECOND_DIALOGUE)
+        faulty, leaving, first, second = servers = (
+            BackendProcess(directory, DIALOGUE, *TEST_MODE),
+            BackendProcess(directory, SECOND_DIALOGUE),
+            BackendProcess(directory, DIALOGUE, *TEST_MODE),
+            BackendProcess(directory, SECOND_DIALOGUE),
+        )
+        list(pool.map(stack.enter_context, servers))  # all start at once
         calls = FaultyCalls(faulty, gateway(faulty, SETTINGS))
         alone = gateway(leaving, {**sorry, "GATEWAY_REALTIME_GIVE_UP_S": "1"})
         guarded = gateway(
@@ -114,7 +116,6 @@ def background(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Background]
                 "GATEWAY_CALLS_FALLBACK_TARGET": HUMAN,
             },
         )
-        pool = stack.enter_context(ThreadPoolExecutor(3))
         yield Background(
             calls,
             {

@@ -5,12 +5,13 @@ Three calls run side by side: two callers interrupt the greeting by speaking, on
 
 import re
 import tomllib
-from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.ahead import Ahead, looks_at
 from tests.peers.audio import (
     RATE_HZ,
     Signal,
@@ -58,10 +59,9 @@ def greeting() -> list[str]:
     return [sentence.strip() for sentence in text.split(".") if sentence.strip()]
 
 
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Outcome]]:
+def softphone_calls(directory: Path) -> list[Outcome]:
+    """All calls at once, and what became of each."""
     need_baresip()
-    directory = tmp_path_factory.mktemp("baresip")
     speech = spoken("Hello, can you hear me? I would like to know who you are.", directory)
     speaking, listening = directory / "speaking.wav", directory / "listening.wav"
     write_wav(speaking, np.concatenate((silence(SPEECH_AT_S), speech, silence(TALK_S))))
@@ -89,14 +89,18 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Outcome]
         recordings = [call.result() for call in calls]
         records = [gateway.wait_for("call.ended", 10, call_id=call_id) for call_id in ids]
         assert len(gateway.ended_calls()) == len(plan)
-        yield [
-            Outcome(transport, codec, recording, record, len(speech) / RATE_HZ)
-            for (transport, codec, *_), recording, record in zip(
-                plan, recordings, records, strict=True
-            )
-        ]
+    return [
+        Outcome(transport, codec, recording, record, len(speech) / RATE_HZ)
+        for (transport, codec, *_), recording, record in zip(plan, recordings, records, strict=True)
+    ]
 
 
+@pytest.fixture(scope="module")
+def outcomes(ahead: Ahead) -> list[Outcome]:
+    return ahead.result(softphone_calls)
+
+
+@looks_at(softphone_calls)
 @pytest.mark.parametrize("number", [0, 1])
 def test_speech_interrupts_the_greeting_and_is_answered(
     outcomes: list[Outcome], number: int
@@ -129,6 +133,7 @@ def test_speech_interrupts_the_greeting_and_is_answered(
     assert record["rtp_lost"] == 0 and record["mos"] > 4
 
 
+@looks_at(softphone_calls)
 def test_the_greeting_is_heard_whole(outcomes: list[Outcome]) -> None:
     outcome = outcomes[2]
     heard = outcome.recording.heard
@@ -144,6 +149,7 @@ def test_the_greeting_is_heard_whole(outcomes: list[Outcome]) -> None:
     assert abs(record["rtp_sent"] - 50 * record["duration_s"]) < 25
 
 
+@looks_at(softphone_calls)
 def test_each_phone_saw_an_ordinary_call(outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         assert "Call established" in outcome.recording.output, outcome.recording.output[-2000:]

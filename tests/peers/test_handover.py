@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ahead import early
 from tests.peers.audio import mulaw
 from tests.peers.backend import VOICELESS, sound
 from tests.peers.followed import (
@@ -206,10 +207,11 @@ def assert_all_is_heard(packets: list[Packet], answers: list[str], cut: int) -> 
 
 
 @pytest.mark.timeout(120 + CALL_S)
-def test_handovers_are_not_noticed(tmp_path: Path) -> None:
-    (tmp_path / "dialogue.toml").write_text(DIALOGUE)
+@early
+def test_handovers_are_not_noticed(directory: Path) -> str:
+    (directory / "dialogue.toml").write_text(DIALOGUE)
     env = {
-        "GATEWAY_AGENT_DIALOGUE": str(tmp_path / "dialogue.toml"),
+        "GATEWAY_AGENT_DIALOGUE": str(directory / "dialogue.toml"),
         "GATEWAY_AGENT_SESSION_LIMIT_S": f"{LIMIT_S:g}",
         "GATEWAY_SESSION": SESSION,
         **VOICELESS,
@@ -247,7 +249,7 @@ def test_handovers_are_not_noticed(tmp_path: Path) -> None:
     assert len(call.events("session.updated")) == record["handovers"]
     ends = {event["response"]["status"] for event in call.events("response.done")}
     assert ends == {"completed", "cancelled"} or ends == {"completed"}
-    print(
+    return (
         f"{record['duration_s']:.1f} s, {record['handovers']} handovers, {len(packets)} packets, "
         f"longest pause {longest_ms:.1f} ms, {lack} frames lack, {len(scene.answers)} answers, "
         f"{len(scene.stops_ms)} interruptions, voice stopped after "

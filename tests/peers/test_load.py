@@ -1,5 +1,6 @@
 """Many calls at once, by SIPp: on a good network, on one that loses messages, and half-open."""
 
+import os
 import time
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from tests.peers.sipp import run_sipp
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 CALLS = 200
-RATE = 20.0
-HOLD_S = 10.0
+RATE = 40.0
+HOLD_S = float(os.environ.get("LOAD_HOLD_S", "5"))
+"""Not shorter: all of them have to be there at once."""
 
 
 def load(line: LoadLine, directory: Path, audio: str, *options: str) -> list[dict[str, object]]:
@@ -45,8 +47,8 @@ def test_200_calls_with_audio(load_line: LoadLine, tmp_path: Path, mulaw_file: s
     records = load(load_line, tmp_path, mulaw_file)
     for record in records:
         assert abs(float(str(record["duration_s"])) - HOLD_S) < 1.0
-        assert abs(float(str(record["rtp_received"])) - frames) < 30
-        assert abs(float(str(record["rtp_sent"])) - frames) < 30
+        assert abs(float(str(record["rtp_received"])) - frames) < 0.06 * frames
+        assert abs(float(str(record["rtp_sent"])) - frames) < 0.06 * frames
         assert record["rtp_lost"] == 0
 
 

@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.peer, pytest.mark.slow]
 USER, PASSWORD, REALM = "line-7", "a pass:word", "trunk.example"
 NUMBER = "tel:+1-555-123-4567"
 RING_TIMEOUT_S = 1.5
-MANY, RATE = 200, 20.0
+MANY, RATE = 200, 40.0
 VERIFY = f'<verifyauth assign_to="known" username="{USER}" password="{PASSWORD}"/>'
 VERIFY_ANOTHER = f'<verifyauth assign_to="known" username="{USER}" password="another"/>'
 SEE_A_PROOF = (
@@ -182,7 +182,7 @@ def offices(trunk_office: Office, strict_office: Office) -> dict[str, Office]:
     return {line.transport: line for line in (trunk_office, strict_office)}
 
 
-def test_200_calls_at_20_a_second(open_office: Office) -> None:
+def test_200_calls_at_40_a_second(open_office: Office) -> None:
     line, api = open_office, open_office.api
     mark = line.gateway.mark()
     with line.callee("answering", calls=MANY, THEN="hangs_up", HOLD_MS="1000") as callees:

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -43,8 +42,6 @@ SESSION = {
     },
     "tools": [{"type": "function", "name": "get_weather", "parameters": {"type": "object"}}],
 }
-_choosing = Lock()
-_chosen: set[int] = set()
 
 
 class Caller(CallingPhone):
@@ -187,13 +184,7 @@ def _gateway(server: Listener, preset: str) -> GatewayProcess:
         "GATEWAY_SESSION": json.dumps(SESSION),
     }
     known = PRESETS[preset]
-    with _choosing:
-        while True:
-            gateway = GatewayProcess(server.url(known.url or known.shape), env, media_ports=20)
-            ports = {gateway.sip_port, gateway.http_port}
-            if not ports & _chosen:
-                _chosen.update(ports)
-                return gateway
+    return GatewayProcess(server.url(known.url or known.shape), env, media_ports=20)
 
 
 def _is_tone(measured: Measured, frequency_hz: float) -> None:
@@ -212,13 +203,13 @@ def _ends_with(caller: Caller, since: int, frequency_hz: float) -> bool:
 
 @pytest.fixture(scope="module")
 def calls(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[list[Event]]]]:
-    """The calls of all presets that are tested in this run, two at a time."""
+    """The calls of all presets that are tested in this run, three at a time."""
     wanted = [
         item.callspec.params["preset"]
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.function is test_a_call_by_preset
     ]
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(3) as pool:
         yield {preset: pool.submit(PresetCall(preset).run) for preset in wanted}
 
 

@@ -3,9 +3,12 @@
 import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from tests.ahead import early
 from tests.peers.gateway import HOST, GatewayProcess, eventually, free_port
 from tests.peers.line import RealtimeThread
 from tests.peers.media import Phone
@@ -14,10 +17,12 @@ from tests.peers.wire import Caller, Message, TcpWire, UdpWire, offer
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 
-@pytest.fixture(scope="module")
-def realtime() -> Iterator[RealtimeThread]:
-    with RealtimeThread() as realtime:
-        yield realtime
+@contextmanager
+def service(**env: str) -> Iterator[GatewayProcess]:
+    """A gateway with these `GATEWAY_` variables, and a Realtime server of its own."""
+    settings = {f"GATEWAY_{name}": value for name, value in env.items()}
+    with RealtimeThread() as realtime, GatewayProcess(realtime.url, settings) as gateway:
+        yield gateway
 
 
 def new_caller(gateway: GatewayProcess) -> Caller:
@@ -33,8 +38,9 @@ def refused(gateway: GatewayProcess) -> Message:
         return final
 
 
-def test_more_calls_than_allowed_get_503(realtime: RealtimeThread) -> None:
-    with GatewayProcess(realtime.url, {"GATEWAY_CALLS_MAX": "2"}) as gateway:
+@early
+def test_more_calls_than_allowed_get_503(_: Path) -> None:
+    with service(CALLS_MAX="2") as gateway:
         assert gateway.get("/healthz")[0] == gateway.get("/readyz")[0] == 200
         with new_caller(gateway) as first, new_caller(gateway) as second:
             first.call(offer(16_000))
@@ -57,9 +63,10 @@ def test_more_calls_than_allowed_get_503(realtime: RealtimeThread) -> None:
             second.hang_up()
 
 
-def test_a_caller_who_vanishes_is_noticed(realtime: RealtimeThread) -> None:
+@early
+def test_a_caller_who_vanishes_is_noticed(_: Path) -> None:
     with (
-        GatewayProcess(realtime.url, {"GATEWAY_RTP_TIMEOUT_S": "2"}) as gateway,
+        service(RTP_TIMEOUT_S="2") as gateway,
         Phone() as gone,
         Phone() as held,
         Phone() as there,
@@ -99,8 +106,9 @@ def test_a_caller_who_vanishes_is_noticed(realtime: RealtimeThread) -> None:
         assert reasons == ["media_timeout"] * 2 + ["remote_bye"] * 2
 
 
-def test_a_caller_whose_connection_breaks_is_noticed(realtime: RealtimeThread) -> None:
-    with GatewayProcess(realtime.url, {"GATEWAY_RTP_TIMEOUT_S": "1"}) as gateway:
+@early
+def test_a_caller_whose_connection_breaks_is_noticed(_: Path) -> None:
+    with service(RTP_TIMEOUT_S="1") as gateway:
         with Phone() as phone, Caller(TcpWire(gateway.sip), gateway.sip) as caller:
             phone.talk_to(caller.call(offer(phone.port)).media)
             assert eventually(lambda: phone.sent > 10, 2)
@@ -111,10 +119,11 @@ def test_a_caller_whose_connection_breaks_is_noticed(realtime: RealtimeThread) -
         assert eventually(lambda: gateway.metrics()["gateway_sip_dialogs"] == 0, 3)
 
 
-def test_no_bye_before_the_ack(realtime: RealtimeThread) -> None:
+@early
+def test_no_bye_before_the_ack(_: Path) -> None:
     """RFC 3261 section 15: an answer that nobody acknowledged yet cannot be taken back by BYE."""
     with (
-        GatewayProcess(realtime.url, {"GATEWAY_RTP_TIMEOUT_S": "1"}) as gateway,
+        service(RTP_TIMEOUT_S="1") as gateway,
         new_caller(gateway) as caller,
     ):
         caller.invite(offer(16_000))
@@ -127,28 +136,35 @@ def test_no_bye_before_the_ack(realtime: RealtimeThread) -> None:
         assert gateway.call_ended(0)["reason"] == "media_timeout"
 
 
-@pytest.mark.parametrize("case", ["nobody listens", "refuses", "no session", "says nothing"])
-def test_without_a_model_the_caller_gets_503(case: str) -> None:
-    with RealtimeThread() as realtime:
-        realtime.server.refuse = 401 if case == "refuses" else None
-        realtime.server.update = {"no session": "error", "says nothing": "ignore"}.get(
-            case, "apply"
-        )  # type: ignore[assignment]
-        nowhere = f"ws://{HOST}:{free_port()}/v1/realtime"
-        url = nowhere if case == "nobody listens" else realtime.url
-        settings = {"GATEWAY_REALTIME_CONNECT_TIMEOUT_S": "1"}
-        with GatewayProcess(url, settings) as gateway:
-            assert refused(gateway).status == 503
-            record = gateway.call_ended(0)
-            assert record["sip_status"] == 503 and record["reason"] == "backend_unavailable"
-            assert record["duration_s"] == 0
-            assert gateway.metrics()["gateway_media_ports_free"] == gateway.media_ports / 2
+@early
+def test_without_a_model_the_caller_gets_503(_: Path) -> None:
+    settings = {"GATEWAY_REALTIME_CONNECT_TIMEOUT_S": "1"}
+    nowhere = f"ws://{HOST}:{free_port()}/v1/realtime"
+    with GatewayProcess(nowhere, settings) as gateway:
+        assert_has_no_model(gateway)
+    with RealtimeThread() as realtime, GatewayProcess(realtime.url, settings) as gateway:
+        realtime.server.refuse = 401
+        assert_has_no_model(gateway)
+        realtime.server.refuse = None
+        realtime.server.update = "error"  # no session
+        assert_has_no_model(gateway)
+        realtime.server.update = "ignore"  # no answer
+        assert_has_no_model(gateway)
 
 
-def test_sigterm_lets_calls_finish(realtime: RealtimeThread) -> None:
-    gateway = GatewayProcess(realtime.url, {"GATEWAY_DRAIN_S": "4"})
+def assert_has_no_model(gateway: GatewayProcess) -> None:
+    mark = gateway.mark()
+    assert refused(gateway).status == 503
+    record = gateway.call_ended(mark)
+    assert record["sip_status"] == 503 and record["reason"] == "backend_unavailable"
+    assert record["duration_s"] == 0
+    assert gateway.metrics()["gateway_media_ports_free"] == gateway.media_ports / 2
+
+
+@early
+def test_sigterm_lets_calls_finish(_: Path) -> None:
     with (
-        gateway,
+        service(DRAIN_S="4") as gateway,
         Phone() as phone,
         new_caller(gateway) as finishing,
         new_caller(gateway) as staying,
@@ -180,16 +196,18 @@ def test_sigterm_lets_calls_finish(realtime: RealtimeThread) -> None:
         assert gateway.lines("gateway.stopped")
 
 
-def test_sigterm_with_nobody_on_the_line_ends_at_once(realtime: RealtimeThread) -> None:
-    with GatewayProcess(realtime.url, {"GATEWAY_DRAIN_S": "30"}) as gateway:
+@early
+def test_sigterm_with_nobody_on_the_line_ends_at_once(_: Path) -> None:
+    with service(DRAIN_S="30") as gateway:
         began = time.monotonic()
         gateway.terminate()
         assert gateway.wait() == 0
         assert time.monotonic() - began < 3
 
 
-def test_the_log_is_json_and_hides_who_calls(realtime: RealtimeThread) -> None:
-    with GatewayProcess(realtime.url, {"GATEWAY_LOG_LEVEL": "info"}) as gateway:
+@early
+def test_the_log_is_json_and_hides_who_calls(_: Path) -> None:
+    with service(LOG_LEVEL="info") as gateway:
         with new_caller(gateway) as caller:
             caller.call(offer(16_000), ["X-Secret: canary-7351"])
             caller.hang_up()

@@ -4,13 +4,15 @@ All of them call at once, through two gateways with one server.
 """
 
 import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from tests.ahead import Ahead, looks_at
 from tests.peers.backend import BackendProcess, sound
 from tests.peers.followed import FollowedCall, audio_of, logged_s, stretches
 from tests.peers.gateway import GatewayProcess
@@ -144,12 +146,12 @@ SCENES: dict[str, tuple[dict[str, str], Callable[[FollowedCall], None]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[None]]]:
+def silences(directory: Path) -> dict[str, Future[None]]:
+    """All calls; returns what was wrong with each."""
     stall = {"at": "response.output_audio.delta", "do": "stall", "ms": int(STALL_S * 1000)}
     pace = ("--test", "--jitter-ms", "0")
     with (
-        BackendProcess(tmp_path_factory.mktemp("silences"), DIALOGUE, *pace) as backend,
+        BackendProcess(directory, DIALOGUE, *pace) as backend,
         GatewayProcess(backend.url, WAITING) as waiting,
         GatewayProcess(backend.url, SILENT) as silent,
         ThreadPoolExecutor(len(SCENES)) as pool,
@@ -161,10 +163,12 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Futur
         for name, (env, scene) in SCENES.items():
             call = stack.enter_context(FollowedCall(waiting if env is WAITING else silent))
             playing[name] = pool.submit(scene, call)
-        yield playing
+        wait(playing.values())
     assert backend.complaints() == ""
+    return playing
 
 
+@looks_at(silences)
 @pytest.mark.parametrize("name", SCENES)
-def test_nobody_is_left_in_silence(scenes: dict[str, Future[None]], name: str) -> None:
-    scenes[name].result(60)
+def test_nobody_is_left_in_silence(ahead: Ahead, name: str) -> None:
+    ahead.result(silences)[name].result()

@@ -31,7 +31,7 @@ from tests.peers.sipp import Sipp, need_sipp
 from tests.peers.wire import Caller, UdpWire, offer
 from tests.sdk.model import model
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow]
+pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.usefixtures("meanwhile")]
 
 TARGET, MASKED = "tel:+15550001111", "tel:…1111"
 ANOTHER = "tel:+15550002222"

@@ -5,11 +5,8 @@ No call may be lost, none answered twice, and each ends with one record.
 
 import asyncio
 import os
-import subprocess
-import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,7 +15,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.peers.gateway import HOST, ROOT, GatewayProcess, free_port
+from tests.ahead import early
+from tests.peers.gateway import HOST, GatewayProcess, free_port
+from tests.peers.line import bench_model, speech_file
 from tests.peers.sipp import need_sipp, run_sipp
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
@@ -97,26 +96,11 @@ class Application:
             self.accepted[response.status] += 1
 
 
-@pytest.fixture
-def model_url() -> Iterator[str]:
-    port = free_port()
-    model = subprocess.Popen(
-        [sys.executable, "-m", "bench.model", "--port", str(port)],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
-    yield f"ws://{HOST}:{port}/v1/realtime"
-    model.terminate()
-    model.wait()
-
-
 @pytest.mark.timeout(150)
-def test_calls_through_a_webhook_that_fails_one_time_in_five(
-    model_url: str, tmp_path: Path, mulaw_file: str
-) -> None:
+@early
+def test_calls_through_a_webhook_that_fails_one_time_in_five(directory: Path) -> None:
     need_sipp()
-    with Application() as application:
+    with Application() as application, bench_model() as model_url:
         env = {
             "GATEWAY_WEBHOOK_URL": f"http://{HOST}:{application.port}/hook",
             "GATEWAY_API_KEYS": KEY,
@@ -128,11 +112,11 @@ def test_calls_through_a_webhook_that_fails_one_time_in_five(
             result = run_sipp(
                 "call",
                 gateway.sip,
-                tmp_path,
+                directory,
                 calls=CALLS,
                 rate=RATE,
                 timeout_s=120,
-                fill={"AUDIO": mulaw_file, "HOLD_MS": str(HOLD_MS)},
+                fill={"AUDIO": speech_file(directory), "HOLD_MS": str(HOLD_MS)},
             )
             assert (result.successful, result.failed) == (CALLS, 0), str(result)
             records = gateway.wait_for_lines("call.ended", CALLS, 5)

@@ -34,12 +34,6 @@ pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with running() as site:
-        yield site
-
-
-@pytest.fixture(scope="module")
 def agent_site() -> Iterator[Site]:
     """A gateway whose model is the embedded agent."""
     with running(embedded=True) as site:

@@ -27,7 +27,7 @@ from tests.sdk.embedded import KEY, EmbeddedServer, TLSFront, pieces, speech
 from tests.sdk.schemas import need_node
 from tests.sdk.test_agents_sdk import Listening, _raw
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow]
+pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.usefixtures("meanwhile")]
 
 asked: list[str] = []
 

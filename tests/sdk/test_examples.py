@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,10 +25,11 @@ import pytest
 from aiohttp import web
 
 from gateway.webhooks.sign import key_of, signature
+from tests.ahead import Ahead, Scene, looks_at
 from tests.peers.gateway import HOST, ROOT, GatewayProcess, eventually, free_port
 from tests.sdk import authority
 from tests.sdk.phone import CallingPhone
-from tests.sdk.schemas import NODE, NODE_FOLDER, has_node, need_node
+from tests.sdk.schemas import NODE, NODE_FOLDER, need_node
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
@@ -164,19 +164,24 @@ def answer_to(keys: str, phone: CallingPhone, gateway: GatewayProcess) -> None:
     assert answered, f"no answer to {keys}"
 
 
-@pytest.fixture(scope="module")
-def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[list[str]]]]:
-    """Both applications have their call at the same time."""
-    wanted = LANGUAGES if has_node() else LANGUAGES[:1]
-    with ThreadPoolExecutor() as pool:
-        yield {one: pool.submit(call, one, tmp_path_factory.mktemp(one)) for one in wanted}
+def call_in_python(folder: Path) -> list[str]:
+    return call("python", folder)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_an_example_runs_a_call(calls: dict[str, Future[list[str]]], language: str) -> None:
-    if language == "node":
-        need_node()
-    said = calls[language].result()
+def call_in_node(folder: Path) -> list[str]:
+    need_node()
+    return call("node", folder)
+
+
+@pytest.mark.parametrize(
+    "scene",
+    [
+        pytest.param(call_in_python, marks=looks_at(call_in_python), id="python"),
+        pytest.param(call_in_node, marks=looks_at(call_in_node), id="node"),
+    ],
+)
+def test_an_example_runs_a_call(ahead: Ahead, scene: Scene[list[str]]) -> None:
+    said = ahead.result(scene)
     assert not [line for line in said if "Traceback" in line or "rror:" in line], said
 
 

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
@@ -18,6 +19,7 @@ from openai import (
 )
 from websockets.exceptions import InvalidStatus
 
+from tests.ahead import early
 from tests.peers.gateway import eventually
 from tests.sdk.phone import CallingPhone
 from tests.sdk.sideband import Sideband
@@ -35,24 +37,9 @@ TOOL = {
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with running() as site:
-        yield site
-
-
-@pytest.fixture(scope="module")
 def client(site: Site) -> Iterator[OpenAI]:
     with OpenAI(api_key=KEY, base_url=site.base_url, webhook_secret=SECRET) as client:
         yield client
-
-
-@pytest.fixture(scope="module", autouse=True)
-def short_secret(client: OpenAI) -> tuple[str, float]:
-    """A client secret that lives for ten seconds, the least, and when it was made."""
-    made = client.realtime.client_secrets.create(
-        expires_after={"anchor": "created_at", "seconds": 10}, session={"type": "realtime"}
-    )
-    return made.value, time.monotonic()
 
 
 def incoming(site: Site, client: OpenAI) -> str:
@@ -428,13 +415,20 @@ def test_client_secret_opens_a_session_and_nothing_else(site: Site, client: Open
         assert error.value.param == "expires_after.seconds"
 
 
-def test_expired_secret_opens_nothing(client: OpenAI, short_secret: tuple[str, float]) -> None:
-    """Near the end of the module, because the shortest life of a secret is long for a test."""
-    value, made_at_s = short_secret
-    time.sleep(max(made_at_s + 10.2 - time.monotonic(), 0))
-    with pytest.raises(InvalidStatus) as refused:
-        client.with_options(api_key=value).realtime.connect(model="a-model").enter()
-    assert refused.value.response.status_code == 401
+@early
+def test_expired_secret_opens_nothing(_: Path) -> None:
+    """The shortest life of a secret is long for a test."""
+    with running() as site, OpenAI(api_key=KEY, base_url=site.base_url) as client:
+        made = client.realtime.client_secrets.create(
+            expires_after={"anchor": "created_at", "seconds": 10}, session={"type": "realtime"}
+        )
+        bearer = client.with_options(api_key=made.value)
+        with Sideband(bearer, model="a-model") as session:
+            session.next("session.created")
+        time.sleep(10.2)
+        with pytest.raises(InvalidStatus) as refused:
+            bearer.realtime.connect(model="a-model").enter()
+        assert refused.value.response.status_code == 401
 
 
 def test_the_gateway_holds_nothing(site: Site) -> None:

@@ -16,7 +16,7 @@ from tests.peers.baresip import Baresip, need_baresip
 from tests.peers.gateway import HOST, eventually
 from tests.peers.sipp import need_sipp
 from tests.sdk.sideband import AsyncSideband, Sideband
-from tests.sdk.site import KEY, SECRET, Site, running
+from tests.sdk.site import KEY, SECRET, Site
 from tests.sdk.telephones import REFERRED, baresip, sipp
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
@@ -31,11 +31,9 @@ NUMBER = "tel:+15557654321"
 KEYS = "1598*#"
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
+@pytest.fixture(scope="module", autouse=True)
+def with_sipp() -> None:
     need_sipp()
-    with running() as site:
-        yield site
 
 
 @pytest.fixture(scope="module")
