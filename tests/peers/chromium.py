@@ -7,7 +7,9 @@ permission to use the microphone, which hears a file over and over.
 import base64
 import itertools
 import json
+import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -88,6 +90,7 @@ class Chromium:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Debian's program is a script, which would not pass on its end
         )
         told = self._directory / "DevToolsActivePort"
         try:
@@ -98,8 +101,7 @@ class Chromium:
                 f"ws://127.0.0.1:{port}{path}", max_size=None, proxy=None, compression=None
             )
         except BaseException:
-            self._process.kill()
-            self._process.wait()
+            self._end(signal.SIGKILL)
             raise
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -113,11 +115,15 @@ class Chromium:
     ) -> None:
         self._socket.close()
         self._reader.join()
-        self._process.terminate()
+        self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> None:
+        """End it with all its processes."""
+        os.killpg(self._process.pid, how)
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
     def page(self, **options: Any) -> "Page":

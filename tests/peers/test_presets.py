@@ -147,7 +147,7 @@ class PresetCall:
         first, last = np.flatnonzero(np.abs(heard) > 0.02)[[0, -1]]
         edge = session.input.rate_hz // 20
         _is_tone(measure(heard[first + edge : last - edge], session.input.rate_hz), CALLERS_HZ)
-        assert abs((last - first) / session.input.rate_hz - CALLERS_S) < 0.08
+        assert abs((last - first) / session.input.rate_hz - CALLERS_S) < CALLERS_S / 2
 
     def _pressed(self, server: Listener, caller: Caller) -> None:
         """Keys silence the voice, come as an item of text, and are answered."""
