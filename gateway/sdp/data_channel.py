@@ -10,14 +10,17 @@ from typing import Final
 
 from gateway.sdp.description import MediaDescription, values
 
+SCTP_PORT: Final = 5000
+"""Ours. It is told, and means nothing: DTLS carries one association."""
+MAX_STREAMS: Final = 1024
+"""Channels at a time: as many as the older way of writing has to tell, in place of all 65535, each
+of which takes memory."""
 UNLIMITED_MESSAGE_BYTES: Final = 1 << 30
 """What is taken for the longest message of a peer that knows no limit."""
 
 _PROTOCOLS: Final = ("UDP/DTLS/SCTP", "TCP/DTLS/SCTP")
 _OLD_PROTOCOL: Final = "DTLS/SCTP"
 _USAGE: Final = "webrtc-datachannel"
-_PORT: Final = 5000
-_OLD_STREAMS: Final = 1024
 _MESSAGE_BYTES: Final = 65_536  # where nothing is told (RFC 8841 section 6.1)
 _LEAST_MESSAGE_BYTES: Final = 1200  # what SCTP carries in one piece
 _DIGITS: Final = re.compile(r"\d{1,20}", re.ASCII)
@@ -40,7 +43,7 @@ def read_data_line(line: MediaDescription, mid: str) -> DataPlan | None:
     peer that no message of use fits."""
     protocol = line.protocol.upper()
     if protocol in _PROTOCOLS and _USAGE in line.formats:
-        port = line.attribute("sctp-port") or str(_PORT)
+        port = line.attribute("sctp-port") or str(SCTP_PORT)
     elif protocol == _OLD_PROTOCOL and any(
         value.split()[:2] == [line.formats[0], _USAGE]
         for value in values(line.attributes, "sctpmap")
@@ -60,8 +63,8 @@ def data_line_answer(
     """Formats and attributes of our line in answer to a peer's, in the peer's way of writing."""
     size = ("max-message-size", str(max_message_bytes))
     if line.protocol.upper() == _OLD_PROTOCOL:
-        return (str(_PORT),), [("sctpmap", f"{_PORT} {_USAGE} {_OLD_STREAMS}"), size]
-    return (_USAGE,), [("sctp-port", str(_PORT)), size]
+        return (str(SCTP_PORT),), [("sctpmap", f"{SCTP_PORT} {_USAGE} {MAX_STREAMS}"), size]
+    return (_USAGE,), [("sctp-port", str(SCTP_PORT)), size]
 
 
 def _max_message_bytes(line: MediaDescription) -> int:

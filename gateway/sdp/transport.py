@@ -16,8 +16,9 @@ from gateway.sdp.description import Attributes, SdpError, values
 Setup = Literal["actpass", "active", "passive"]
 """Who opens DTLS: the other side may choose, this side does, the other side does."""
 
-MAX_CANDIDATES: Final = 64
-"""How many a description may bring; nobody has that many ways, and each costs a check."""
+_MOST_TOLD: Final = 64
+"""Candidates of a description that are read, which bounds the work of reading. Fewer are tried: how
+many is for whoever connects to say."""
 
 _SETUPS: Final[dict[str, Setup]] = {"actpass": "actpass", "active": "active", "passive": "passive"}
 _CANDIDATE_TYPES: Final = ("host", "srflx", "prflx", "relay")
@@ -184,7 +185,7 @@ def _candidates(sections: Sequence[Attributes]) -> tuple[Candidate, ...]:
     told = next(filter(None, (values(section, "candidate") for section in sections)), [])
     candidates: list[Candidate] = []
     for text in told:
-        if len(candidates) == MAX_CANDIDATES:
+        if len(candidates) == _MOST_TOLD:
             break
         try:
             candidates.append(Candidate.parse(text))

@@ -75,16 +75,12 @@ class WebRtcPlan:
 
     codec: AudioCodecName
     payload_type: int
-    clock_hz: int
-    """Of RTP timestamps."""
     dtmf_payload_types: tuple[int, ...]
     """Of telephone-events (RFC 4733), the one with the codec's clock first; may be empty."""
     fec: bool
     """Whether the peer makes use of what Opus can send of a packet within the next one."""
     direction: Direction
     """From our side."""
-    mid: str
-    """Names the audio line; empty if the peer has no names."""
     remote: Transport
     data: DataPlan | None
 
@@ -145,11 +141,9 @@ def read_offer(description: SessionDescription, codecs: Sequence[AudioCodecName]
     return WebRtcPlan(
         codec=name,
         payload_type=codec.payload_type,
-        clock_hz=codec.clock_hz,
         dtmf_payload_types=_dtmf(offered, codec.clock_hz),
         fec=name == "opus" and parameters.get("useinbandfec") == "1",
         direction=_MIRRORED[audio.direction],
-        mid=mid_of(audio),
         remote=remote,
         data=lines.data_plan,
     )
@@ -168,8 +162,6 @@ def answer(
     attributes: list[tuple[str, str | None]] = [("msid-semantic", "WMS *")]
     if lines.bundle:
         attributes.insert(0, ("group", " ".join(["BUNDLE", *lines.bundled])))
-    if local.transport.ice_lite:
-        attributes.insert(0, ("ice-lite", None))
     session = (str(local.session_id), str(local.session_version))
     return SessionDescription(
         origin=Origin("-", *session, _connection(local)),
@@ -232,7 +224,7 @@ def _answer_line(
         formats, attributes = _idle_answer(line)
         direction = "inactive"
     else:
-        return _refused(line)
+        return _refused(line, lines, local)
     return MediaDescription(
         kind=line.kind,
         port=local.port,
@@ -297,10 +289,13 @@ def _transport(line: MediaDescription, lines: Lines, local: LocalTransport) -> A
     return (*attributes, *_name(line))
 
 
-def _refused(line: MediaDescription) -> MediaDescription:
-    """The same line with port 0; one format has to be named, and none counts."""
+def _refused(line: MediaDescription, lines: Lines, local: LocalTransport) -> MediaDescription:
+    """The same line with port 0; one format has to be named, and none counts. Nothing else counts
+    either, but aiortc takes no answer whose data channel line does not tell a transport."""
+    is_data = line.kind == "application" and "TLS" in line.protocol.upper()
+    said = _transport(line, lines, local) if is_data else _name(line)
     formats = line.formats[:1]
-    return MediaDescription(line.kind, 0, line.protocol, formats, _NOWHERE, "inactive", _name(line))
+    return MediaDescription(line.kind, 0, line.protocol, formats, _NOWHERE, "inactive", said)
 
 
 def _name(line: MediaDescription) -> Attributes:

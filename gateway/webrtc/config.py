@@ -59,9 +59,9 @@ class PeerCounters:
     dropped_stun: int = 0
     """No STUN at all, or checks by somebody who has not read our description."""
     dropped_dtls: int = 0
-    """Came faster than it was read."""
+    """Came faster than it was read, or is longer than anybody sends."""
     dropped_srtp: int = 0
-    """Before there were keys, not made with them, or sent twice."""
+    """Before there were keys, not made with them, sent twice, or of too many senders."""
     dropped_sctp: int = 0
     """Against the protocol, or more than we keep."""
     dropped_other: int = 0

@@ -27,6 +27,8 @@ from gateway.webrtc.config import PeerCounters
 _MAX_WAITING: Final = 1024
 """Datagrams of a peer that wait to be read: as many as SCTP lets it have under way. What comes then
 is dropped; handshake and SCTP both send again."""
+_MAX_BYTES: Final = 2048
+"""Of a datagram. Nobody sends longer ones: they would not go through in one piece."""
 
 
 class DtlsError(Exception):
@@ -44,6 +46,9 @@ class _Way:
         self._waiting: asyncio.Queue[bytes] = asyncio.Queue(_MAX_WAITING)
 
     def received(self, data: bytes) -> None:
+        if len(data) > _MAX_BYTES:
+            self._counters.dropped_dtls += 1
+            return
         try:
             self._waiting.put_nowait(data)
         except asyncio.QueueFull:

@@ -1,16 +1,17 @@
 """ICE (RFC 8445): a way to the peer, on sockets that we bound.
 
-aioice does the checks. It would bind sockets itself, and leaves four things open that are closed
+aioice does the checks. It would bind sockets itself, and leaves five things open that are closed
 here: who may send what is no STUN (`IceSocket`); what becomes of garbage, and of checks by somebody
 who has not read our description, which are counted and not answered; how much is sent to addresses
-that a caller names and where nobody answers; and how long a peer is waited for that named none.
+that a caller names and where nobody answers; how often a peer may refuse a check because the role
+that we name is its own; and how long a peer is waited for that named no address.
 """
 
 import asyncio
 import ipaddress
 import random
 import socket
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -31,6 +32,9 @@ gets no more than 16 checks, each sent 5 times."""
 MAX_REFLEXIVE: Final = 16
 """Addresses that checks came from and that the peer had not named. A NAT may show it at another for
 each address of ours; a caller that forges its source has any number."""
+_MAX_CONFLICTS: Final = 4
+"""Refusals of one pair's check over who controls. One settles it between two that mean well, and
+an even number leaves us in the role that we had."""
 _RECEIVE_BUFFER_BYTES: Final = 262_144
 """Holds a large message that arrives at once, while other calls are served."""
 _RELEASE_S: Final = 0.5
@@ -61,8 +65,10 @@ class IceConnection(Connection):
         super().__init__(ice_controlling=False, local_username=random_string(8))
         self._config = config
         self._counters = counters
-        self._receivers = Receivers(counters, media, dtls, self._opened)
+        self._receivers = Receivers(counters, media, dtls, self._opened, self._report)
         self._lost = lost
+        self._defective = False
+        self._conflicts: Counter[CandidatePair] = Counter()
         self._queries: list[asyncio.Task[None]] = []
         self._way: tuple[IceSocket, Address] | None = None
 
@@ -86,6 +92,13 @@ class IceConnection(Connection):
             for sock in waiting:
                 sock.close()
         self._local_candidates_end = True
+
+    def _report(self, defect: Exception) -> None:
+        """Once: whoever found a packet that does it would fill the log."""
+        if not self._defective:
+            self._defective = True
+            told = {"message": "A defect in the checks of ICE", "exception": defect}
+            asyncio.get_running_loop().call_exception_handler(told)
 
     def _check_open(self) -> None:
         if self._closing:
@@ -280,6 +293,17 @@ class IceConnection(Connection):
     def _pair_remote_candidate(self, remote_candidate: Candidate) -> None:
         """All are paired together, by `_form_pairs`: aioice would pair them without a bound."""
 
+    async def check_start(self, pair: CandidatePair) -> None:
+        """Check a pair. When the peer answers that our role is its own, aioice takes the other role
+        and calls this again from within."""
+        if pair.state is CandidatePair.State.IN_PROGRESS:
+            self._conflicts[pair] += 1
+            if self._conflicts[pair] >= _MAX_CONFLICTS:
+                self.check_state(pair, CandidatePair.State.FAILED)
+                self.check_complete(pair)
+                return
+        await super().check_start(pair)
+
     def check_complete(self, pair: CandidatePair) -> None:
         super().check_complete(pair)
         ours = pair.protocol
@@ -314,15 +338,13 @@ class IceConnection(Connection):
         else:
             super().respond_error(request, addr, protocol, error_code)
 
-    def data_received(self, data: bytes, component: int) -> None:
-        """It began like STUN, and is none."""
-        self._counters.dropped_stun += 1
-
     def protocol_lost(self, protocol: StunProtocol) -> None:
         """A TURN server ended what it gave us, say; the checks of consent notice."""
 
     async def query_consent(self) -> None:
         """Ask the peer again and again whether it still wants what we send (RFC 7675)."""
+        if self._closing:
+            return  # it was closed just as a way was found, and nobody would end this
         try:
             while True:
                 async with asyncio.timeout(self._config.consent_s):

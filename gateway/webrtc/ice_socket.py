@@ -16,6 +16,10 @@ Address = tuple[str, int]
 
 _RETRANSMISSIONS: Final = 4
 """Of a check that nobody answers: after 0.5, 1.5, 3.5 and 7.5 s."""
+_MAX_SENDING: Final = 64
+_MAX_BUFFERED_BYTES: Final = 65_536
+"""Packets that wait for a TURN server to be ready for them, and bytes for its connection to take
+them: over a second of media."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,8 @@ class Receivers:
     dtls: Callable[[bytes], None]
     opened: Callable[["IceSocket"], None]
     """Is called when the socket can be used."""
+    defect: Callable[[Exception], None]
+    """Is called with what was raised over a packet that is well-formed."""
 
 
 class IceSocket(StunProtocol):
@@ -67,10 +73,7 @@ class IceSocket(StunProtocol):
             else:
                 self._counters.dropped_source += 1
         elif first <= 3:
-            try:
-                super().datagram_received(data, addr)
-            except Exception:  # it unpacks and asserts what anybody may have sent
-                self._counters.dropped_stun += 1
+            self._check_received(data, addr)
         elif 20 <= first <= 63:
             if addr in self.sources:
                 self._receivers.dtls(data)
@@ -79,18 +82,43 @@ class IceSocket(StunProtocol):
         else:
             self._counters.dropped_other += 1
 
+    def _check_received(self, data: bytes, addr: Address) -> None:
+        try:
+            stun.parse_message(data)  # it is again below, where other errors are defects
+        except Exception:  # it unpacks what anybody may have sent
+            self._counters.dropped_stun += 1
+            return
+        try:
+            super().datagram_received(data, addr)
+        except Exception as error:
+            self._counters.dropped_stun += 1
+            self._receivers.defect(error)
+
     def send(self, data: bytes, to: Address) -> None:
-        """Send now or not at all.
+        """Send now or not at all; to a TURN server soon or not at all.
 
         The event loop would keep what the socket does not take, without a bound, and send it late.
         """
         try:
             if self._socket is not None:
                 self._socket.sendto(data, to)
+            elif self._is_clogged():
+                self._counters.dropped_sending += 1
             else:
                 self.transport.sendto(data, to)
         except (OSError, OverflowError):
             self._counters.dropped_sending += 1
+
+    def _is_clogged(self) -> bool:
+        """Whether a TURN server takes less than is sent: aioice makes a task of each packet, which
+        waits while the server prepares a channel, and has the event loop keep what TCP does not
+        take."""
+        kept = vars(self.transport)  # of aioice's TurnTransport
+        inner = kept["_TurnTransport__inner_protocol"].transport
+        return (
+            len(kept["_TurnTransport__send_tasks"]) >= _MAX_SENDING
+            or inner.get_write_buffer_size() > _MAX_BUFFERED_BYTES
+        )
 
     async def send_data(self, data: bytes, addr: Address) -> None:
         self.send(data, addr)

@@ -7,8 +7,8 @@ own callback and handed on, and a packet for the peer is encrypted and sent in o
 
 import asyncio
 import socket
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Final, Literal
 
 import pylibsrtp
 
@@ -19,11 +19,10 @@ from gateway.webrtc.config import PeerConfig, PeerCounters, PeerListener
 from gateway.webrtc.dtls import Dtls, DtlsError
 from gateway.webrtc.ice import IceConnection
 from gateway.webrtc.pinned import check_aiortc
-from gateway.webrtc.sctp import MAX_MESSAGE_BYTES, SCTP_PORT
+from gateway.webrtc.sctp import MAX_MESSAGE_BYTES
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
-    "SCTP_PORT",
     "Peer",
     "PeerConfig",
     "PeerCounters",
@@ -32,6 +31,10 @@ __all__ = [
 ]
 
 Failure = Literal["ice_failed", "dtls_failed", "peer_closed"]
+
+_MAX_SENDERS: Final = 64
+"""Senders (SSRCs) of a peer that are listened to. libsrtp keeps state for each whose packets are
+genuine, and searches it for each packet; a peer that means well has two or three."""
 
 
 class Peer:
@@ -53,6 +56,8 @@ class Peer:
         self._channel: DataChannel | None = None
         self._encrypt: pylibsrtp.Session | None = None
         self._decrypt: pylibsrtp.Session | None = None
+        self._senders: set[bytes] = set()
+        self._sender = b""  # the last one
         self._connecting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._over = False
@@ -205,17 +210,34 @@ class Peer:
         if session is None:
             self.counters.dropped_srtp += 1
             return
+        received = self._listener.rtp_received
         try:
             # RTP and RTCP on one port are told apart by the type (RFC 5761 section 4).
-            is_rtcp = 192 <= data[1] <= 223
-            packet = session.unprotect_rtcp(data) if is_rtcp else session.unprotect(data)
+            if 192 <= data[1] <= 223:
+                received = self._listener.rtcp_received
+                packet = self._unprotect(data[4:8], session.unprotect_rtcp, data)
+            elif data[8:12] == self._sender:
+                packet = session.unprotect(data)
+            else:
+                packet = self._unprotect(data[8:12], session.unprotect, data)
+                self._sender = data[8:12]
         except (pylibsrtp.Error, ValueError, IndexError):
             self.counters.dropped_srtp += 1
             return
-        if is_rtcp:
-            self._listener.rtcp_received(packet)
-        else:
-            self._listener.rtp_received(packet)
+        received(packet)
+
+    def _unprotect(self, sender: bytes, unprotect: Callable[[bytes], bytes], data: bytes) -> bytes:
+        """Decrypt a packet of a sender who need not be known yet.
+
+        Raises:
+            ValueError: there are too many.
+            pylibsrtp.Error: it is not genuine, and does not count as a sender.
+        """
+        if sender not in self._senders and len(self._senders) >= _MAX_SENDERS:
+            raise ValueError("too many senders")
+        packet = unprotect(data)
+        self._senders.add(sender)
+        return packet
 
     def _dtls_received(self, data: bytes) -> None:
         if self._dtls is None:

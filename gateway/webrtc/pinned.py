@@ -8,7 +8,7 @@ from aioice import Connection
 from aioice.ice import StunProtocol
 from aioice.turn import TurnTransport
 from aiortc.rtcdtlstransport import RTCDtlsTransport
-from aiortc.rtcsctptransport import RTCSctpTransport
+from aiortc.rtcsctptransport import InboundStream, RTCSctpTransport
 
 NAMES: Final[dict[type, tuple[str, ...]]] = {
     StunProtocol: ("local_candidate", "transport", "transactions", "send_stun", "send_data"),
@@ -24,13 +24,17 @@ NAMES: Final[dict[type, tuple[str, ...]]] = {
         "build_request",
         "check_complete",
         "check_incoming",
+        "check_start",
         "check_state",
-        "data_received",
         "protocol_lost",
         "query_consent",
         "respond_error",
     ),
-    TurnTransport: ("_TurnTransport__close_task", "_TurnTransport__send_tasks"),
+    TurnTransport: (
+        "_TurnTransport__close_task",
+        "_TurnTransport__inner_protocol",
+        "_TurnTransport__send_tasks",
+    ),
     RTCDtlsTransport: (
         "_rx_srtp",
         "_send_data",
@@ -43,14 +47,21 @@ NAMES: Final[dict[type, tuple[str, ...]]] = {
     ),
     RTCSctpTransport: (
         "_advertised_rwnd",
+        "_get_inbound_stream",
         "_handle_data",
         "_inbound_streams",
         "_inbound_streams_max",
+        "_last_received_tsn",
         "_local_tsn",
+        "_mark_received",
         "_outbound_queue",
         "_receive_chunk",
+        "_sack_duplicates",
+        "_sack_misordered",
+        "_send_chunk",
         "_sent_queue",
     ),
+    InboundStream: ("add_chunk", "pop_messages", "prune_chunks", "sequence_number"),
 }
 """By the class that has them: methods, and what its constructor sets."""
 

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import struct
 from hashlib import md5
-from typing import Any
+from typing import Any, cast
 
 from aioice import stun
 
@@ -52,8 +52,17 @@ def _response(request: stun.Message, kind: stun.Class, **attributes: Any) -> stu
 class Remote(_Party):
     """A peer's end of ICE: answers checks unless it is mute, and checks when it is told to."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.refusals = 0
+        """How many checks it answers yet with that their role is its own, whichever they name."""
+
     def answer(self, request: stun.Message, addr: Address) -> None:
-        response = _response(request, stun.Class.RESPONSE, XOR_MAPPED_ADDRESS=addr)
+        if self.refusals:
+            self.refusals -= 1
+            response = _response(request, stun.Class.ERROR, ERROR_CODE=(487, "Role Conflict"))
+        else:
+            response = _response(request, stun.Class.RESPONSE, XOR_MAPPED_ADDRESS=addr)
         response.add_message_integrity(PWD.encode())
         self.transport.sendto(bytes(response), addr)
 
@@ -178,3 +187,51 @@ class TurnServer(_Party):
         self.transport.close()
         if self._relay is not None:
             self._relay.close()
+
+
+class TcpTurnServer(TurnServer):
+    """The same over TCP."""
+
+    async def listen(self, sock: socket.socket) -> None:
+        host = sock.getsockname()[0]
+        sock.close()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Client(self), host, 0)
+
+    @property
+    def address(self) -> Address:
+        name = self._server.sockets[0].getsockname()
+        return name[0], name[1]
+
+    def close(self) -> None:
+        super().close()
+        self._server.close()
+
+
+class _Client(asyncio.Protocol):
+    """A server's connection with its client, in place of its socket."""
+
+    def __init__(self, server: TurnServer) -> None:
+        self._server = server
+        self._waiting = b""
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._server.transport = cast(asyncio.DatagramTransport, self)
+        self.pause_reading, self.resume_reading = transport.pause_reading, transport.resume_reading
+
+    def data_received(self, data: bytes) -> None:
+        self._waiting += data
+        while len(self._waiting) >= 4:
+            channel, length = struct.unpack_from("!HH", self._waiting)
+            whole = length + (-length % 4 + 4 if channel >= 0x4000 else 20)
+            if len(self._waiting) < whole:
+                break
+            message, self._waiting = self._waiting[:whole], self._waiting[whole:]
+            self._server.datagram_received(message, self._transport.get_extra_info("peername"))
+
+    def sendto(self, data: bytes, addr: Address) -> None:
+        self._transport.write(data)
+
+    def close(self) -> None:
+        self._transport.close()

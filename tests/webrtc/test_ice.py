@@ -1,8 +1,10 @@
 """ICE on loopback: our candidates, and how a way to a peer is found, kept, and changed."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import pytest
 from aioice import stun
@@ -16,6 +18,7 @@ from tests.webrtc.remotes import (
     Address,
     Remote,
     StunServer,
+    TcpTurnServer,
     TurnServer,
     described,
 )
@@ -23,6 +26,7 @@ from tests.webrtc.remotes import (
 pytestmark = pytest.mark.loop
 
 HOST = "127.0.0.1"
+MESSAGE = bytes(stun.Message(stun.Method.BINDING, stun.Class.INDICATION))
 
 
 @dataclass
@@ -144,6 +148,45 @@ async def test_servers_that_do_not_answer_are_not_waited_for(bench: Bench, stun_
     assert bench.counters.silent_servers == (2 if stun_too else 1)
 
 
+async def test_servers_are_looked_up_as_whoever_has_the_peer_says(bench: Bench) -> None:
+    asked: list[str] = []
+
+    async def resolve(host: str) -> str:
+        asked.append(host)
+        return HOST
+
+    _, stun_port = await bench.server(StunServer())
+    _, turn_port = await bench.server(turn := TurnServer(HOST))
+    config = PeerConfig(
+        stun=("stun.invalid", stun_port),
+        turn=Server("turn.invalid", turn_port, "udp", False, turn.USER, turn.PASSWORD),
+        resolve=resolve,
+    )
+    await bench.open(HOST, config=config)
+    assert sorted(asked) == ["stun.invalid", "turn.invalid"]
+    assert sorted(kind for kind, _, _ in bench.told()) == ["host", "relay", "srflx"]
+    assert bench.counters.silent_servers == 0
+
+
+async def test_a_server_with_a_certificate_keeps_its_name(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts: list[object] = []
+
+    async def connect(*_: object, host: str, **__: object) -> None:
+        hosts.append(host)
+        raise OSError
+
+    async def resolve(host: str) -> str:
+        raise AssertionError(host)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", connect, raising=False)
+    turn = Server("turn.invalid", 5349, "tcp", True, "u", "p")
+    await bench.open(HOST, config=PeerConfig(turn=turn, resolve=resolve))
+    assert hosts == ["turn.invalid"]
+    assert bench.counters.silent_servers == 1
+
+
 async def test_a_server_without_an_address_is_no_reason_to_fail(bench: Bench) -> None:
     await bench.open(HOST, config=PeerConfig(stun=("nobody.invalid", 3478), gather_s=0.2))
     assert bench.counters.silent_servers == 1
@@ -214,6 +257,61 @@ async def test_a_peer_that_only_answers_is_nominated_by_us(bench: Bench) -> None
     assert all("ICE-CONTROLLING" in one.attributes for one in remote.seen)
 
 
+async def test_a_peer_that_claims_either_role_is_not_argued_with(bench: Bench) -> None:
+    await bench.open(HOST)
+    remote = await bench.remote()
+    remote.refusals = 1_000_000
+    bench.find(remote)
+    await until(lambda: bench.ice._check_list)
+    (pair,) = bench.ice._check_list
+    await until(lambda: pair.state.name == "FAILED")
+    assert len(remote.seen) == 4
+    bench.check(remote)  # which has a check of ours follow, as always, and no more than one
+    await until(lambda: len(remote.seen) == 6)
+    await until(lambda: pair.state.name == "FAILED")
+    await asyncio.sleep(0.05)
+    assert len(remote.seen) == 6
+    remote.refusals = 0
+    bench.check(remote, nominate=True)
+    await until(lambda: bench.way == remote.address)
+
+
+async def test_a_conflict_of_roles_is_settled(bench: Bench) -> None:
+    await bench.open(HOST)
+    remote = await bench.remote()
+    remote.refusals = 1
+    bench.find(remote)
+    await until(lambda: bench.way == remote.address)  # we control now, and so nominate
+    roles = [
+        next(name for name in one.attributes if name.startswith("ICE-")) for one in remote.seen
+    ]
+    assert roles == ["ICE-CONTROLLED", "ICE-CONTROLLING"]
+
+
+async def test_a_defect_is_told_from_garbage_and_reported_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: reported.append(context["exception"])
+    )
+    defect = AssertionError("a packet that nobody thought of")
+
+    def fail(*_: object) -> None:
+        raise defect
+
+    await bench.open(HOST)
+    remote = await bench.remote()
+    bench.find()
+    monkeypatch.setattr(bench.ice, "check_incoming", fail)
+    await asyncio.sleep(0)  # until that is what handles checks
+    remote.transport.sendto(b"\x00 garbage", bench.told()[0][1:])
+    for _ in range(3):
+        bench.check(remote)
+    await until(lambda: bench.counters.dropped_stun == 4)
+    assert reported == [defect]
+
+
 async def test_who_has_not_read_our_description_is_not_answered(bench: Bench) -> None:
     await bench.open(HOST)
     remote = await bench.remote()
@@ -264,13 +362,26 @@ async def test_consent_is_asked_for_where_we_send(bench: Bench) -> None:
     assert bench.lost == [True]
 
 
+async def test_nothing_goes_on_when_it_is_closed_just_as_a_way_is_found(bench: Bench) -> None:
+    before = asyncio.all_tasks()
+    await bench.open(HOST)
+    remote = await bench.remote()
+    bench.find(remote)
+    await until(lambda: remote.seen)
+    bench.check(remote, nominate=True)
+    while bench.way is None:  # noqa: ASYNC110 - until the very moment
+        await asyncio.sleep(0)
+    await bench.ice.close()
+    await until(lambda: asyncio.all_tasks() == before)
+
+
 # Through a relay.
 
 
-async def _relayed(bench: Bench, server: TurnServer) -> Remote:
+async def _relayed(bench: Bench, server: TurnServer, transport: str = "udp") -> Remote:
     """A peer that wants to be reached through a server."""
     host, port = await bench.server(server)
-    turn = Server(host, port, "udp", False, server.USER, server.PASSWORD)
+    turn = Server(host, port, transport, False, server.USER, server.PASSWORD)
     await bench.open(HOST, config=PeerConfig(turn=turn))
     (relayed,) = (one for one in bench.ice.local_candidates if one.type == "relay")
     remote = await bench.remote()
@@ -283,7 +394,7 @@ async def _relayed(bench: Bench, server: TurnServer) -> Remote:
         nominate=True,
     )
     await until(lambda: bench.ice._way and bench.ice._way[0].local_candidate is relayed)
-    bench.ice.send_now(bytes(stun.Message(stun.Method.BINDING, stun.Class.INDICATION)))
+    bench.ice.send_now(MESSAGE)
     await until(lambda: remote.seen[-1].message_class is stun.Class.INDICATION)
     remote.transport.sendto(b"\x80" + bytes(20), (relayed.host, relayed.port))
     await until(lambda: bench.media)
@@ -304,3 +415,47 @@ async def test_a_server_that_does_not_release_a_relay_is_not_waited_for(bench: B
     async with asyncio.timeout(5):
         await bench.ice.close()
     await until(lambda: asyncio.all_tasks() == before)
+
+
+async def test_few_packets_wait_for_a_server_to_be_ready(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stun, "RETRY_RTO", 0.02)
+    server = TurnServer(HOST)
+    await _relayed(bench, server)
+    other = await bench.remote()
+    assert bench.ice._way is not None
+    relay, _ = bench.ice._way
+    server.mute = True  # it prepares no channel to the other
+    for _ in range(200):
+        relay.send(MESSAGE, other.address)
+        await asyncio.sleep(0)
+    assert bench.counters.dropped_sending == 200 - 64
+    server.mute = False
+    await until(lambda: len(other.seen) == 64)
+    relay.send(MESSAGE, other.address)
+    await until(lambda: len(other.seen) == 65)
+    assert bench.counters.dropped_sending == 200 - 64
+
+
+async def test_little_waits_for_a_server_that_does_not_read(bench: Bench) -> None:
+    server = TcpTurnServer(HOST)
+    remote = await _relayed(bench, server, "tcp")
+    assert bench.ice._way is not None
+    relay, _ = bench.ice._way
+    stream = vars(relay.transport)["_TurnTransport__inner_protocol"].transport
+    stream.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    client = cast(Any, server.transport)
+    client.pause_reading()
+    for _ in range(9000):  # over 10 MB, where the system takes a few
+        bench.ice.send_now(bytes(1200))
+        await asyncio.sleep(0)
+        if bench.counters.dropped_sending >= 100:
+            break
+    assert 65_536 < stream.get_write_buffer_size() < 2 * 65_536
+    remote.mute = True
+    remote.seen.clear()
+    client.resume_reading()
+    await until(lambda: stream.get_write_buffer_size() == 0)
+    bench.ice.send_now(MESSAGE)
+    await until(lambda: remote.seen)

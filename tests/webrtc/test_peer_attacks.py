@@ -5,7 +5,9 @@ import random
 import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
+import pylibsrtp
 import pytest
 from aioice import stun
 from OpenSSL import SSL
@@ -37,6 +39,10 @@ def client_hello() -> bytes:
     with pytest.raises(SSL.WantReadError):
         client.do_handshake()
     return client.bio_read(1500)
+
+
+def forged(packet: bytes) -> bytes:
+    return packet[:-1] + bytes([packet[-1] ^ 1])
 
 
 @asynccontextmanager
@@ -135,7 +141,7 @@ async def test_packets_that_are_not_of_the_peer_do_not_get_through() -> None:
             sock.sendto(it.browser.dtls._tx_srtp.protect(pcmu(1)), it.port)
             await until(lambda: counters.dropped_source == 1)
         right = it.browser.dtls._tx_srtp.protect(pcmu(2))
-        for wrong in (pcmu(3), right[:-1] + b"?", b"\x80\xc8", b"\x80", b"\x80" * 1600):
+        for wrong in (pcmu(3), forged(right), b"\x80\xc8", b"\x80", b"\x80" * 1600):
             await it.browser.ice.send(wrong)
         await until(lambda: counters.dropped_srtp == 5)
         await it.browser.ice.send(right)
@@ -143,6 +149,83 @@ async def test_packets_that_are_not_of_the_peer_do_not_get_through() -> None:
         await it.browser.ice.send(right)
         await until(lambda: counters.dropped_srtp == 6)
         assert it.ear.rtp[heard:] == [pcmu(2)]
+
+
+class Keys:
+    """Those of the peer, counted each time they are tried."""
+
+    def __init__(self, session: pylibsrtp.Session) -> None:
+        self._session = session
+        self.tried = 0
+
+    def unprotect(self, packet: bytes) -> bytes:
+        self.tried += 1
+        return self._session.unprotect(packet)
+
+    def unprotect_rtcp(self, packet: bytes) -> bytes:
+        self.tried += 1
+        return self._session.unprotect_rtcp(packet)
+
+
+async def test_a_caller_has_few_senders() -> None:
+    """libsrtp remembers each, and looks for the right one among them packet by packet."""
+    async with call(channel=None) as it:
+        await it.connected()
+        await it.browser.sender.stop()
+        await asyncio.sleep(0.05)
+        (ours,) = it.peer._ice._protocols
+        theirs = it.browser.ice._nominated[1].protocol.local_candidate
+        assert it.peer._decrypt is not None
+        keys = Keys(it.peer._decrypt)
+        it.peer._decrypt = cast(pylibsrtp.Session, keys)
+        it.peer._senders.clear()  # of the browser's own
+
+        def receive(packet: bytes) -> None:
+            ours.datagram_received(packet, (theirs.host, theirs.port))
+
+        def media(sender: int, sequence: int = 1) -> bytes:
+            packet = struct.pack("!BBHII", 0x80, 0, sequence, 1, sender) + b"x"
+            return bytes(it.browser.dtls._tx_srtp.protect(packet))
+
+        def report(sender: int) -> bytes:
+            packet = struct.pack("!BBHI", 0x80, 201, 1, sender)
+            return bytes(it.browser.dtls._tx_srtp.protect_rtcp(packet))
+
+        heard, reports = len(it.ear.rtp), len(it.ear.rtcp)
+        for sender in range(1000, 1100):
+            receive(forged(media(sender)))  # as anybody can who forges an address
+        assert (keys.tried, it.peer.counters.dropped_srtp) == (100, 100)
+        for sender in range(40):
+            receive(media(sender))
+            receive(report(sender))  # the same one
+        for sender in range(40, 64):
+            receive(report(sender))
+        assert (keys.tried, it.peer.counters.dropped_srtp) == (204, 100)
+
+        for sender in range(64, 80):
+            receive(media(sender))
+            receive(report(sender))
+        assert (keys.tried, it.peer.counters.dropped_srtp) == (204, 132)
+        for sender in (0, 63, 39):
+            receive(media(sender, 2))
+        assert (len(it.ear.rtp) - heard, len(it.ear.rtcp) - reports) == (43, 64)
+
+
+async def test_a_datagram_that_nobody_would_send_does_not_wait_to_be_read() -> None:
+    """A thousand of the longest would be 64 MB for one call."""
+    async with call() as it:
+        await it.connected()
+        (ours,) = it.peer._ice._protocols
+        theirs = it.browser.ice._nominated[1].protocol.local_candidate
+        assert it.peer._dtls is not None
+        waiting = cast(Any, it.peer._dtls.transport)._waiting
+        before = waiting.qsize()
+        for length in (2049, 60_001, 2048):
+            ours.datagram_received(bytes([23]) + bytes(length - 1), (theirs.host, theirs.port))
+        assert it.peer.counters.dropped_dtls == 2
+        assert waiting.qsize() == before + 1
+        it.browser.channel.send("still here")
+        await until(lambda: it.ear.messages)
 
 
 async def test_a_host_that_a_caller_names_is_sent_little(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,16 +70,30 @@ async def _knows_a_report(it: Call) -> bool:
 
 
 async def test_nothing_is_sent_before_it_is_connected_nor_after_it_is_closed() -> None:
+    def send(peer: Peer) -> tuple[int, int]:
+        """How many packets leave of two, and bytes of a message that wait to leave."""
+        packets: list[bytes] = []
+        before = peer.waiting_bytes
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(peer._ice, "send_now", packets.append)
+            peer.send_rtp(pcmu(1))
+            peer.send_rtcp(struct.pack("!BBHI", 0x80, 201, 1, SSRC))
+            peer.send_message(b"{}")
+        return len(packets), peer.waiting_bytes - before
+
     ear = Ear()
-    peer = Peer(PeerConfig(), ear)
-    await peer.open(bound(own_host()))
-    for _ in range(2):
-        peer.send_rtp(pcmu(1))
-        peer.send_rtcp(pcmu(1))
-        peer.send_message(b"{}")
-        assert (peer.channel_open, peer.waiting_bytes) == (False, 0)
-        await peer.close()
+    early = Peer(PeerConfig(), ear)
+    await early.open(bound(own_host()))
+    assert send(early) == (0, 0)
+    await early.close()
     assert ear.told == []
+
+    async with call() as it:
+        await it.connected()
+        assert send(it.peer) == (2, 2)
+        await it.peer.close()
+        assert send(it.peer) == (0, 0)
+        assert not it.peer.channel_open
 
 
 async def test_a_packet_is_handed_on_in_the_callback_that_brought_it() -> None:

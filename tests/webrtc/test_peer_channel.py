@@ -79,13 +79,13 @@ async def test_what_is_sent_waits_until_it_is_confirmed() -> None:
 
 async def test_a_message_longer_than_the_peer_takes_is_refused() -> None:
     def small(offer: str) -> str:
-        return offer.replace("a=max-message-size:262144", "a=max-message-size:1000")
+        return offer.replace("a=max-message-size:262144", "a=max-message-size:1200")
 
     async with call(change=small) as it:
         await it.connected()
-        with pytest.raises(ValueError, match="1000"):
-            it.peer.send_message(b"x" * 1001)
-        it.peer.send_message(b"x" * 1000)
+        with pytest.raises(ValueError, match="1200"):
+            it.peer.send_message(b"x" * 1201)
+        it.peer.send_message(b"x" * 1200)
         await until(lambda: it.browser.messages)
 
 
