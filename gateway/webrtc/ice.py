@@ -28,7 +28,7 @@ from gateway.webrtc.servers import TurnServer
 
 MAX_PAIRS: Final = 16
 """Pairs of an address of ours with one that the peer named. An innocent one that a caller names
-gets no more than 16 checks, each sent 5 times."""
+gets no more than 16 checks, each sent 5 times, and as often again if its address is forged."""
 MAX_REFLEXIVE: Final = 16
 """Addresses that checks came from and that the peer had not named. A NAT may show it at another for
 each address of ours; a caller that forges its source has any number."""
@@ -71,6 +71,7 @@ class IceConnection(Connection):
         self._conflicts: Counter[CandidatePair] = Counter()
         self._queries: list[asyncio.Task[None]] = []
         self._way: tuple[IceSocket, Address] | None = None
+        self._checked_again: set[CandidatePair] = set()
 
     # Candidates of ours.
 
@@ -323,7 +324,23 @@ class IceConnection(Connection):
             # Nobody else could have signed it. Who opens DTLS does so when we have answered, which
             # is before our own check is.
             protocol.sources.add(addr)
+        own = [one for one in self._check_list if one.protocol is protocol]
+        under_way = [one for one in own if one.state is CandidatePair.State.IN_PROGRESS]
         super().check_incoming(message, addr, protocol)
+        for pair in under_way:
+            if pair.remote_addr == addr:
+                self._check_again(pair)
+
+    def _check_again(self, pair: CandidatePair) -> None:
+        """Our check may have died at the peer's NAT, which the peer's own has opened since: it is
+        made anew (RFC 8445 section 7.3.1.4), where aioice would only send it again after half a
+        second. Once for each pair, because whoever forges its source can name any."""
+        if pair.task is not None and pair not in self._checked_again:
+            self._checked_again.add(pair)
+            pair.task.cancel()
+            pair.task = None
+            self.check_state(pair, CandidatePair.State.WAITING)
+            self.check_start_task(pair)
 
     def respond_error(
         self,

@@ -25,6 +25,7 @@ NAMES: Final[dict[type, tuple[str, ...]]] = {
         "check_complete",
         "check_incoming",
         "check_start",
+        "check_start_task",
         "check_state",
         "protocol_lost",
         "query_consent",

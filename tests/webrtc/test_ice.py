@@ -246,6 +246,22 @@ async def test_the_peer_moves_to_a_pair_that_did_not_answer_before(bench: Bench)
     await until(lambda: bench.way == second.address)
 
 
+async def test_a_check_that_was_lost_is_made_anew_when_the_peer_checks_us(bench: Bench) -> None:
+    """A NAT lets nothing in before something went out; ours is not sent again for half a second."""
+    await bench.open(HOST)
+    remote = await bench.remote()
+    remote.mute = True
+    bench.find(remote)
+    await until(lambda: remote.seen)
+    remote.mute = False
+    bench.check(remote, nominate=True)
+    assert bench.finding is not None
+    await asyncio.wait_for(bench.finding, 5)
+    assert bench.way == remote.address
+    first, second = remote.seen[:2]
+    assert first.transaction_id != second.transaction_id
+
+
 async def test_a_peer_that_only_answers_is_nominated_by_us(bench: Bench) -> None:
     await bench.open(HOST)
     remote = await bench.remote()
