@@ -1,9 +1,9 @@
 """Tests that take long because somebody speaks or waits in them, begun before it is their turn.
 
 Such a test is a scene, and is marked by `early`. Where several tests look at one scene, each is
-marked by `looks_at` and asks the fixture `ahead` what became of it. From the first module on that
-uses the fixture `meanwhile` the scenes of its folder go on beside other tests; those that look at
-them come last (`tests/conftest.py`). What counts single packets of a phone should not run then.
+marked by `looks_at` and asks the fixture `ahead` what became of it. Modules that wait more than
+they work, and mind no neighbours, use the fixture `meanwhile`: the scenes of their folder go on
+while they run. `tests/conftest.py` puts all of them in order.
 """
 
 import functools
@@ -59,16 +59,16 @@ class Ahead:
         return outcome
 
 
-def early(scene: Scene[str | None]) -> Callable[[Ahead], None]:
+def early(scene: Scene[str | None]) -> Callable[[Ahead, None], None]:
     """The test that this scene is; what it returns is printed."""
 
     @functools.wraps(scene)
-    def test(ahead: Ahead) -> None:
+    def test(ahead: Ahead, meanwhile: None) -> None:
         print(ahead.result(scene) or "")
 
-    own = inspect.Parameter("ahead", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    test.__signature__ = inspect.Signature([own])  # type: ignore[attr-defined]
-    marked: Callable[[Ahead], None] = looks_at(scene)(test)
+    fixtures = inspect.signature(test, follow_wrapped=False)
+    test.__signature__ = fixtures  # type: ignore[attr-defined]
+    marked: Callable[[Ahead, None], None] = looks_at(scene)(test)
     return marked
 
 

@@ -30,13 +30,14 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Who looks at a scene comes last in its folder: by then it may be over. Only `test_zero`, for
-    which everything has to be over, comes after that."""
+    """In each folder, first what needs the machine for itself, then what may run while scenes go
+    on, then what looks at the scenes, and last `test_zero`, for which all has to be over."""
     folders = {item.path.parent: place for place, item in reversed(list(enumerate(items)))}
 
-    def place(item: pytest.Item) -> tuple[int, bool, bool]:
+    def place(item: pytest.Item) -> tuple[int, bool, bool, bool]:
         looks = item.get_closest_marker("ahead") is not None
-        return folders[item.path.parent], item.path.stem == "test_zero", looks
+        beside = isinstance(item, pytest.Function) and "meanwhile" in item.fixturenames
+        return folders[item.path.parent], item.path.stem == "test_zero", looks, beside
 
     items.sort(key=place)
 
@@ -75,7 +76,7 @@ def ahead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ahead]:
 
 @pytest.fixture(scope="module")
 def meanwhile(request: pytest.FixtureRequest, ahead: Ahead) -> None:
-    """The scenes of this folder go on from here, if a test of this run looks at them."""
+    """Scenes of this folder go on from here, those that a test of this run looks at."""
     for item in request.session.items:
         if item.path.parent == request.path.parent:
             for mark in item.iter_markers("ahead"):

@@ -8,6 +8,8 @@ from gateway.calls.memory_items import FunctionCall, FunctionCallOutput, Item, i
 MAX_ITEMS: Final = 200
 MAX_BYTES: Final = 64 * 1024
 _MAX_FORGOTTEN: Final = 400
+_FRONT: Final = "root"
+"""What the protocol calls the place before all items; no item can have that for its id."""
 
 
 class ItemList:
@@ -38,7 +40,7 @@ class ItemList:
         forgotten: what comes late does not bring it back.
         """
         item = self._items.get(item_id)
-        if item is None and (not item_id or item_id in self._forgotten):
+        if item is None and (item_id in ("", _FRONT) or item_id in self._forgotten):
             return None
         if item is None or type(item) is Item:  # now its kind may be known
             known, item = item, item_of(item_id, shown)
@@ -51,11 +53,11 @@ class ItemList:
     def place(self, item: Item, previous: str) -> None:
         """Put an item behind the one with the id `previous`, or in front of all for `root`; it
         stays where it is if there is no such item."""
-        if previous == item.id or not (previous == "root" or previous in self._items):
+        if previous == item.id or not (previous == _FRONT or previous in self._items):
             return
         del self._items[item.id]
         order = list(self._items.items())
-        at = 0 if previous == "root" else list(self._items).index(previous) + 1
+        at = 0 if previous == _FRONT else list(self._items).index(previous) + 1
         order.insert(at, (item.id, item))
         self._items = dict(order)
 
@@ -98,7 +100,7 @@ class ItemList:
     def before(self, item_id: str) -> str:
         """The id of the item told before this one; `root` if there is none."""
         told = self.told()
-        previous = "root"
+        previous = _FRONT
         for other in self._items:
             if other == item_id:
                 break

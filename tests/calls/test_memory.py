@@ -1062,3 +1062,11 @@ class TestUnanswered:
         event = {"type": "response.create"}
         assert remembered.to_backend(event) is event
         assert remembered.unanswered() == []
+
+
+def test_the_word_for_the_front_names_no_item() -> None:
+    remembered = memory(
+        {"type": "response.output_text.done", "item_id": "root", "text": "Hello"},
+        {"type": "input_audio_buffer.committed", "item_id": "a", "previous_item_id": None},
+    )
+    assert [item["id"] for item in items(remembered) if item["id"] == "root"] == []

@@ -28,11 +28,8 @@ def the(result: CallResult, event: str) -> Moment:
     return next(moment for moment in result.timeline if moment.event == event)
 
 
-async def test_a_call_hears_the_far_end_and_is_heard() -> None:
-    await asyncio.gather(hears_and_is_heard("udp"), hears_and_is_heard("tcp"))
-
-
-async def hears_and_is_heard(transport: str) -> None:
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_a_call_hears_the_far_end_and_is_heard(transport: str) -> None:
     moments: list[Moment] = []
     async with answering(Manners(talk_s=0.3)) as uas:
         options = CallOptions(
@@ -64,13 +61,9 @@ async def hears_and_is_heard(transport: str) -> None:
     assert result.rtp.sent == len(uas.heard_payloads)
 
 
-async def test_an_echo_is_recorded_sample_by_sample() -> None:
-    codecs: tuple[AudioCodec, ...] = ("pcmu", "pcma")
-    calls = [hears_an_echo(codec, late) for codec in codecs for late in (False, True)]
-    await asyncio.gather(*calls)
-
-
-async def hears_an_echo(codec: AudioCodec, late_offer: bool) -> None:
+@pytest.mark.parametrize("codec", ["pcmu", "pcma"])
+@pytest.mark.parametrize("late_offer", [False, True])
+async def test_an_echo_is_recorded_sample_by_sample(codec: AudioCodec, late_offer: bool) -> None:
     voice = speech(0.4, seed=3)
     async with answering(Manners(echoes=True)) as uas:
         result = await place_call(

@@ -18,7 +18,7 @@ from tests.sdk.application import NodeApplication
 from tests.sdk.embedded import TOOL, EmbeddedServer, TLSFront, pieces, speech
 from tests.sdk.schemas import need_node
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow]
+pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.usefixtures("meanwhile")]
 
 MODEL = "gpt-realtime"
 

@@ -19,7 +19,7 @@ from tests.peers.gateway import eventually
 from tests.sdk.embedded import KEY, TOOL, EmbeddedServer, pieces, speech
 from tests.sdk.sideband import AsyncSideband, Sideband
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow]
+pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.usefixtures("meanwhile")]
 
 MODEL = "gpt-realtime"
 TEXT = {"type": "realtime", "output_modalities": ["text"]}

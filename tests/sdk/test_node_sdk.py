@@ -21,7 +21,7 @@ from tests.sdk.schemas import need_node
 from tests.sdk.site import Site, running
 from tests.sdk.telephones import REFERRED, baresip, sipp
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow]
+pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.usefixtures("meanwhile")]
 
 TOOL = {
     "type": "function",

@@ -26,7 +26,7 @@ from tests.sdk.sideband import Sideband
 from tests.sdk.site import KEY, OLD_SECRET, OTHER_KEY, SECRET, Site, running
 from tests.sdk.webhooks import Delivery
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow]
+pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.usefixtures("meanwhile")]
 
 TOOL = {
     "type": "function",

@@ -19,7 +19,7 @@ from tests.sdk.sideband import AsyncSideband, Sideband
 from tests.sdk.site import KEY, SECRET, Site
 from tests.sdk.telephones import REFERRED, baresip, sipp
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow]
+pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.usefixtures("meanwhile")]
 
 TOOL = {
     "type": "function",
