@@ -6,7 +6,7 @@ import secrets
 import signal
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -35,7 +35,7 @@ from gateway.legs.ports import PortPool
 from gateway.legs.sip_endpoint import SipEndpoint
 from gateway.legs.sip_incoming import SipIncomingLeg
 from gateway.legs.webrtc_leg import WebRtcLeg
-from gateway.media import media_config, opus_missing
+from gateway.media import host_addresses, media_config, opus_missing
 from gateway.metrics import Metrics
 from gateway.policies import line_config
 from gateway.settings import Settings, SettingsError, split
@@ -111,7 +111,7 @@ class Gateway:
             pacer = Pacer()
             with _naming("WebRTC", "GATEWAY_WEBRTC_HOST"):
                 self._media = media_config(
-                    settings, self._ports, pacer, backend.config, self._metrics.peer_ended
+                    settings, self._ports, pacer, backend.config, self._peer_faults
                 )
             if (reason := opus_missing()) is not None:
                 self._log.warning("webrtc.no_opus", reason=reason)
@@ -156,10 +156,13 @@ class Gateway:
 
     @property
     def page(self) -> str:
-        """The URL of the status page."""
+        """The URL of the softphone."""
         settings = self._settings
         scheme = "https" if settings.http_tls_cert else "http"
-        host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
+        host = settings.http_host
+        if host in ("0.0.0.0", "::"):
+            host = host_addresses()[0]
+        host = f"[{host}]" if ":" in host else host
         return f"{scheme}://{host}:{self.http_port}/"
 
     async def stop(self, drain_s: float) -> None:
@@ -185,6 +188,11 @@ class Gateway:
 
     def _meet(self, offer: bytes) -> PeerLeg:
         return WebRtcLeg(offer, self._media)
+
+    def _peer_faults(self, faults: Mapping[str, int]) -> None:
+        self._metrics.peer_faults(faults)
+        if faults.get("silent_servers"):
+            self._log.warning("webrtc.server_silent", hint="see GATEWAY_WEBRTC_ICE_SERVERS")
 
     def _changed(self) -> None:
         self._agent.available = self._readiness() is None
@@ -260,6 +268,7 @@ class Gateway:
                     dial=self.dial,
                     version=version("voice-agent-gateway"),
                     model=backend.config.default_model,
+                    webrtc=self._media.webrtc is not None,
                     ice_servers=parse_ice_servers(settings.webrtc_ice_servers).told,
                 ),
                 log=self._log,

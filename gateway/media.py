@@ -59,8 +59,8 @@ def _webrtc_config(
     backend: BackendConfig,
     tell: Callable[[Mapping[str, int]], None],
 ) -> WebRtcConfig:
-    if settings.webrtc_host:
-        bind_udp(settings.webrtc_host, 0).close()
+    for host in (settings.webrtc_host,) if settings.webrtc_host else host_addresses():
+        bind_udp(host, 0).close()
     known = backend.input_format
     rate_hz = _OPUS_RATE_HZ if known is None else known.rate_hz
     servers = parse_ice_servers(settings.webrtc_ice_servers)

@@ -92,7 +92,7 @@ class Metrics:
         )
         self._peers = count(
             "gateway_webrtc_faults",
-            "What went wrong on peer connections, counted when they end.",
+            "What went wrong on peer connections, counted when it is known.",
             "what",
         )
         self._handovers = count(
@@ -116,7 +116,7 @@ class Metrics:
         """Add the totals of a SIP agent, which are read at each scrape."""
         self._registry.register(_Sip(read))
 
-    def peer_ended(self, faults: Mapping[str, int]) -> None:
+    def peer_faults(self, faults: Mapping[str, int]) -> None:
         """Count what went wrong on a peer connection."""
         for what, count in faults.items():
             self._peers.labels(what).inc(count)

@@ -160,7 +160,7 @@ def test_sip_totals_are_read_at_each_scrape() -> None:
 
 def test_what_went_wrong_on_peer_connections_adds_up() -> None:
     metrics = Metrics()
-    metrics.peer_ended({"dropped_stun": 1})
-    metrics.peer_ended({"dropped_stun": 2, "silent_servers": 1})
+    metrics.peer_faults({"dropped_stun": 1})
+    metrics.peer_faults({"dropped_stun": 2, "silent_servers": 1})
     assert b'gateway_webrtc_faults_total{what="dropped_stun"} 3.0' in metrics.text()
     assert b'gateway_webrtc_faults_total{what="silent_servers"} 1.0' in metrics.text()

@@ -45,6 +45,8 @@ class Softphone:
     """The model of sessions that name none."""
     ice_servers: Sequence[Mapping[str, Any]] = ()
     """As the constructor of RTCPeerConnection takes them."""
+    webrtc: bool = True
+    """Whether browsers can call."""
 
 
 def routes(softphone: Softphone) -> list[web.RouteDef]:
@@ -59,6 +61,7 @@ def routes(softphone: Softphone) -> list[web.RouteDef]:
         "dial": softphone.dial,
         "version": softphone.version,
         "model": softphone.model,
+        "webrtc": softphone.webrtc,
         "ice_servers": [dict(server) for server in softphone.ice_servers],
     }
 

@@ -117,6 +117,7 @@ def _softphone() -> Schema:
             "dial": _text("The SIP URI that reaches the agent."),
             "version": _text("Of the gateway."),
             "model": _text("Of sessions that name none."),
+            "webrtc": {"type": "boolean", "description": "Whether browsers can call."},
             "ice_servers": {"type": "array", "items": server},
         }
     )

@@ -133,7 +133,7 @@ class Line:
             leg = self._meets(offer)
         except OfferError as error:
             raise RealtimeError(
-                f"The SDP offer cannot be used. {error}.", code="invalid_sdp", param="sdp"
+                f"The SDP offer cannot be used. {error}.", code=error.code, param="sdp"
             ) from None
         wanted = self._config.policy.session if session is None else session
         if model and (session is None or "model" not in session):

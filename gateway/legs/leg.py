@@ -136,6 +136,10 @@ class LegError(Exception):
 class OfferError(Exception):
     """An offer of media that cannot be served; the text says why, for whoever wrote the offer."""
 
+    def __init__(self, text: str, code: str = "invalid_sdp") -> None:
+        super().__init__(text)
+        self.code = code
+
 
 class MediaPort(Protocol):
     """Audio of one leg: a sink for what the caller says, a playout for what the caller hears."""

@@ -21,7 +21,8 @@ from gateway.sdp.webrtc import AudioCodecName
 from gateway.webrtc.config import PeerConfig
 
 PACKET_MS = 20
-BIND_TRIES = 8
+BIND_TRIES = 256
+"""Pairs of ports that are tried for one call; another program may sit on a stretch of them."""
 
 Emit = Callable[[LegEvent], None]
 
@@ -38,7 +39,7 @@ class WebRtcConfig:
     opus_rate_hz: int = 24_000
     """At which Opus is decoded and encoded; calls in Opus are joined at this rate."""
     tell: Callable[[Mapping[str, int]], None] = lambda _: None
-    """Is handed what went wrong on a connection that has ended, as `PeerCounters` names it."""
+    """Is handed what went wrong on a connection, as `PeerCounters` names it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ _HEARTBEAT_S: Final = 25.0
 """Proxies in front give up a WebSocket on which nothing came for a minute."""
 _LAST_WORDS_S: Final = 0.5
 """For a peer to hear that its connection is closed; one that is gone says nothing to it."""
+_LONGEST_SHOWN: Final = 100
 _NEVER_WAIT_BYTES: Final = 1 << 62
 
 _Socket = web.WebSocketResponse[Literal[False]]
@@ -108,6 +109,8 @@ class WebSockets:
         """The answer to who may not, or cannot, talk SIP here (RFC 7118 section 4.1)."""
         headers = request.headers
         if not self._is_welcome(request):
+            origin = request.headers.get(hdrs.ORIGIN, "")[:_LONGEST_SHOWN]
+            self._log.info("sip.page_refused", origin=origin, hint="see GATEWAY_SIP_WS_ORIGINS")
             return web.Response(status=403, text="Pages of that origin may not call here.\n")
         if headers.get(hdrs.UPGRADE, "").lower() != "websocket":
             upgrade = {hdrs.UPGRADE: "websocket", hdrs.CONNECTION: "upgrade, close"}

@@ -42,7 +42,7 @@ class WebRtcLeg:
 
     def __init__(self, offer: bytes, media: MediaConfig) -> None:
         if media.webrtc is None:
-            raise OfferError("WebRTC is off here")
+            raise OfferError("WebRTC is off here", "webrtc_off")
         self.description = b""
         self._outlet = Outlet()
         self._media = WebRtcMedia(

@@ -180,6 +180,9 @@ class WebRtcMedia:
             raise LegError(487, "leg_ended") from None
         if self._closed:
             raise LegError(487, "leg_ended")
+        if silent := peer.counters.silent_servers:
+            peer.counters.silent_servers = 0
+            self._webrtc.tell({"silent_servers": silent})  # now, while somebody wonders
         self.channel.peer = peer
         codec, payload = _codec(plan, self.format)
         self._port = WebRtcPort(peer, codec, payload, self._flow, self._config.pacer, self._emit)

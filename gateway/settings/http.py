@@ -13,7 +13,7 @@ from gateway.settings.values import PORT, PREFIX, Group, Meaning, Port, is_loopb
 class HttpSettings(Group):
     http_host: Annotated[str, Meaning("address of the HTTP server", "a host")] = "127.0.0.1"
     http_port: Annotated[
-        Port, Meaning("port of the HTTP server: API, health, metrics, status page", PORT)
+        Port, Meaning("port of the HTTP server: softphone, API, health, metrics", PORT)
     ] = 8080
     http_tls_cert: Annotated[str, Meaning("certificate file: serve https", "a file")] = ""
     http_tls_key: Annotated[str, Meaning("its key file", "a file")] = ""

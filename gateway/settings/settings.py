@@ -84,6 +84,11 @@ class Settings(
     def _check_pairs(self) -> None:
         for group in (sip, http, realtime, calls):
             group.check(self)
+        if self.sip_ws_port and self.sip_ws_port == self.http_port:
+            raise SettingsError(
+                f"GATEWAY_SIP_WS_PORT holds {self.sip_ws_port}; it may hold another port, because "
+                "GATEWAY_HTTP_PORT has that one"
+            )
         if self.sip_trunk and not self.calls_targets:
             raise SettingsError(
                 "GATEWAY_CALLS_TARGETS holds nothing; it may hold patterns like tel:+49, and must "

@@ -128,6 +128,12 @@ def webrtc_codecs(value: str) -> str:
     return value
 
 
+def one_host(value: str) -> str:
+    if ipaddress.ip_address(value).is_unspecified:
+        raise Fault(f"holds {value}, which stands for every address and names none")
+    return value
+
+
 def ws_url(value: str) -> str:
     if has_unknown_placeholder(value):
         raise Fault("holds a placeholder other than {model} and {session}")

@@ -13,7 +13,7 @@ _CODECS: Final = "opus, pcmu and pcma, comma-separated, or off"
 class WebRtcSettings(Group):
     webrtc_host: Annotated[
         str,
-        AfterValidator(lambda value: value and values.ip(value)),
+        AfterValidator(lambda value: value and values.one_host(value)),
         Meaning(
             "address that browsers' media comes to, at the ports of GATEWAY_RTP_PORT_MIN to _MAX; "
             "empty: every address of this host",
@@ -22,7 +22,7 @@ class WebRtcSettings(Group):
     ] = ""
     webrtc_advertised_host: Annotated[
         str,
-        AfterValidator(lambda value: value and values.ip(value)),
+        AfterValidator(lambda value: value and values.one_host(value)),
         Meaning(
             "public address that browsers are told instead, where a NAT passes those ports on to "
             "this host; with several addresses set GATEWAY_WEBRTC_HOST too",

@@ -90,7 +90,7 @@ function refused(error) {
 export function callTrouble(error) {
   const { status, code, message } = error;
   if (status === 0) return unreachable();
-  if (code === 'invalid_sdp' && /WebRTC is off/.test(message)) {
+  if (code === 'webrtc_off') {
     return trouble('This gateway takes no calls from browsers', 'It takes calls by phone only.', [
       'GATEWAY_WEBRTC_CODECS is off there: name codecs in it, as in opus,pcmu,pcma.',
     ]);

@@ -50,6 +50,8 @@ def parse_ice_servers(text: str) -> IceServers:
         return IceServers()
     try:
         servers = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"is not JSON at character {error.pos + 1}") from None
     except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None
     if not isinstance(servers, list):
@@ -74,8 +76,10 @@ def parse_ice_servers(text: str) -> IceServers:
 
 def _urls(server: Any, name: str) -> list[tuple[str, str, int, str]]:
     """Scheme, host, port and transport of each URL of a server."""
-    if not isinstance(server, dict) or not set(server) <= _FIELDS:
-        raise ValueError(f"has a {name} that is no object of urls, username and credential")
+    if not isinstance(server, dict):
+        raise ValueError(f"has a {name} that is no object")
+    if not set(server) <= _FIELDS:
+        raise ValueError(f"has a {name} with other fields than urls, username and credential")
     urls = server.get("urls")
     found = []
     for url in urls if isinstance(urls, list) and urls else [urls]:

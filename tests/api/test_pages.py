@@ -102,6 +102,7 @@ async def test_the_page_is_told_of_the_line() -> None:
             "dial": "sip:agent@example.com",
             "version": "1.2.3",
             "model": "gpt-realtime",
+            "webrtc": True,
             "ice_servers": [server],
         }
         assert answer.headers["Cache-Control"] == "no-store"

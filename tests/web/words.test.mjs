@@ -62,7 +62,7 @@ test('a call that ended before its answer is told by its reason', () => {
 
 test('a gateway without WebRTC says which setting that is, and blames no browser', () => {
   const message = 'The SDP offer cannot be used. WebRTC is off here.';
-  const { title, hints } = callTrouble(answer(400, 'invalid_sdp', message));
+  const { title, hints } = callTrouble(answer(400, 'webrtc_off', message));
   assert.match(title, /no calls from browsers/);
   assert.match(hints.join(' '), /^GATEWAY_WEBRTC_CODECS is off/);
 });

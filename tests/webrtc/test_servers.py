@@ -49,11 +49,11 @@ def test_what_a_turn_url_leaves_out(url: str, port: int, transport: str, tls: bo
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("{", "is not JSON"),
+        ("{", "is not JSON at character 2"),
         ("{}", "is JSON but no list"),
         ("[" * 100_000, "is not JSON"),
         ("[1]", "has a server 1 that is no object"),
-        ('[{"urls": "stun:a", "user": "b"}]', "has a server 1 that is no object"),
+        ('[{"urls": "stun:a", "user": "b"}]', "has a server 1 with other fields than urls"),
         ('[{"urls": "stun:a"}, {}]', "has a server 2 without a stun: or turn: URL"),
         ('[{"urls": []}]', "has a server 1 without a stun: or turn: URL"),
         ('[{"urls": "http://secret"}]', "has a server 1 without a stun: or turn: URL"),
