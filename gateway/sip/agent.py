@@ -8,9 +8,7 @@
 After every call of a method drain what came of it: `datagrams_to_send`, `events`, `next_timeout`.
 Times are seconds on a monotonic clock, the same for all calls.
 
-Here a message finds out whom it is for: a transaction, a call, or nobody (RFC 3261 sections 8.2,
-12.2). Requests that we refuse on sight are answered without state (8.2.7), so that a flood of them
-costs nothing; whoever repeats one is answered alike.
+Responses find their transaction here; requests find out at the `Reception` whom they are for.
 
 What the application does to a dialog that has ended does nothing: the end may always come first.
 """
@@ -18,26 +16,20 @@ What the application does to a dialog that has ended does nothing: the end may a
 from collections.abc import Callable, Sequence
 
 from gateway.sip.auth import Credentials
-from gateway.sip.call import Call
 from gateway.sip.compose import (
     ABILITIES,
     ACCEPT,
     MAX_FORWARDS,
-    OPTIONS_ANSWER,
     additions,
-    respond,
-    stateless_tag,
 )
 from gateway.sip.config import SipConfig
 from gateway.sip.dialog import as_request_uri
 from gateway.sip.errors import SipError
 from gateway.sip.events import SipEvent
-from gateway.sip.headers import replace_top_via, tag_of, top_via
-from gateway.sip.invites import AskedInvite
 from gateway.sip.message import Address, Headers, Outgoing, Request, Response
-from gateway.sip.outbox import Counters, countable
+from gateway.sip.outbox import Counters
 from gateway.sip.parse import is_keepalive, parse
-from gateway.sip.screening import objection
+from gateway.sip.reception import Reception
 from gateway.sip.switchboard import Switchboard
 from gateway.sip.uac import UacCall
 from gateway.sip.uas import UasCall
@@ -49,10 +41,9 @@ class SipAgent:
 
     def __init__(self, config: SipConfig, *, token: Callable[[], str]) -> None:
         """`token` returns fresh random hexadecimal text of at least 16 digits at every call."""
-        self.available = True
-        """False: OPTIONS is answered 503. Calls are the application's to refuse."""
         self._config = config
         self._board = Switchboard(config, token)
+        self._reception = Reception(self._board)
 
     # From the network and the clock.
 
@@ -69,20 +60,11 @@ class SipAgent:
             if not self._board.transactions.receive_response(message, source, now):
                 self.counters.dropped += 1
         else:
-            self._receive_request(message, source, now)
+            self._reception.receive(message, source, now)
 
     def refuse(self, error: SipError, source: Address) -> None:
         """Answer what a parser or a framer made of a broken message, if that can be done."""
-        request = error.request
-        if request is None or request.method == "ACK":
-            self.counters.dropped += 1
-            return
-        self.counters.requests[countable(request.method)] += 1
-        reply_to = _stamp(request, source) or source
-        if self._config.serves(source):
-            self._answer(request, reply_to, error.status, reason=error.reason)
-        else:
-            self._answer(request, reply_to, 403)
+        self._reception.refuse(error, source)
 
     def transport_failed(self, to: Address, now: float) -> None:
         """Something sent to `to` could not be delivered, and no connection can be made to it."""
@@ -118,6 +100,15 @@ class SipAgent:
     def next_timeout(self) -> float | None:
         """When to call `timeout`; None while nothing is due ever."""
         return self._board.deadlines.next()
+
+    @property
+    def available(self) -> bool:
+        """False: OPTIONS is answered 503. Calls are the application's to refuse."""
+        return self._reception.available
+
+    @available.setter
+    def available(self, available: bool) -> None:
+        self._reception.available = available
 
     @property
     def counters(self) -> Counters:
@@ -262,112 +253,3 @@ class SipAgent:
         """Whether a call of ours, made but not over, is with that IP address."""
         calls = self._board.calls.values()
         return any(isinstance(call, UacCall) and call.is_with(host) for call in calls)
-
-    # Requests.
-
-    def _receive_request(self, request: Request, source: Address, now: float) -> None:
-        self.counters.requests[countable(request.method)] += 1
-        transactions = self._board.transactions
-        reply_to = _stamp(request, source)
-        allowed = self._admits(request, source)
-        if reply_to is None or (request.method == "ACK" and not allowed):
-            self.counters.dropped += 1
-        elif not allowed:
-            self._answer(request, reply_to, 403)
-        elif copy_of := transactions.find(request):
-            copy_of.receive(request, now)
-        elif request.method == "ACK":
-            self._receive_ack(request, now)
-        elif request.method == "CANCEL":
-            self._receive_cancel(request, reply_to, now)
-        elif refusal := objection(request):
-            self._answer(request, reply_to, refusal.status, refusal.headers, refusal.reason)
-        elif tag_of(request.headers.get("To") or "") is None:
-            self._receive_outside(request, source, reply_to, now)
-        elif call := self._call_of(request):
-            call.requested(request, transactions.serve(request, reply_to), source, now)
-        else:
-            self._answer(request, reply_to, 481)
-
-    def _admits(self, request: Request, source: Address) -> bool:
-        """Whether a request is let in: by where it comes from, or because it is of a call that we
-        made. Whoever carries that one need not be allowed to call us."""
-        if self._config.serves(source):
-            return True
-        ours = isinstance(self._call_of(request), UacCall)
-        return ours or self._board.transactions.find(request) is not None
-
-    def _receive_outside(
-        self, request: Request, source: Address, reply_to: Address, now: float
-    ) -> None:
-        """A request that belongs to no dialog."""
-        transactions = self._board.transactions
-        if request.method in ("BYE", "NOTIFY"):
-            self._answer(request, reply_to, 481)
-        elif transactions.is_merged(request):
-            self._answer(request, reply_to, 482)
-        elif request.method == "OPTIONS" and not self.available:
-            retry_after = (("Retry-After", str(self._config.retry_after_s)),)
-            self._answer(request, reply_to, 503, retry_after)
-        elif request.method == "OPTIONS":
-            self._answer(request, reply_to, 200, OPTIONS_ANSWER)
-        else:
-            asked = AskedInvite(request, transactions.serve(request, reply_to))
-            UasCall(self._board, request, source).begin(asked, now)
-
-    def _receive_ack(self, ack: Request, now: float) -> None:
-        if call := self._call_of(ack):
-            call.acknowledged(ack, now)
-        else:
-            self.counters.dropped += 1
-
-    def _receive_cancel(self, cancel: Request, reply_to: Address, now: float) -> None:
-        transactions = self._board.transactions
-        invite = transactions.find(cancel, "INVITE")
-        if invite is None:
-            self._answer(cancel, reply_to, 481)
-        elif invite.on_cancel is None:  # it has its answer (section 9.2)
-            self._answer(cancel, reply_to, 200)
-        else:
-            invite.on_cancel(cancel, transactions.serve(cancel, reply_to), now)
-
-    def _call_of(self, request: Request) -> Call | None:
-        call = self._board.calls.get(tag_of(request.headers.get("To") or "") or "")
-        return call if call is not None and call.knows(request) else None
-
-    def _answer(
-        self,
-        request: Request,
-        reply_to: Address,
-        status: int,
-        headers: Sequence[tuple[str, str]] = (),
-        reason: str | None = None,
-    ) -> None:
-        """Answer once and keep nothing."""
-        response = respond(
-            request,
-            status,
-            server=self._config.user_agent,
-            tag=stateless_tag(request),
-            reason=reason,
-            headers=headers,
-        )
-        self.counters.responses[countable(request.method), status] += 1
-        self._board.outbox.send(response.to_bytes(), reply_to)
-
-
-def _stamp(request: Request, source: Address) -> Address | None:
-    """Note in the top Via where the request came from; returns where its responses go.
-
-    None if the Via cannot be used. Over UDP responses go to the source's host whatever the Via
-    says, so that nobody can have us send them to a third party, and to the port that the Via asks
-    for (RFC 3261 section 18.2.2, RFC 3581).
-    """
-    try:
-        via = top_via(request.headers).stamped(source.host, source.port)
-        replace_top_via(request.headers, via)
-    except ValueError:
-        return None
-    if source.transport != "udp":
-        return source
-    return Address(source.host, via.reply_address()[1] or source.port, "udp")

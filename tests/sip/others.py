@@ -43,6 +43,8 @@ class Transferee(SipAgent):
 
     def __init__(self, net: Network, host: str, script: Script) -> None:
         super().__init__(SipConfig(host=host), token=tokens(99))
+        self._pass_on = self._reception.receive
+        self._reception.receive = self._receive_request  # type: ignore[method-assign]
         self.net = net
         self.script = script
         self.seen = Referred()
@@ -50,11 +52,11 @@ class Transferee(SipAgent):
     def _receive_request(self, request: Request, source: Address, now: float) -> None:
         transactions = self._board.transactions
         if request.method != "REFER":
-            super()._receive_request(request, source, now)
+            self._pass_on(request, source, now)
         elif copy_of := transactions.find(request):
             copy_of.receive(request, now)
-        elif (call := self._call_of(request)) is None:
-            self._answer(request, source, 481)
+        elif (call := self._reception._call_of(request)) is None:
+            self._reception._answer(request, source, 481)
         else:
             self.seen.refers.append(request)
             call.dialog.remote_cseq = sequence_number(request)
@@ -95,6 +97,8 @@ class Trunk(SipAgent):
     def __init__(self, host: str, password: str, algorithm: str = "SHA-256") -> None:
         source = tokens(98)
         super().__init__(SipConfig(host=host), token=source)
+        self._pass_on = self._reception.receive
+        self._reception.receive = self._receive_request  # type: ignore[method-assign]
         self._password = password
         self._algorithm = algorithm
         self._nonces: set[str] = set()
@@ -106,7 +110,7 @@ class Trunk(SipAgent):
         transactions = self._board.transactions
         plain = request.method in ("ACK", "CANCEL") or transactions.find(request) is not None
         if plain or self._is_proven(request):
-            super()._receive_request(request, source, now)
+            self._pass_on(request, source, now)
             return
         nonce = self._fresh()
         self._nonces.add(nonce)

@@ -1,0 +1,150 @@
+"""Requests that come in: who is let in, and whom a request is for (RFC 3261 sections 8.2, 12.2).
+
+It may be a copy, for a transaction; or of a dialog, for a call; or it opens a call; or it is for
+nobody. What is refused on sight is answered without state (8.2.7), so that a flood of it costs
+nothing; whoever repeats one is answered alike.
+"""
+
+from collections.abc import Sequence
+
+from gateway.sip.call import Call
+from gateway.sip.compose import OPTIONS_ANSWER, respond, stateless_tag
+from gateway.sip.errors import SipError
+from gateway.sip.headers import replace_top_via, tag_of, top_via
+from gateway.sip.invites import AskedInvite
+from gateway.sip.message import Address, Request
+from gateway.sip.outbox import countable
+from gateway.sip.screening import objection
+from gateway.sip.switchboard import Switchboard
+from gateway.sip.uac import UacCall
+from gateway.sip.uas import UasCall
+
+
+class Reception:
+    """Where the requests of strangers and of peers arrive."""
+
+    def __init__(self, board: Switchboard) -> None:
+        self.available = True
+        self._board = board
+        self._config = board.config
+
+    def refuse(self, error: SipError, source: Address) -> None:
+        """Answer what a parser or a framer made of a broken message, if that can be done."""
+        request = error.request
+        if request is None or request.method == "ACK":
+            self._board.outbox.counters.dropped += 1
+            return
+        self._board.outbox.counters.requests[countable(request.method)] += 1
+        reply_to = _stamp(request, source) or source
+        if self._config.serves(source):
+            self._answer(request, reply_to, error.status, reason=error.reason)
+        else:
+            self._answer(request, reply_to, 403)
+
+    def receive(self, request: Request, source: Address, now: float) -> None:
+        """Take one whole request."""
+        self._board.outbox.counters.requests[countable(request.method)] += 1
+        transactions = self._board.transactions
+        reply_to = _stamp(request, source)
+        allowed = self._admits(request, source)
+        if reply_to is None or (request.method == "ACK" and not allowed):
+            self._board.outbox.counters.dropped += 1
+        elif not allowed:
+            self._answer(request, reply_to, 403)
+        elif copy_of := transactions.find(request):
+            copy_of.receive(request, now)
+        elif request.method == "ACK":
+            self._receive_ack(request, now)
+        elif request.method == "CANCEL":
+            self._receive_cancel(request, reply_to, now)
+        elif refusal := objection(request):
+            self._answer(request, reply_to, refusal.status, refusal.headers, refusal.reason)
+        elif tag_of(request.headers.get("To") or "") is None:
+            self._receive_outside(request, source, reply_to, now)
+        elif call := self._call_of(request):
+            call.requested(request, transactions.serve(request, reply_to), source, now)
+        else:
+            self._answer(request, reply_to, 481)
+
+    def _admits(self, request: Request, source: Address) -> bool:
+        """Whether a request is let in: by where it comes from, or because it is of a call that we
+        made. Whoever carries that one need not be allowed to call us."""
+        if self._config.serves(source):
+            return True
+        ours = isinstance(self._call_of(request), UacCall)
+        return ours or self._board.transactions.find(request) is not None
+
+    def _receive_outside(
+        self, request: Request, source: Address, reply_to: Address, now: float
+    ) -> None:
+        """A request that belongs to no dialog."""
+        transactions = self._board.transactions
+        if request.method in ("BYE", "NOTIFY"):
+            self._answer(request, reply_to, 481)
+        elif transactions.is_merged(request):
+            self._answer(request, reply_to, 482)
+        elif request.method == "OPTIONS" and not self.available:
+            retry_after = (("Retry-After", str(self._config.retry_after_s)),)
+            self._answer(request, reply_to, 503, retry_after)
+        elif request.method == "OPTIONS":
+            self._answer(request, reply_to, 200, OPTIONS_ANSWER)
+        else:
+            asked = AskedInvite(request, transactions.serve(request, reply_to))
+            UasCall(self._board, request, source).begin(asked, now)
+
+    def _receive_ack(self, ack: Request, now: float) -> None:
+        if call := self._call_of(ack):
+            call.acknowledged(ack, now)
+        else:
+            self._board.outbox.counters.dropped += 1
+
+    def _receive_cancel(self, cancel: Request, reply_to: Address, now: float) -> None:
+        transactions = self._board.transactions
+        invite = transactions.find(cancel, "INVITE")
+        if invite is None:
+            self._answer(cancel, reply_to, 481)
+        elif invite.on_cancel is None:  # it has its answer (section 9.2)
+            self._answer(cancel, reply_to, 200)
+        else:
+            invite.on_cancel(cancel, transactions.serve(cancel, reply_to), now)
+
+    def _call_of(self, request: Request) -> Call | None:
+        call = self._board.calls.get(tag_of(request.headers.get("To") or "") or "")
+        return call if call is not None and call.knows(request) else None
+
+    def _answer(
+        self,
+        request: Request,
+        reply_to: Address,
+        status: int,
+        headers: Sequence[tuple[str, str]] = (),
+        reason: str | None = None,
+    ) -> None:
+        """Answer once and keep nothing."""
+        response = respond(
+            request,
+            status,
+            server=self._config.user_agent,
+            tag=stateless_tag(request),
+            reason=reason,
+            headers=headers,
+        )
+        self._board.outbox.counters.responses[countable(request.method), status] += 1
+        self._board.outbox.send(response.to_bytes(), reply_to)
+
+
+def _stamp(request: Request, source: Address) -> Address | None:
+    """Note in the top Via where the request came from; returns where its responses go.
+
+    None if the Via cannot be used. Over UDP responses go to the source's host whatever the Via
+    says, so that nobody can have us send them to a third party, and to the port that the Via asks
+    for (RFC 3261 section 18.2.2, RFC 3581).
+    """
+    try:
+        via = top_via(request.headers).stamped(source.host, source.port)
+        replace_top_via(request.headers, via)
+    except ValueError:
+        return None
+    if source.transport != "udp":
+        return source
+    return Address(source.host, via.reply_address()[1] or source.port, "udp")
