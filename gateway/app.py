@@ -113,7 +113,8 @@ class Gateway:
                 self._media = media_config(
                     settings, self._ports, pacer, backend.config, self._peer_faults
                 )
-            if (reason := opus_missing()) is not None:
+            wanted = "opus" in split(settings.webrtc_codecs)
+            if wanted and (reason := opus_missing()) is not None:
                 self._log.warning("webrtc.no_opus", reason=reason)
             self._line = Line(
                 line_config(settings),

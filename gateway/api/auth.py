@@ -17,13 +17,13 @@ from typing import Final, Literal
 
 from aiohttp import hdrs, web
 
+from gateway.api.pages import FILES
 from gateway.api.secrets import PREFIX, SecretStore
 from gateway.origin import is_local_host, loopback_origin
 from gateway.realtime.errors import RealtimeError
 from gateway.realtime.session import Session
 
 _OPEN_PATHS: Final = frozenset({"/", "/healthz", "/readyz", "/metrics", "/openapi.json"})
-_OPEN_FILES: Final = "/web/"
 _SUBPROTOCOL: Final = "openai-insecure-api-key."
 _CALLS: Final = "/v1/realtime/calls"
 _REALTIME: Final = "/v1/realtime"
@@ -43,7 +43,7 @@ CALLER: Final = web.RequestKey("caller", Caller)
 
 def is_open(path: str) -> bool:
     """Whether what is at a path is for anyone."""
-    return path in _OPEN_PATHS or path.startswith(_OPEN_FILES)
+    return path in _OPEN_PATHS or path.startswith(FILES)
 
 
 class Keys:

@@ -194,13 +194,13 @@ class WebRtcMedia:
         Raises:
             LegError: 503 no_media_port.
         """
-        ports = self._config.ports
+        ports, hosts = self._config.ports, self._webrtc.hosts()
         for _ in range(BIND_TRIES):
             try:
                 number = ports.take()
             except NoPortError:
                 break
-            sockets = _bind_all(self._webrtc.hosts(), number)
+            sockets = _bind_all(hosts, number)
             if sockets:
                 self._port_number = number
                 return sockets

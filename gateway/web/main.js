@@ -27,7 +27,7 @@ api.softphone().then(told, (error) => {
 });
 
 function told(softphone) {
-  phone.softphone = softphone;
+  phone.told(softphone);
   const { dial, version, model } = softphone;
   for (const place of document.querySelectorAll('[data-told=dial]')) setText(place, dial);
   setText(byId('version'), `${version}, ${model}`);

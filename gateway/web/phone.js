@@ -46,7 +46,7 @@ export class Phone {
   #keypad = new Keypad((key) => this.#press(key));
   #choice = new microphone.MicrophoneChoice(byId('microphone'), () => this.#chosen());
 
-  softphone = null; // what the gateway has told of itself
+  #softphone = null; // what the gateway has told of itself
 
   // `needKey` is called with the error of an answer that asks for a key.
   constructor(api, trouble, needKey) {
@@ -64,6 +64,16 @@ export class Phone {
 
   get callId() {
     return this.#call?.id ?? '';
+  }
+
+  // What the gateway has told of itself; a call may not have been possible before.
+  told(softphone) {
+    this.#softphone = softphone;
+    if (isInCall(this.#screen.state)) return;
+    this.#screen.show('idle');
+    if (softphone.webrtc !== false) return;
+    this.#screen.off();
+    this.#trouble.show(words.phonesOnly());
   }
 
   #pushed() {
@@ -101,9 +111,9 @@ export class Phone {
     const beganAt = this.#beganAt;
     const isOver = () => this.#beganAt !== beganAt || !isInCall(this.#screen.state);
     try {
-      this.softphone ??= await this.#api.softphone();
+      this.#softphone ??= await this.#api.softphone();
       if (isOver()) return; // given up while the gateway was asked
-      this.#call = new Call(this.#api, this.softphone.ice_servers);
+      this.#call = new Call(this.#api, this.#softphone.ice_servers);
     } catch (error) {
       if (!isOver()) this.#ended({ by: 'failure', error });
       return;
@@ -213,7 +223,7 @@ export class Phone {
     }
     if (how.by === 'line') {
       const record = await this.#api.find(call.id).catch(() => null);
-      return record?.reason ? words.endReason(record.reason) : 'the other side hung up';
+      return record?.reason ? words.endReason(record.reason) : 'the connection was closed';
     }
     const { error } = how;
     if (error.status === 401 || error.status === 403) {

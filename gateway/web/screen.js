@@ -49,6 +49,12 @@ export class Screen {
     if (state in STATUS) this.say(STATUS[state]);
   }
 
+  // There is nobody to call from here.
+  off() {
+    this.say('Phones only');
+    for (const id of ['call', 'check', 'microphone']) byId(id).disabled = true;
+  }
+
   // Who speaks, in a call that is active.
   follow({ user, agent }, muted) {
     const listening = muted ? 'Muted: the agent does not hear you' : 'The agent is listening';

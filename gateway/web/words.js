@@ -90,11 +90,7 @@ function refused(error) {
 export function callTrouble(error) {
   const { status, code, message } = error;
   if (status === 0) return unreachable();
-  if (code === 'webrtc_off') {
-    return trouble('This gateway takes no calls from browsers', 'It takes calls by phone only.', [
-      'GATEWAY_WEBRTC_CODECS is off there: name codecs in it, as in opus,pcmu,pcma.',
-    ]);
-  }
+  if (code === 'webrtc_off') return phonesOnly();
   if (code === 'invalid_sdp') {
     return trouble('The offer cannot be used', quoted(error), [
       'It takes the codecs in GATEWAY_WEBRTC_CODECS, and needs encryption by DTLS.',
@@ -103,6 +99,12 @@ export function callTrouble(error) {
   }
   if ([429, 502, 503].includes(status)) return notNow(error);
   return trouble(`The call was not taken (${status})`, quoted(error), []);
+}
+
+export function phonesOnly() {
+  return trouble('This gateway takes no calls from browsers', 'It takes calls by phone only.', [
+    'GATEWAY_WEBRTC_CODECS is off there: name codecs in it, as in opus,pcmu,pcma.',
+  ]);
 }
 
 // Of the first request of the page, which asks what there is to call.
@@ -119,8 +121,8 @@ const NOT_NOW = {
   draining: GOING_DOWN,
   drain: GOING_DOWN,
   no_media_port: [
-    'All lines are busy',
-    'Each call takes media ports: widen GATEWAY_RTP_PORT_MIN to GATEWAY_RTP_PORT_MAX.',
+    'No media port is free',
+    'Other calls or programs hold those of GATEWAY_RTP_PORT_MIN to GATEWAY_RTP_PORT_MAX: widen the range.',
   ],
   backend_unavailable: [
     'The voice agent cannot be reached',
@@ -204,7 +206,7 @@ export function keyWords(error, given) {
 }
 
 const ENDS = {
-  hangup: 'hung up by the API',
+  hangup: 'hung up on this side',
   remote_bye: 'the other side hung up',
   remote_cancel: 'the caller gave up',
   cancelled: 'given up',

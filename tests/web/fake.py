@@ -46,9 +46,14 @@ class Refusal:
 
 
 class FakeGateway:
-    """What the page finds, and what it has asked. Use as a context manager."""
+    """What the page finds, and what it has asked. Use as a context manager.
 
-    def __init__(self) -> None:
+    Args:
+        webrtc: whether it takes calls from browsers.
+    """
+
+    def __init__(self, *, webrtc: bool = True) -> None:
+        self._softphone = pages.Softphone(DIAL, "0.0.test", "gpt-realtime", webrtc=webrtc)
         # What a test sets, for the next request that asks.
         self.key: str | None = None
         """Asked for when it is set."""
@@ -117,7 +122,7 @@ class FakeGateway:
 
     async def _serve(self) -> None:
         app = web.Application(middlewares=[self._doors])
-        app.add_routes(pages.routes(pages.Softphone(DIAL, "0.0.test", "gpt-realtime")))
+        app.add_routes(pages.routes(self._softphone))
         app.add_routes(
             [
                 web.get(_CALLS, self._listing),

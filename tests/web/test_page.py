@@ -95,7 +95,7 @@ def test_a_newcomer_talks_to_the_line(
         assert (ended["reason"], ended["leg"], ended["dtmf_count"]) == ("hangup", "webrtc", 3)
         assert ended["bargeins"] >= 2
         person.click("#tab-phone")
-        person.see("#status-text", "hung up by the API")
+        person.see("#status-text", "hung up on this side")
 
 
 def check_timeline(person: Person) -> None:
@@ -138,7 +138,7 @@ def end_from_the_other_tab(person: Person, call_id: str) -> None:
     assert person.barriers() == []
     person.click(f"button[aria-label='Hang up {call_id}']")
     person.press("Enter")  # the focus is on the button that does it
-    person.see("#calls-body tr", "Ended: hung up by the API")
+    person.see("#calls-body tr", "Ended: hung up on this side")
 
 
 def test_leaving_the_page_ends_the_call(opened: Opens, gateway: GatewayProcess) -> None:

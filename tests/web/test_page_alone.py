@@ -135,6 +135,18 @@ def test_a_key_is_asked_for_checked_and_kept_for_the_tab(
         person.click("#call")
         person.see("#key-text", "not accepted")
         person.see("#status-text", "No call: the gateway asks for a key")
+        person.fill("#key-field", "sk-another")
+        person.press("Enter")
+        person.see("#status-text", "Your browser will ask for the microphone")
+        person.see("#call-label", "Call the agent")
+
+
+def test_a_gateway_for_phones_only_offers_no_call(opened: Opens) -> None:
+    with FakeGateway(webrtc=False) as gateway, opened(gateway.url) as person:
+        person.see("#status-text", "Phones only")
+        person.see("#trouble", "GATEWAY_WEBRTC_CODECS")
+        assert person.evaluate("document.getElementById('call').disabled")
+        assert person.barriers() == []
 
 
 def test_a_refusal_is_put_into_words_until_the_next_call(

@@ -35,7 +35,7 @@ test('what the gateway answers is quoted, and what to do about it said', () => {
     [answer(429, 'full', 'Why.', 10), 'All lines are busy', /in 10 s/],
     [answer(503, 'full'), 'All lines are busy', /GATEWAY_CALLS_MAX/],
     [answer(429, 'draining'), 'The gateway is going down', /stopped or restarted/],
-    [answer(503, 'no_media_port'), 'All lines are busy', /GATEWAY_RTP_PORT_MIN/],
+    [answer(503, 'no_media_port'), 'No media port is free', /GATEWAY_RTP_PORT_MIN/],
     [answer(503, 'backend_unavailable'), 'The voice agent cannot be reached', /GATEWAY_REALTIME_URL/],
     [answer(400, 'invalid_sdp'), 'The offer cannot be used', /GATEWAY_WEBRTC_CODECS/],
     [answer(503, 'something_new'), 'The line takes no calls now', /in a moment/],
@@ -55,7 +55,7 @@ test('a call that ended before its answer is told by its reason', () => {
   const timeout = told('ring_timeout');
   assert.equal(timeout.title, 'The call ended before it began');
   assert.match(timeout.text, /nobody took the call/);
-  assert.match(told('hangup').text, /hung up by the API/);
+  assert.match(told('hangup').text, /hung up on this side/);
   assert.equal(told('drain').title, 'The gateway is going down');
   assert.equal(told('backend_unavailable').title, 'The voice agent cannot be reached');
 });
