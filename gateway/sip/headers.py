@@ -7,6 +7,7 @@ by an empty `rport`, from which port (RFC 3581), so that the answer passes the s
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Self
 
 from gateway.sip.message import FORBIDDEN, TOKEN, Headers
@@ -94,29 +95,9 @@ class Via:
             raise HeaderError(str(error)) from None
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str) -> "Via":
         """Read one element of a Via list. Raises HeaderError."""
-        text = text.strip(" ")
-        match = _VIA.match(text)
-        if match is None or FORBIDDEN.search(text):
-            raise HeaderError("malformed Via")
-        name, version, transport, host, port = match.groups()
-        try:
-            host = parse_host(host)
-            params = parse_params(text, match.end())
-        except UriError as error:
-            raise HeaderError(str(error)) from None
-        number = None if port is None else int(port)
-        if number is not None and number > 65535:
-            raise HeaderError("port out of range")
-        return proven(
-            cls,
-            transport=transport,
-            host=host,
-            port=number,
-            params=params,
-            protocol=f"{name}/{version}",
-        )
+        return _read_via(text)
 
     def param(self, name: str) -> str | None:
         """Raw value of a parameter; "" when it stands without a value, None when absent."""
@@ -176,12 +157,9 @@ class CSeq:
             raise HeaderError("malformed CSeq method")
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str) -> "CSeq":
         """Read the value of a CSeq header. Raises HeaderError."""
-        match = _CSEQ.fullmatch(text.strip(" "))
-        if match is None:
-            raise HeaderError("malformed CSeq")
-        return cls(int(match["number"]), match["method"])
+        return _read_cseq(text)
 
     def __str__(self) -> str:
         return f"{self.number} {self.method}"
@@ -242,3 +220,37 @@ def with_tag(value: str, tag: str) -> str:
     except UriError:
         return value
     return value if address.tag else f"{value};tag={tag}"
+
+
+# As in `uri`: each message asks for these several times.
+@lru_cache(maxsize=256)
+def _read_via(text: str) -> Via:
+    text = text.strip(" ")
+    match = _VIA.match(text)
+    if match is None or FORBIDDEN.search(text):
+        raise HeaderError("malformed Via")
+    name, version, transport, host, port = match.groups()
+    try:
+        host = parse_host(host)
+        params = parse_params(text, match.end())
+    except UriError as error:
+        raise HeaderError(str(error)) from None
+    number = None if port is None else int(port)
+    if number is not None and number > 65535:
+        raise HeaderError("port out of range")
+    return proven(
+        Via,
+        transport=transport,
+        host=host,
+        port=number,
+        params=params,
+        protocol=f"{name}/{version}",
+    )
+
+
+@lru_cache(maxsize=256)
+def _read_cseq(text: str) -> CSeq:
+    match = _CSEQ.fullmatch(text.strip(" "))
+    if match is None:
+        raise HeaderError("malformed CSeq")
+    return CSeq(int(match["number"]), match["method"])

@@ -10,8 +10,9 @@ Header names are looked up without regard to case and with the one-letter forms 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Self
 
 MAX_MESSAGE_BYTES = 65_535
@@ -47,6 +48,7 @@ _COMPACT = {
 }
 
 
+@lru_cache(maxsize=512)  # every look-up asks, and most ask for the same few
 def header_key(name: str) -> str:
     """The lower-case long form under which a header name is looked up."""
     lower = name.lower()
@@ -143,6 +145,10 @@ class Headers:
         """(name as spelled, value) in order."""
         return [(name, value) for _, name, value in self._entries]
 
+    def entries(self) -> Sequence[tuple[str, str, str]]:
+        """(key, name as spelled, value) in order; the key is as `header_key` makes it."""
+        return self._entries
+
     def _position(self, key: str) -> int | None:
         for at, entry in enumerate(self._entries):
             if entry[0] == key:
@@ -219,8 +225,8 @@ def _wire(start_line: str, headers: Headers, body: bytes) -> bytes:
     lines = [start_line]
     length_name = "Content-Length"
     length_at = 0
-    for name, value in headers.items():
-        if header_key(name) == "content-length":
+    for key, name, value in headers.entries():
+        if key == "content-length":
             if not length_at:
                 length_name, length_at = name, len(lines)
                 lines.append("")

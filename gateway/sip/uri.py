@@ -11,6 +11,7 @@ unquoted display name may be any text without the five characters that give a he
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 from typing import Self, TypeVar
 
@@ -258,31 +259,9 @@ class NameAddr:
         check_params(self.params)
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str) -> "NameAddr":
         """Read one name-addr or addr-spec with its parameters. Raises UriError."""
-        text = text.strip(" ")
-        if FORBIDDEN.search(text):
-            raise UriError("control character or line break in an address")
-        match = _BRACKETED.match(text)
-        if match is not None:
-            quoted, plain, uri = match.groups()
-            if quoted is None:
-                display = plain.strip(" ")
-            elif "\\" in quoted:
-                display = _ESCAPED_CHAR.sub(r"\1", quoted[1:-1])
-            else:
-                display = quoted[1:-1]
-            check_uri(uri)
-            params = parse_params(text, match.end())
-            return proven(cls, display=display, uri=uri, params=params)
-        # Without <>, parameters are the header's and the URI may hold neither ? nor comma.
-        uri = text.partition(";")[0]
-        params = parse_params(text, len(uri))
-        uri = uri.rstrip(" ")
-        if "?" in uri or "," in uri:
-            raise UriError("this URI has to stand in <>")
-        check_uri(uri)
-        return proven(cls, display="", uri=uri, params=params)
+        return _read_name_addr(text)
 
     @property
     def tag(self) -> str | None:
@@ -303,3 +282,32 @@ class NameAddr:
             return tail
         quoted = self.display.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{quoted}" {tail}'
+
+
+# While a message finds its way, From and To are read a dozen times: 256 of them, each no longer
+# than a line, are kept.
+@lru_cache(maxsize=256)
+def _read_name_addr(text: str) -> NameAddr:
+    text = text.strip(" ")
+    if FORBIDDEN.search(text):
+        raise UriError("control character or line break in an address")
+    match = _BRACKETED.match(text)
+    if match is not None:
+        quoted, plain, uri = match.groups()
+        if quoted is None:
+            display = plain.strip(" ")
+        elif "\\" in quoted:
+            display = _ESCAPED_CHAR.sub(r"\1", quoted[1:-1])
+        else:
+            display = quoted[1:-1]
+        check_uri(uri)
+        params = parse_params(text, match.end())
+        return proven(NameAddr, display=display, uri=uri, params=params)
+    # Without <>, parameters are the header's and the URI may hold neither ? nor comma.
+    uri = text.partition(";")[0]
+    params = parse_params(text, len(uri))
+    uri = uri.rstrip(" ")
+    if "?" in uri or "," in uri:
+        raise UriError("this URI has to stand in <>")
+    check_uri(uri)
+    return proven(NameAddr, display="", uri=uri, params=params)

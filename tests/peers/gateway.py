@@ -143,6 +143,7 @@ class GatewayProcess:
     Args:
         realtime_url: where sessions are opened; "" for the embedded agent.
         env: further `GATEWAY_` variables.
+        host: of its SIP and media.
 
     Leaving the context stops the process in good order and checks that it never complained.
     """
@@ -150,6 +151,7 @@ class GatewayProcess:
     realtime_url: str = ""
     env: dict[str, str] = field(default_factory=dict)
     media_ports: int = 300
+    host: str = HOST
 
     def __post_init__(self) -> None:
         self.sip_port = free_port()
@@ -191,6 +193,7 @@ class GatewayProcess:
     def _start(self) -> None:
         own = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
         settings = {
+            "GATEWAY_SIP_HOST": self.host,
             "GATEWAY_SIP_UDP_PORT": str(self.sip_port),
             "GATEWAY_SIP_TCP_PORT": str(self.sip_port),
             "GATEWAY_HTTP_PORT": str(self.http_port),
@@ -260,7 +263,7 @@ class GatewayProcess:
 
     @property
     def sip(self) -> tuple[str, int]:
-        return (HOST, self.sip_port)
+        return (self.host, self.sip_port)
 
     # Its log.
 

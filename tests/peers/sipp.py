@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.peers.gateway import HOST, eventually, free_port, free_range
+from tests.peers.scenario import Scenario
 
 SCENARIOS = Path(__file__).with_name("sipp")
 
@@ -51,17 +52,19 @@ class Sipp:
     """One run of a scenario, started at once; one that waits to be called is ready then.
 
     Args:
-        scenario: the name of a file without `.xml`; `@NAME@` in it is replaced from `fill`.
+        scenario: one that was written, or the name of a file without `.xml`; `@NAME@` in it is
+            replaced from `fill`.
         gateway: whom it calls; None waits to be called.
         calls, rate: how many, and how many a second.
         port: of its SIP; 0 takes any.
         media_port: where the ports of its audio begin; 0 picks free ones.
         options: further options of SIPp.
+        host: its own address.
     """
 
     def __init__(
         self,
-        scenario: str,
+        scenario: str | Scenario,
         gateway: tuple[str, int] | None,
         directory: Path,
         *,
@@ -73,12 +76,16 @@ class Sipp:
         timeout_s: float = 60,
         options: Sequence[str] = (),
         fill: dict[str, str] | None = None,
+        host: str = HOST,
     ) -> None:
         self._directory = directory
-        self._name = f"{scenario}-{free_port()}"
-        text = (SCENARIOS / f"{scenario}.xml").read_text()
-        for name, value in (fill or {}).items():
-            text = text.replace(f"@{name}@", value)
+        if isinstance(scenario, Scenario):
+            name, text = scenario.name, scenario.text
+        else:
+            name, text = scenario, (SCENARIOS / f"{scenario}.xml").read_text()
+        self._name = f"{name}-{free_port()}"
+        for word, value in (fill or {}).items():
+            text = text.replace(f"@{word}@", value)
         path = directory / f"{self._name}.xml"
         path.write_text(text)
         self._timeout_s = timeout_s
@@ -91,7 +98,7 @@ class Sipp:
                 "sipp",
                 *([] if gateway is None else [f"{gateway[0]}:{gateway[1]}"]),
                 *("-sf", str(path), "-s", "agent", "-t", transport),
-                *("-i", HOST, "-p", str(self.port), "-mi", HOST, "-mp", media),
+                *("-i", host, "-p", str(self.port), "-mi", host, "-mp", media),
                 *("-m", str(calls), "-l", str(calls), "-r", f"{rate:g}", "-nostdin"),
                 *("-trace_stat", "-stf", str(self._statistics), "-fd", "1"),
                 *("-trace_err", "-error_file", str(self._errors)),
@@ -170,7 +177,7 @@ class Sipp:
 
 
 def run_sipp(
-    scenario: str, gateway: tuple[str, int], directory: Path, **options: object
+    scenario: str | Scenario, gateway: tuple[str, int], directory: Path, **options: object
 ) -> SippResult:
     """Run a scenario to its end. Options are those of `Sipp`."""
     with Sipp(scenario, gateway, directory, **options) as sipp:  # type: ignore[arg-type]
