@@ -6,9 +6,8 @@ by an empty `rport`, from which port (RFC 3581), so that the answer passes the s
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Self
 
 from gateway.sip.message import FORBIDDEN, TOKEN, Headers
 from gateway.sip.uri import (
@@ -108,8 +107,8 @@ class Via:
         """The transaction's name, or None (RFC 2543)."""
         return find_param(self.params, "branch")
 
-    def stamped(self, host: str, port: int) -> Self:
-        """This Via with the source address of the packet that brought it.
+    def stamped(self, host: str, port: int) -> "Via":
+        """This Via with the source address of the packet that brought it, an IP literal.
 
         `rport` is filled in and `received` always goes with it when the sender asked for it
         (RFC 3581 section 4); else `received` is there only where it says something new.
@@ -122,7 +121,14 @@ class Via:
                 asked = True
         if asked or host.lower() != self.host.lower():
             params.append(("received", host))
-        return replace(self, params=tuple(params))
+        return proven(
+            Via,
+            transport=self.transport,
+            host=self.host,
+            port=self.port,
+            params=tuple(params),
+            protocol=self.protocol,
+        )
 
     def reply_address(self) -> tuple[str, int]:
         """(host, port) where a response goes (RFC 3261 section 18.2.2, RFC 3581 section 4).
