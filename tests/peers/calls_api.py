@@ -58,6 +58,12 @@ class CallsApi:
     def hang_up(self, call_id: str) -> Answer:
         return self.post(f"{CALLS}/{call_id}/hangup", None)
 
+    def calls(self) -> list[dict[str, Any]]:
+        """The summaries of the calls now and lately."""
+        answer = self._ask("GET", CALLS, None)
+        assert answer.status == 200, answer
+        return list(answer.body["data"])
+
     def summary(self, call_id: str) -> dict[str, Any]:
         answer = self._ask("GET", f"{CALLS}/{call_id}", None)
         assert answer.status == 200, answer

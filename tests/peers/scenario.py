@@ -40,10 +40,11 @@ def session(
 
 
 class Scenario:
-    """A caller, from its INVITE on."""
+    """A caller of `user`, from its INVITE on."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, user: str = "agent") -> None:
         self.name = name
+        self._user = user
         self._steps: list[str] = []
         self._cseq = 0
         self._invite = 0
@@ -165,7 +166,7 @@ class Scenario:
 
     def _send(self, lines: Sequence[str], body: Sequence[str], kind: str, *, repeat: bool) -> Self:
         head = [*lines, *([f"Content-Type: {kind}"] if body else []), "Content-Length: [len]"]
-        text = "\n".join(["", *head, "", *body, ""])
+        text = "\n".join(["", *head, "", *body, ""]).replace("[service]", self._user)
         again = ' retrans="500"' if repeat else ""
         self._steps.append(f"  <send{again}><![CDATA[\n{text}\n  ]]></send>")
         return self

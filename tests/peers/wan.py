@@ -35,7 +35,7 @@ def need_namespaces() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One direction. A packet takes `delay_s` and up to `jitter_s` more, and may overtake others."""
+    """One direction. A packet takes `delay_s` and up to `jitter_s` more, so it may overtake."""
 
     loss: float = 0.0
     """Share of the packets, 0 to 1."""

@@ -2,9 +2,10 @@
 device, and every IP packet between them passes through here.
 
 `python -m tests.peers.wan_relay ADDRESS ADDRESS SEED LINK LINK`, where a link is JSON of
-`tests.peers.wan.Link`, of the packets that leave the first and the second host. It prints one line of
-JSON, with the file descriptors of the two namespaces, when packets can flow, and one with what it did
-to them when its standard input ends. The namespaces live as long as this process, and whoever is in.
+`tests.peers.wan.Link`, of the packets that leave the first and the second host. It prints one line
+of JSON, with the file descriptors of the two namespaces, when packets can flow, and one with what
+it did to them when its standard input ends. The namespaces live as long as this process, and
+whoever is in.
 """
 
 import ctypes
