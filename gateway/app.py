@@ -27,7 +27,7 @@ from gateway.calls.line import Line
 from gateway.calls.registry import Registry
 from gateway.calls.sessions import Sources
 from gateway.embedded import EmbeddedAgent, EmbeddedAgentError
-from gateway.legs.dialling import DialRules, plan_call
+from gateway.legs.dialling import plan_call
 from gateway.legs.leg import OutgoingLeg, PeerLeg
 from gateway.legs.leg_media import MediaConfig
 from gateway.legs.pacer import Pacer
@@ -39,9 +39,8 @@ from gateway.media import host_addresses, media_config, opus_missing
 from gateway.metrics import Metrics
 from gateway.policies import line_config
 from gateway.settings import Settings, SettingsError, split
+from gateway.signalling import dial_rules, sip_config, sip_sockets, tls_files
 from gateway.sip.agent import SipAgent
-from gateway.sip.config import SipConfig
-from gateway.sip.trunk import Trunk
 from gateway.upstream.backend import Backend
 from gateway.upstream.webhook import WebhookConfig, WebhookSender
 from gateway.webrtc.peer import check_aiortc
@@ -72,13 +71,8 @@ class Gateway:
         self._metrics = Metrics()
         self._registry = Registry(settings.calls_max, self._metrics.call_ended, self._changed)
         self._ports = PortPool(settings.rtp_port_min, settings.rtp_port_max)
-        self._sip = _sip_config(settings)
-        self._rules = DialRules(
-            host=self._sip.host,
-            ports=(settings.sip_udp_port, settings.sip_tcp_port),
-            trunk=Trunk.parse(settings.sip_trunk) if settings.sip_trunk else None,
-            allow=settings.sip_networks,
-        )
+        self._sip = sip_config(settings, _PROGRAM)
+        self._rules = dial_rules(settings)
         self._agent = SipAgent(self._sip, token=lambda: secrets.token_hex(8))
         self._line: Line
         self._media: MediaConfig
@@ -96,6 +90,8 @@ class Gateway:
             return f"sip:agent@{host}:{settings.sip_udp_port}"
         if settings.sip_tcp_port:
             return f"sip:agent@{host}:{settings.sip_tcp_port};transport=tcp"
+        if settings.sip_tls_port:
+            return f"sip:agent@{host}:{settings.sip_tls_port};transport=tls"
         return f"sip:agent@{host}:{settings.sip_ws_port};transport=ws"
 
     async def start(self) -> None:
@@ -125,10 +121,6 @@ class Gateway:
                 await self._webhook(),
                 self._log,
             )
-            self._endpoint = SipEndpoint(
-                self._agent, self._media, self._take_call, self._sip.serves, self._log
-            )
-            self._stack.push_async_callback(self._endpoint.close)
             await self._open_sip()
             self._gauges(pacer)
             with _naming("HTTP", "GATEWAY_HTTP_HOST, GATEWAY_HTTP_PORT, GATEWAY_HTTP_TLS_CERT"):
@@ -147,6 +139,7 @@ class Gateway:
             http_port=self.http_port,
             sip_udp_port=settings.sip_udp_port,
             sip_tcp_port=settings.sip_tcp_port,
+            sip_tls_port=settings.sip_tls_port,
             sip_ws_port=settings.sip_ws_port,
             dial=self.dial,
             page=self.page,
@@ -239,18 +232,18 @@ class Gateway:
 
     async def _open_sip(self) -> None:
         settings = self._settings
-        named = "GATEWAY_SIP_HOST, GATEWAY_SIP_UDP_PORT, GATEWAY_SIP_TCP_PORT"
-        if settings.sip_ws_port:
-            named += ", GATEWAY_SIP_WS_PORT, GATEWAY_SIP_TLS_CERT"
-        with _naming("SIP", named):
-            await self._endpoint.open(
-                settings.sip_host,
-                settings.sip_udp_port,
-                settings.sip_tcp_port,
-                settings.sip_ws_port,
-                _tls(settings.sip_tls_cert, settings.sip_tls_key),
-                split(settings.sip_ws_origins),
+        with _naming("TLS", "GATEWAY_SIP_TLS_CERT, _KEY, _CA and _TRUST"):
+            self._endpoint = SipEndpoint(
+                self._agent,
+                self._media,
+                self._take_call,
+                self._sip.serves,
+                self._log,
+                tls_files(settings),
             )
+        self._stack.push_async_callback(self._endpoint.close)
+        with _naming("SIP", "GATEWAY_SIP_HOST and GATEWAY_SIP_UDP_PORT, _TCP, _TLS and _WS_PORT"):
+            await self._endpoint.open(sip_sockets(settings))
 
     async def _serve_http(self, backend: Backend) -> None:
         settings = self._settings
@@ -301,8 +294,13 @@ class Gateway:
         gauge("gateway_sip_transactions", "SIP transactions.", lambda: self._agent.transactions)
         gauge(
             "gateway_sip_connections",
-            "Open SIP connections over TCP and WebSocket.",
+            "Open SIP connections over TCP, TLS and WebSocket.",
             lambda: self._endpoint.connections,
+        )
+        gauge(
+            "gateway_sip_tls_failures",
+            "TLS handshakes of SIP that came to nothing.",
+            lambda: self._endpoint.tls_failures,
         )
 
 
@@ -357,14 +355,3 @@ def _tls(certificate: str, key: str) -> ssl.SSLContext | None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
     return context
-
-
-def _sip_config(settings: Settings) -> SipConfig:
-    return SipConfig(
-        host=settings.sip_advertised_host or settings.sip_host,
-        udp_port=settings.sip_udp_port,
-        tcp_port=settings.sip_tcp_port,
-        ws_port=settings.sip_ws_port,
-        user_agent=_PROGRAM,
-        allow=settings.sip_networks,
-    )

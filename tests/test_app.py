@@ -201,7 +201,7 @@ async def test_a_taken_port_is_one_clear_line(
     port = variables["SIP_UDP_PORT"]
     assert str(caught.value) == (
         f"SIP cannot be served: Address already in use: UDP 127.0.0.1 port {port}; "
-        "see GATEWAY_SIP_HOST, GATEWAY_SIP_UDP_PORT, GATEWAY_SIP_TCP_PORT"
+        "see GATEWAY_SIP_HOST and GATEWAY_SIP_UDP_PORT, _TCP, _TLS and _WS_PORT"
     )
 
 

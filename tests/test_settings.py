@@ -110,7 +110,7 @@ def test_unknown_variable_in_the_file_is_named(tmp_path: Path) -> None:
         ("SIP_HOST", "example.net", "an IP address"),
         ("SIP_WS_PORT", "65536", "0 to 65535"),
         ("LOG_LEVEL", "loud", "debug, info, warning, error"),
-        ("SIP_TLS_PORT", "5061", "0 (off) (this version does not serve it yet)"),
+        ("SIP_TLS_PORT", "70000", "0 to 65535"),
         ("RECORD_DIR", "calls", "nothing (this version does not serve it yet)"),
         ("CALLS_ON_INCOMING", "ask", "webhook, accept, reject"),
         ("CALLS_ON_BACKEND_FAILURE", "wait", "ring, reject"),
@@ -136,7 +136,7 @@ def test_a_secret_never_appears(monkeypatch: pytest.MonkeyPatch) -> None:
     assert line.startswith("GATEWAY_WEBHOOK_SECRET holds a secret that cannot be used: ")
 
 
-@pytest.mark.parametrize("value", ("canary", "sips:canary@x", "sip:u:canary@h;transport=tls"))
+@pytest.mark.parametrize("value", ("canary", "sips:canary@x", "sip:u:canary@h;transport=ws"))
 def test_a_bad_trunk_is_named_but_not_shown(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     line = complaint(monkeypatch, SIP_TRUNK=value)
     assert "canary" not in line

@@ -54,7 +54,7 @@ def plan_call(target: str, caller: str | None, rules: DialRules) -> DialPlan:
         raise LegError(400, "bad_target") from None
     if trunk is not None and uri.host.lower() == trunk.host.lower():
         return _by_trunk(uri.user or _AGENT, caller, trunk)
-    if (uri.param("transport") or "udp").lower() not in ("udp", "tcp"):
+    if (uri.param("transport") or "udp").lower() not in ("udp", "tcp", "tls"):
         raise LegError(400, "bad_target")
     if not _may_call(uri.host, rules.allow):
         raise LegError(403, "not_allowed")
@@ -72,7 +72,12 @@ def _by_trunk(user: str, caller: str | None, trunk: Trunk) -> DialPlan:
     return DialPlan(
         target=f"sip:{user}@{format_host(trunk.host)}",
         from_uri=_identity(own, trunk.host),
-        hop=Address(trunk.host, trunk.port, trunk.transport),
+        hop=Address(
+            trunk.host,
+            trunk.port,
+            trunk.transport,
+            trunk.host if trunk.transport == "tls" else "",
+        ),
         credentials=trunk.credentials,
     )
 

@@ -14,6 +14,9 @@ from gateway.sip.message import Address
 
 FIRST_MESSAGE_S = 5.0
 """A connection on which no whole message, or no whole handshake, has come by then is closed."""
+_KEEP_ALIVE_S = 60.0
+"""On connections that we opened (RFC 5626 section 4.4.1); NATs on the way forget what is silent."""
+_PING = b"\r\n\r\n"
 _MAX_CONNECTIONS = 1000
 _MAX_CONNECTIONS_OF_ONE_HOST = 500
 _MAX_UNSENT_BYTES = 1 << 20
@@ -45,23 +48,33 @@ class Connection(ABC):
         self._connections = connections
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._next_ping: asyncio.TimerHandle | None = None
 
-    def opened(self, transport: asyncio.Transport, kind: str) -> bool:
-        """Begin; `kind` is the transport in `peer`. Returns whether it may stay."""
+    def opened(self, transport: asyncio.Transport, kind: str, to: Address | None = None) -> bool:
+        """Begin. Returns whether it may stay.
+
+        Args:
+            kind: the transport in `peer`.
+            to: where we meant to connect, which is the peer then.
+        """
         host, port = (transport.get_extra_info("peername") or ("", 0))[:2]
-        self.peer = Address(host, port, kind)
+        self.peer = Address(host, port, kind) if to is None else to
         self._transport = transport
         if not self._connections.take(self):
             return False
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._loop = asyncio.get_running_loop()
         if self.accepted:
-            loop = asyncio.get_running_loop()
-            self._deadline = loop.call_later(FIRST_MESSAGE_S, self.close)
+            self._deadline = self._loop.call_later(FIRST_MESSAGE_S, self.close)
+        else:
+            self._keep_alive_later()
         return True
 
     def lost(self) -> None:
         """It has ended, whoever ended it."""
         self._has_proved_itself()
+        if self._next_ping is not None:
+            self._next_ping.cancel()
         self._connections.drop(self)
 
     @abstractmethod
@@ -71,6 +84,13 @@ class Connection(ABC):
     @abstractmethod
     def close(self) -> None:
         """End it when what was sent before is on its way."""
+
+    def _keep_alive_later(self) -> None:
+        self._next_ping = self._loop.call_later(_KEEP_ALIVE_S, self._ping)
+
+    def _ping(self) -> None:
+        self.send(_PING)
+        self._keep_alive_later()
 
     def _writable(self) -> asyncio.Transport | None:
         """Where to write; None where that has no use. A peer that does not read is given up."""
@@ -110,17 +130,19 @@ class Connections:
 
     def take(self, connection: Connection) -> bool:
         """Returns whether the connection may stay: no host may shut the others out."""
-        peer = connection.peer
-        if connection.accepted:
-            of_this_host = sum(other.host == peer.host for other in self._open)
-            if (
-                not self._admits(peer)
-                or len(self._open) >= _MAX_CONNECTIONS
-                or of_this_host >= _MAX_CONNECTIONS_OF_ONE_HOST
-            ):
-                return False
-        self._open[peer] = connection
+        if connection.accepted and not self.has_room(connection.peer):
+            return False
+        self._open[connection.peer] = connection
         return True
+
+    def has_room(self, peer: Address) -> bool:
+        """Whether a connection that this peer opens would be taken."""
+        of_this_host = sum(other.host == peer.host for other in self._open)
+        return (
+            self._admits(peer)
+            and len(self._open) < _MAX_CONNECTIONS
+            and of_this_host < _MAX_CONNECTIONS_OF_ONE_HOST
+        )
 
     def drop(self, connection: Connection) -> None:
         """Forget a connection that has ended."""

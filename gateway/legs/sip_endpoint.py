@@ -1,16 +1,15 @@
 """The sockets of SIP: feeds a `SipAgent`, sends what it wants sent, keeps its one timer.
 
 UDP is one socket. Everything else is connections, known by the peer's address: a message goes out
-on the one that leads there. Only over TCP a new one is opened when there is none. This shell
+on the one that leads there. Over TCP and TLS a new one is opened when there is none. This shell
 decides nothing; dialogs' events go to their legs.
 """
 
 import asyncio
 import contextlib
 import socket
-import ssl
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from structlog.typing import FilteringBoundLogger
 
@@ -23,8 +22,9 @@ from gateway.legs.sip_connections import Connections
 from gateway.legs.sip_incoming import SipIncomingLeg
 from gateway.legs.sip_leg import SipLeg
 from gateway.legs.sip_outgoing import DialPlan, SipOutgoingLeg
-from gateway.legs.sip_tcp import Tcp
+from gateway.legs.sip_tcp import Tcp, Tls
 from gateway.legs.sip_websocket import WebSockets
+from gateway.legs.tls import LOOK_AGAIN_S, TlsContexts, TlsFiles
 from gateway.sip.agent import SipAgent
 from gateway.sip.errors import SipError
 from gateway.sip.events import CallEnded, IncomingCall, SipEvent
@@ -37,6 +37,20 @@ _LINGER_S = 2.0
 OnCall = Callable[[SipIncomingLeg], None]
 
 
+@dataclass(frozen=True, slots=True)
+class SipSockets:
+    """Where to listen. A port of 0 leaves its transport off."""
+
+    host: str
+    udp_port: int = 0
+    tcp_port: int = 0
+    tls_port: int = 0
+    ws_port: int = 0
+    """Secure where there is a certificate."""
+    ws_origins: tuple[str, ...] = ()
+    """Of pages that may call besides our host's own."""
+
+
 class SipEndpoint:
     """SIP on the network.
 
@@ -46,6 +60,10 @@ class SipEndpoint:
         on_call: is given each caller.
         serves: whether anything is accepted from an address whom no call of ours is with.
         log: for what concerns no call.
+        tls: who we are over TLS, and whom we believe.
+
+    Raises:
+        OSError: one of these files cannot be used.
     """
 
     def __init__(
@@ -55,6 +73,7 @@ class SipEndpoint:
         on_call: OnCall,
         serves: Callable[[Address], bool],
         log: FilteringBoundLogger,
+        tls: TlsFiles,
     ) -> None:
         self._agent = agent
         self._media = media
@@ -69,35 +88,38 @@ class SipEndpoint:
         self._udp: asyncio.DatagramTransport | None = None
         self._connections = Connections(self._admits, self._disconnected)
         self._tcp = Tcp(self, self._connections)
+        self._contexts = TlsContexts(tls)
+        self._tls = Tls(self, self._connections, self._contexts, log)
         self._websockets = WebSockets(self, self._connections, log)
+        self._next_look: asyncio.TimerHandle | None = None
         self._draining = False
         self._quiet: asyncio.Event | None = None
 
-    async def open(
-        self,
-        host: str,
-        udp_port: int,
-        tcp_port: int,
-        ws_port: int = 0,
-        ws_tls: ssl.SSLContext | None = None,
-        ws_origins: Iterable[str] = (),
-    ) -> None:
-        """Listen; a port of 0 leaves that transport off. With `ws_tls` WebSockets are secure.
+    async def open(self, listen: SipSockets) -> None:
+        """Listen.
 
         Raises:
             OSError: a port is taken or the address is not ours.
         """
-        self._host = host
-        if udp_port:
-            sock = bind_udp(host, udp_port)
+        host = self._host = listen.host
+        if listen.udp_port:
+            sock = bind_udp(host, listen.udp_port)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UDP_BUFFER_BYTES)
             self._udp, _ = await self._loop.create_datagram_endpoint(
                 lambda: _Udp(self.receive), sock=sock
             )
-        if tcp_port:
-            await self._tcp.open(host, tcp_port)
-        if ws_port:
-            await self._websockets.open(host, ws_port, ws_tls, ws_origins)
+        if listen.tcp_port:
+            await self._tcp.open(host, listen.tcp_port)
+        if listen.tls_port:
+            await self._tls.open(host, listen.tls_port)
+        if listen.ws_port:
+            secure = self._contexts.web
+            await self._websockets.open(host, listen.ws_port, secure, listen.ws_origins)
+        self._look_at_certificates_later()
+
+    def renew_certificates(self) -> None:
+        """Read the certificates again, for the connections to come."""
+        self._refresh(force=True)
 
     def dial(self, plan: DialPlan) -> SipOutgoingLeg:
         """A leg that calls somebody; nothing is sent before its `dial`."""
@@ -116,8 +138,8 @@ class SipEndpoint:
         Raises:
             LegError: 502 no_transport, its transport is off here; and as `Resolver.resolve`.
         """
-        is_open = self._udp is not None if hop.transport == "udp" else self._tcp.is_open
-        if not is_open:
+        open_ones = {"udp": self._udp is not None, "tcp": self._tcp.is_open, "tls": True}
+        if not open_ones.get(hop.transport):
             raise LegError(502, "no_transport")
         return replace(hop, host=await self._resolver.resolve(hop.host, self._host))
 
@@ -129,8 +151,13 @@ class SipEndpoint:
 
     @property
     def connections(self) -> int:
-        """Open connections, over TCP and WebSocket."""
+        """Open connections, over TCP, TLS and WebSocket."""
         return len(self._connections)
+
+    @property
+    def tls_failures(self) -> int:
+        """TLS handshakes that came to nothing."""
+        return self._tls.failures
 
     async def close(self) -> None:
         """Wait for answers to our last requests, but not for long, then free the sockets."""
@@ -141,7 +168,10 @@ class SipEndpoint:
                 await self._quiet.wait()
         self._alarm.cancel()
         self._resolver.close()
+        if self._next_look is not None:
+            self._next_look.cancel()
         await self._tcp.close()
+        await self._tls.close()
         self._connections.close()
         await self._websockets.close()
         if self._udp is not None:
@@ -234,8 +264,21 @@ class SipEndpoint:
         elif to.is_websocket:
             return False  # only its peer could open another
         else:
-            self._tcp.connect(outgoing.data, to)
+            (self._tls if to.transport == "tls" else self._tcp).connect(outgoing.data, to)
         return True
+
+    def _look_at_certificates_later(self) -> None:
+        self._next_look = self._loop.call_later(LOOK_AGAIN_S, self._refresh)
+
+    def _refresh(self, *, force: bool = False) -> None:
+        def tell(error: OSError) -> None:
+            self._log.error("sip.certificate_unusable", why=error.strerror or str(error))
+
+        if self._contexts.refresh(tell, force=force):
+            self._log.info("sip.certificate_renewed")
+        if self._next_look is not None:
+            self._next_look.cancel()
+        self._look_at_certificates_later()
 
     def _admits(self, peer: Address) -> bool:
         """Whether a connection that a peer opens is taken."""

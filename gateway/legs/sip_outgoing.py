@@ -19,7 +19,7 @@ from gateway.sip.auth import Credentials
 from gateway.sip.message import Address
 from gateway.sip.uri import SipUri
 
-_PORT = 5060
+_PORT, _TLS_PORT = 5060, 5061
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,16 @@ def _hop(plan: DialPlan) -> Address:
         target = SipUri.parse(plan.target)
     except ValueError as error:
         raise LegError(400, "bad_target") from error
-    transport = (target.param("transport") or "udp").lower()
-    port = _PORT if target.port is None else target.port
-    hop = plan.hop or Address(target.host, port, transport)
-    if target.scheme != "sip" or hop.transport not in ("udp", "tcp") or not 0 < hop.port < 65_536:
+    hop = plan.hop or hop_of(target)
+    if hop.transport not in ("udp", "tcp", "tls") or not 0 < hop.port < 65_536:
         raise LegError(400, "bad_target")
     return hop
+
+
+def hop_of(target: SipUri) -> Address:
+    """Where a URI says that it is reached, its host as it is."""
+    transport = (target.param("transport") or "udp").lower()
+    if target.scheme == "sips" or transport == "tls":
+        port = _TLS_PORT if target.port is None else target.port
+        return Address(target.host, port, "tls", target.host)
+    return Address(target.host, _PORT if target.port is None else target.port, transport)

@@ -1,19 +1,38 @@
-"""SIP over TCP: a message goes out on the connection that its peer opened, and a new one is opened
-only when there is none (RFC 3261 section 18)."""
+"""SIP over TCP and TLS: a message goes out on the connection that leads to its peer, whoever opened
+it, and a new one is opened only when there is none (RFC 3261 section 18, RFC 5923).
+
+Over TLS whoever we connect to has to prove the name that it was asked for by. Who connects to us is
+let in before it shows anything, or not: a handshake costs more than a look at an address.
+"""
 
 import asyncio
-from typing import cast
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Coroutine
+from typing import Any, cast
 
-from gateway.legs.sip_connections import Connection, Connections, Endpoint
+from structlog.typing import FilteringBoundLogger
+
+from gateway.legs.sip_connections import FIRST_MESSAGE_S, Connection, Connections, Endpoint
+from gateway.legs.tls import TlsContexts
 from gateway.sip.errors import SipError
 from gateway.sip.message import Address
 from gateway.sip.stream import StreamFramer
 
 _CONNECT_TIMEOUT_S = 5.0
+_LAST_WORDS_S = 0.5
+"""For a peer to hear that its TLS connection is closed."""
+_AFTER_FAILURE_S = 0.1
+_MAX_HANDSHAKES, _MAX_HANDSHAKES_OF_ONE_HOST = 200, 50
+_MAX_WAITING = 64
+"""Messages for one connection that is being made."""
 
 
 class Tcp:
     """The listening socket, and whoever is being connected to."""
+
+    kind = "tcp"
 
     def __init__(self, endpoint: Endpoint, connections: Connections) -> None:
         self._endpoint = endpoint
@@ -25,25 +44,25 @@ class Tcp:
 
     @property
     def is_open(self) -> bool:
+        """Whether connections can be made."""
         return self._server is not None
 
     async def open(self, host: str, port: int) -> None:
         """Listen. Raises OSError."""
-        self._server = await self._loop.create_server(
-            lambda: _TcpConnection(self, self._endpoint, self._connections, accepted=True),
-            host,
-            port,
-        )
+        self._server = await self._loop.create_server(lambda: self.connection(None), host, port)
 
     def connect(self, data: bytes, to: Address) -> None:
         """Send a message where no connection leads; `unreachable` tells that none can be made."""
         if to in self._waiting:
-            self._waiting[to].append(data)
+            if len(self._waiting[to]) < _MAX_WAITING:
+                self._waiting[to].append(data)
             return
         self._waiting[to] = [data]
-        task = self._loop.create_task(self._connect(to))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._own(self._connect(to))
+
+    def connection(self, to: Address | None) -> "_StreamConnection":
+        """A connection that leads `to` somebody, or None: that somebody opened."""
+        return _StreamConnection(self, self._endpoint, self._connections, to)
 
     def connected(self, connection: Connection) -> None:
         """Send what has waited for it."""
@@ -61,29 +80,128 @@ class Tcp:
     async def _connect(self, to: Address) -> None:
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-                await self._loop.create_connection(
-                    lambda: _TcpConnection(self, self._endpoint, self._connections, accepted=False),
-                    to.host,
-                    to.port,
-                )
-        except (OSError, TimeoutError):
+                await self._reach(to)
+        except (OSError, TimeoutError) as error:
             self._waiting.pop(to, None)
+            self._failed(to, error)
             self._endpoint.unreachable(to)
 
+    async def _reach(self, to: Address) -> None:
+        await self._loop.create_connection(lambda: self.connection(to), to.host, to.port)
 
-class _TcpConnection(Connection, asyncio.Protocol):
+    def _failed(self, to: Address, error: Exception) -> None:
+        """No connection could be made; the transactions that wanted one tell."""
+
+    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class Tls(Tcp):
+    """The same over TLS. Connections can be made without a listening socket."""
+
+    kind = "tls"
+
     def __init__(
-        self, tcp: Tcp, endpoint: Endpoint, connections: Connections, *, accepted: bool
+        self,
+        endpoint: Endpoint,
+        connections: Connections,
+        contexts: TlsContexts,
+        log: FilteringBoundLogger,
     ) -> None:
-        super().__init__(connections, accepted=accepted)
-        self._tcp = tcp
+        super().__init__(endpoint, connections)
+        self.failures = 0
+        """Handshakes that came to nothing, of either side."""
+        self._contexts = contexts
+        self._log = log
+        self._listener: socket.socket | None = None
+        self._shaking: Counter[str] = Counter()  # handshakes under way, by host
+
+    @property
+    def is_open(self) -> bool:
+        return True
+
+    async def open(self, host: str, port: int) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = self._listener = socket.create_server((host, port), family=family)
+        listener.setblocking(False)
+        self._own(self._accept(listener))
+
+    async def close(self) -> None:
+        await super().close()
+        if self._listener is not None:
+            self._listener.close()
+
+    async def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                accepted, peer = await self._loop.sock_accept(listener)
+            except OSError:  # no more descriptors, or a peer that has gone already
+                await asyncio.sleep(_AFTER_FAILURE_S)
+                continue
+            host = str(peer[0])
+            if (
+                not self._connections.has_room(Address(host, peer[1], self.kind))
+                or self._shaking[host] >= _MAX_HANDSHAKES_OF_ONE_HOST
+                or self._shaking.total() >= _MAX_HANDSHAKES
+            ):
+                accepted.close()
+                continue
+            self._shaking[host] += 1
+            self._own(self._let_in(host, accepted))
+
+    async def _let_in(self, host: str, accepted: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: self.connection(None),
+                accepted,
+                ssl=self._contexts.server,
+                ssl_handshake_timeout=FIRST_MESSAGE_S,
+                ssl_shutdown_timeout=_LAST_WORDS_S,
+            )
+        except OSError:
+            self.failures += 1
+        finally:
+            self._shaking[host] -= 1
+            if not self._shaking[host]:
+                del self._shaking[host]
+
+    async def _reach(self, to: Address) -> None:
+        await self._loop.create_connection(
+            lambda: self.connection(to),
+            to.host,
+            to.port,
+            ssl=self._contexts.client,
+            server_hostname=to.name or to.host,
+            ssl_handshake_timeout=_CONNECT_TIMEOUT_S,
+            ssl_shutdown_timeout=_LAST_WORDS_S,
+        )
+
+    def _failed(self, to: Address, error: Exception) -> None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            self.failures += 1
+            self._log.warning("sip.tls_refused", peer=to.name or to.host, why=error.verify_message)
+        elif isinstance(error, ssl.SSLError):
+            self.failures += 1
+            self._log.warning("sip.tls_refused", peer=to.name or to.host, why=error.reason)
+
+
+class _StreamConnection(Connection, asyncio.Protocol):
+    def __init__(
+        self, streams: Tcp, endpoint: Endpoint, connections: Connections, to: Address | None
+    ) -> None:
+        super().__init__(connections, accepted=to is None)
+        self._streams = streams
         self._endpoint = endpoint
         self._framer = StreamFramer()
+        self._to = to
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports do what asyncio.Transport declares without being one.
-        if self.opened(cast(asyncio.Transport, transport), "tcp"):
-            self._tcp.connected(self)
+        stream = cast(asyncio.Transport, transport)
+        if self.opened(stream, self._streams.kind, self._to):
+            self._streams.connected(self)
         else:
             self.close()
 

@@ -15,7 +15,6 @@ from gateway.settings.values import (
     Absent,
     Group,
     Meaning,
-    Off,
     Port,
     Seconds,
     is_loopback,
@@ -29,7 +28,9 @@ class SipSettings(Group):
     ] = "127.0.0.1"
     sip_udp_port: Annotated[Port, Meaning("SIP over UDP; 0 turns it off", PORT)] = 5060
     sip_tcp_port: Annotated[Port, Meaning("SIP over TCP; 0 turns it off", PORT)] = 5060
-    sip_tls_port: Annotated[Off, Meaning("SIP over TLS", "0 (off)", reserved=True)] = 0
+    sip_tls_port: Annotated[
+        Port, Meaning("SIP over TLS; needs GATEWAY_SIP_TLS_CERT; 0 turns it off", PORT)
+    ] = 0
     sip_ws_port: Annotated[
         Port, Meaning("SIP over WebSocket, for browsers (RFC 7118); 0 turns it off", PORT)
     ] = 0
@@ -43,10 +44,29 @@ class SipSettings(Group):
     ] = ""
     sip_tls_cert: Annotated[
         str,
-        Meaning("certificate file: GATEWAY_SIP_WS_PORT speaks wss and no longer ws", "a file"),
+        Meaning(
+            "certificate file, read again when it changes; GATEWAY_SIP_WS_PORT then speaks wss and "
+            "no longer ws",
+            "a file",
+        ),
     ] = ""
     sip_tls_key: Annotated[str, Meaning("its key file", "a file")] = ""
-    sip_tls_ca: Annotated[Absent, Meaning("SIP TLS client CA", "nothing", reserved=True)] = ""
+    sip_tls_ca: Annotated[
+        str,
+        Meaning(
+            "who connects to GATEWAY_SIP_TLS_PORT must show a certificate of these authorities; "
+            "empty: nobody is asked for one",
+            "a file",
+        ),
+    ] = ""
+    sip_tls_trust: Annotated[
+        str,
+        Meaning(
+            "authorities that those are believed by whom we call or register with over TLS; empty: "
+            "the system's",
+            "a file",
+        ),
+    ] = ""
     sip_advertised_host: Annotated[
         str,
         AfterValidator(lambda value: value and values.ip(value)),
@@ -113,15 +133,28 @@ def check(settings: SipSettings) -> None:
 
 def _check_ports(settings: SipSettings) -> None:
     """Somebody must be able to call, and every server has a port to itself."""
-    if not (settings.sip_udp_port or settings.sip_tcp_port or settings.sip_ws_port):
+    streams = {
+        name: port
+        for name in ("TCP", "TLS", "WS")
+        if (port := getattr(settings, f"sip_{name.lower()}_port"))
+    }
+    if not (settings.sip_udp_port or streams):
         raise SettingsError(
-            "GATEWAY_SIP_UDP_PORT holds 0; it may hold 1 to 65535, because "
-            "GATEWAY_SIP_TCP_PORT and GATEWAY_SIP_WS_PORT are 0 too and no call could come in"
+            "GATEWAY_SIP_UDP_PORT holds 0; it may hold 1 to 65535, because the ports of TCP, TLS "
+            "and WebSocket are 0 too and no call could come in"
         )
-    if settings.sip_ws_port and settings.sip_ws_port == settings.sip_tcp_port:
+    owners: dict[int, str] = {}
+    for name, port in streams.items():
+        if port in owners:
+            raise SettingsError(
+                f"GATEWAY_SIP_{name}_PORT holds {port}; it may hold another port, because "
+                f"GATEWAY_SIP_{owners[port]}_PORT has that one"
+            )
+        owners[port] = name
+    if settings.sip_tls_port and not settings.sip_tls_cert:
         raise SettingsError(
-            f"GATEWAY_SIP_WS_PORT holds {settings.sip_ws_port}; it may hold another port, because "
-            "GATEWAY_SIP_TCP_PORT has that one"
+            "GATEWAY_SIP_TLS_CERT holds nothing; it may hold a file, and must when "
+            "GATEWAY_SIP_TLS_PORT is set"
         )
 
 
@@ -132,7 +165,7 @@ def _check_certificate(settings: SipSettings) -> None:
             f"GATEWAY_SIP_TLS_{missing} holds nothing; it may hold a file, because "
             "certificate and key are only of use together"
         )
-    for name in ("sip_tls_cert", "sip_tls_key"):
+    for name in ("sip_tls_cert", "sip_tls_key", "sip_tls_ca", "sip_tls_trust"):
         if (path := getattr(settings, name)) and not Path(path).is_file():
             raise SettingsError(f"{PREFIX}{name.upper()} holds {path!r}; it may hold a file")
 

@@ -259,7 +259,6 @@ def auth(value: str) -> str:
 
 
 Absent = Annotated[str, AfterValidator(absent)]
-Off = Annotated[int, Field(ge=0, le=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 PORT = "0 to 65535"

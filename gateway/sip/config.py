@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Literal
 
 from gateway.sip.message import Address
 from gateway.sip.uri import format_host
@@ -17,6 +18,8 @@ class SipConfig:
     tcp_port: int = 5060
     ws_port: int = 0
     """Of SIP over WebSocket, plain or secure."""
+    tls_port: int = 0
+    """0: we listen nowhere, and are reached on connections that we opened."""
     user_agent: str = "voice-agent-gateway"
     """Text of User-Agent and Server."""
     allow: tuple[IPv4Network | IPv6Network, ...] | None = None
@@ -29,16 +32,29 @@ class SipConfig:
     """Seconds; longest pause between two copies."""
     t4: float = 5.0
     """Seconds; how long a message may live in the network."""
+    reliable_provisionals: Literal["off", "supported", "required"] = "supported"
+    """Ringing and early media that are acknowledged (RFC 3262); required: of every peer."""
+    session_expires_s: int = 1800
+    """Seconds without a refresh after which a session is over (RFC 4028); 0: no such timer."""
+    min_se_s: int = 90
+    """The shortest such time that we agree to."""
+    accept_refer: bool = False
+    """Whether a peer may ask us to call somebody; `ReferReceived` is told then."""
+    accept_replaces: bool = False
+    """Whether a call may take the place of another; `IncomingCall.replaces` is told then."""
 
     def sent_by(self, transport: str) -> tuple[str, int]:
-        """(host, port) of our Via for "udp", "tcp", "ws" or "wss"."""
+        """(host, port) of our Via for "udp", "tcp", "tls", "ws" or "wss"."""
         ports = {"tcp": self.tcp_port, "ws": self.ws_port, "wss": self.ws_port}
+        ports["tls"] = self.tls_port or 5061
         return self.host, ports.get(transport, self.udp_port)
 
     def contact(self, transport: str) -> str:
-        """Value of our Contact for a dialog over "udp", "tcp", "ws" or "wss"."""
+        """Value of our Contact for a dialog over "udp", "tcp", "tls", "ws" or
+        "wss"."""
         host, port = self.sent_by(transport)
-        named = {"tcp": "tcp", "ws": "ws", "wss": "ws"}.get(transport)  # RFC 7118 section 5.2.2
+        # RFC 7118 section 5.2.2 has `ws` for both.
+        named = {"tcp": "tcp", "tls": "tls", "ws": "ws", "wss": "ws"}.get(transport)
         suffix = f";transport={named}" if named else ""
         return f"<sip:{format_host(host)}:{port}{suffix}>"
 

@@ -144,11 +144,12 @@ class Dialog:
         # caller who makes a Record-Route up to have our BYE sent to a machine that it cannot reach
         # itself. A proxy that stays in the path has just sent us a request, so where that came
         # from will do for it, and routes get no more trust than a Contact.
-        if self.flow.transport != "udp" and self.flow_is_open:
+        if self.flow.is_reliable and self.flow_is_open:
             return self.flow
         if self.flow.is_websocket and not self.routes:
             return self.flow
-        hop = _address_of(NameAddr.parse(self.routes[0]).uri if self.routes else self.target)
+        first = NameAddr.parse(self.routes[0]).uri if self.routes else self.target
+        hop = _address_of(first, self.flow.name)
         if hop is None or not _is_followed(hop.host, self.flow.host):
             return self.flow
         return hop
@@ -183,17 +184,20 @@ def _is_loose(route: str) -> bool:
         return True  # no address that could go into a request line
 
 
-def _address_of(text: str) -> Address | None:
-    """The address in a URI; None for a name, and for a transport that we do not speak."""
+def _address_of(text: str, name: str) -> Address | None:
+    """The address in a URI; None for a name, and for a transport that we do not speak.
+
+    Over TLS whoever is there has to prove the `name` that the peer proved.
+    """
     try:
         uri = SipUri.parse(text)
         ip_address(uri.host)
     except ValueError:
         return None
     transport = (uri.param("transport") or "udp").lower()
-    if uri.scheme != "sip" or transport not in ("udp", "tcp"):
-        return None
-    return Address(uri.host, uri.port or 5060, transport)
+    if uri.scheme == "sips" or transport == "tls":
+        return Address(uri.host, uri.port or 5061, "tls", name)
+    return Address(uri.host, uri.port or 5060, transport) if transport in ("udp", "tcp") else None
 
 
 def _is_followed(host: str, source: str) -> bool:

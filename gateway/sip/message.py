@@ -63,7 +63,15 @@ class Address:
     """IP literal without brackets, or a host name."""
     port: int
     transport: str
-    """ "udp", "tcp", "ws" or "wss"."""
+    """ "udp", "tcp", "tls", "ws" or "wss"."""
+    name: str = ""
+    """Of a TLS connection that we open: the domain that its peer must prove to be (RFC 5922); ""
+    is the host itself. Connections to the same place for different domains are different."""
+
+    @property
+    def is_reliable(self) -> bool:
+        """Whether nothing can be lost on the way, so that nothing is said twice."""
+        return self.transport != "udp"
 
     @property
     def is_websocket(self) -> bool:

@@ -373,7 +373,7 @@ class Transaction:
             if timer in self._running:
                 continue
             times, of_t4, reliably, _ = DURATIONS[timer]
-            if reliably is Reliably.SAME or self.to.transport == "udp":
+            if reliably is Reliably.SAME or not self.to.is_reliable:
                 unit = self._config.t4 if of_t4 else self._config.t1
                 self._start(timer, times * unit, now)
             elif reliably is Reliably.AT_ONCE:

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from gateway.sip.auth import Credentials
 from gateway.sip.uri import SipUri, UriError
 
-_PORT = 5060
+_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 _PARAMS = frozenset(("transport", "realm"))
 
 
@@ -39,13 +39,13 @@ class Trunk:
         if not _PARAMS.issuperset(names) or len(set(names)) < len(names):
             raise ValueError("a parameter that says nothing about a trunk, or says it twice")
         transport = (uri.param("transport") or "udp").lower()
-        if uri.scheme != "sip" or transport not in ("udp", "tcp") or uri.headers:
+        if uri.scheme != "sip" or transport not in _PORTS or uri.headers:
             raise ValueError("not a trunk that can be reached")
         realm = uri.param("realm")
         if realm == "" or (realm is not None and uri.user is None):
             raise ValueError("a realm of nobody, or an empty one")
         if uri.user is None:
-            return cls(uri.host, uri.port or _PORT, transport)
+            return cls(uri.host, uri.port or _PORTS[transport], transport)
         if uri.password is None:
             raise ValueError("a user without a password")
         credentials = Credentials(
@@ -54,4 +54,4 @@ class Trunk:
             uri.host if realm is None else unquote(realm),
             realm_is_host=realm is None,
         )
-        return cls(uri.host, uri.port or _PORT, transport, credentials)
+        return cls(uri.host, uri.port or _PORTS[transport], transport, credentials)

@@ -5,7 +5,6 @@ import itertools
 import random
 import re
 import socket
-import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -14,10 +13,11 @@ import structlog
 from gateway.legs.leg import LegEvent
 from gateway.legs.leg_media import MediaConfig
 from gateway.legs.ports import PortPool
-from gateway.legs.sip_endpoint import SipEndpoint
+from gateway.legs.sip_endpoint import SipEndpoint, SipSockets
 from gateway.legs.sip_incoming import SipIncomingLeg
 from gateway.legs.sip_leg import SipLeg
 from gateway.legs.sip_outgoing import DialPlan, SipOutgoingLeg
+from gateway.legs.tls import TlsFiles
 from gateway.reach import Network
 from gateway.sip.agent import SipAgent
 from gateway.sip.config import SipConfig
@@ -31,11 +31,15 @@ _names = itertools.count(1)
 class Office:
     """An endpoint, the calls that it was handed and those that it makes."""
 
-    def __init__(self, allow: tuple[Network, ...] | None = None) -> None:
+    def __init__(
+        self, allow: tuple[Network, ...] | None = None, *, tls: TlsFiles | None = None
+    ) -> None:
         numbers = itertools.count(next(_names) << 32)
         first = random.randrange(30000, 60000, 2)
-        self.port, self.ws_port = free_port(), free_port()
-        self.config = SipConfig(HOST, self.port, self.port, self.ws_port, allow=allow)
+        self.port, self.ws_port, self.tls_port = free_port(), free_port(), free_port()
+        self.config = SipConfig(
+            HOST, self.port, self.port, self.ws_port, self.tls_port, allow=allow
+        )
         self.agent = SipAgent(self.config, token=lambda: f"{next(numbers):016x}")
         self.pacer = HandPacer()
         self.ports = PortPool(first, first + 2 * _PAIRS - 1)
@@ -45,7 +49,12 @@ class Office:
         self.events: list[LegEvent] = []
         self._more = asyncio.Event()
         self.endpoint = SipEndpoint(
-            self.agent, self.media, self._take, self.config.serves, structlog.get_logger()
+            self.agent,
+            self.media,
+            self._take,
+            self.config.serves,
+            structlog.get_logger(),
+            TlsFiles() if tls is None else tls,
         )
 
     async def open(
@@ -54,11 +63,18 @@ class Office:
         *,
         tcp: bool = True,
         ws: bool = False,
-        tls: ssl.SSLContext | None = None,
+        tls: bool = False,
         origins: tuple[str, ...] = (),
     ) -> None:
-        ports = (self.port, self.port if tcp else 0, self.ws_port if ws else 0)
-        await self.endpoint.open(host, *ports, ws_tls=tls, ws_origins=origins)
+        sockets = SipSockets(
+            host,
+            self.port,
+            self.port if tcp else 0,
+            tls_port=self.tls_port if tls else 0,
+            ws_port=self.ws_port if ws else 0,
+            ws_origins=origins,
+        )
+        await self.endpoint.open(sockets)
 
     def leg(self, target: str, **plan: Any) -> SipOutgoingLeg:
         """One that calls `target`."""

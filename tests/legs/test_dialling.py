@@ -106,7 +106,7 @@ def test_a_trunk_shows_no_password() -> None:
         "",
         "trunk.example",
         "sips:trunk.example",
-        "sip:trunk.example;transport=tls",
+        "sip:trunk.example;transport=ws",
         "sip:t.example?a=b",
         "sip:t.example;lr",
         "sip:u:p@t.example;user=phone",

@@ -18,6 +18,7 @@ from gateway.legs.leg import (
     ReferProgress,
 )
 from gateway.legs.sip_incoming import SipIncomingLeg
+from gateway.legs.tls import TlsFiles
 from gateway.sip.agent import SipAgent
 from gateway.sip.message import MAX_MESSAGE_BYTES, Address
 from tests.legs.office import HOST, Office, header
@@ -59,11 +60,10 @@ async def visit() -> AsyncIterator[Visit]:
 
 
 @pytest.fixture(scope="module")
-def trust(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+def trust(tmp_path_factory: pytest.TempPathFactory) -> tuple[TlsFiles, ssl.SSLContext]:
     """What the server shows, and what the page believes."""
     files = authority.make(tmp_path_factory.mktemp("tls"))
-    shown = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    shown.load_cert_chain(files.certificate, files.key)
+    shown = TlsFiles(str(files.certificate), str(files.key))
     return shown, ssl.create_default_context(cafile=files.authority)
 
 
@@ -98,10 +98,11 @@ async def talking(office: Office, page: Page) -> tuple[SipIncomingLeg, str]:
 @pytest.mark.parametrize("kind", ["ws", "wss"])
 @pytest.mark.parametrize("binary", [False, True])
 async def test_a_call_that_the_page_ends(
-    visit: Visit, trust: tuple[ssl.SSLContext, ssl.SSLContext], kind: str, binary: bool
+    visit: Visit, trust: tuple[TlsFiles, ssl.SSLContext], kind: str, binary: bool
 ) -> None:
-    office, secure = Office(), kind == "wss"
-    await office.open(ws=True, tls=trust[0] if secure else None)
+    secure = kind == "wss"
+    office = Office(tls=trust[0] if secure else None)
+    await office.open(ws=True)
     try:
         page = await visit(office, trust=trust[1] if secure else None, binary=binary)
         assert page.socket.protocol == "sip"
@@ -123,10 +124,11 @@ async def test_a_call_that_the_page_ends(
 
 @pytest.mark.parametrize("kind", ["ws", "wss"])
 async def test_a_call_that_we_change_transfer_and_end(
-    visit: Visit, trust: tuple[ssl.SSLContext, ssl.SSLContext], kind: str
+    visit: Visit, trust: tuple[TlsFiles, ssl.SSLContext], kind: str
 ) -> None:
-    office, secure = Office(), kind == "wss"
-    await office.open(ws=True, tls=trust[0] if secure else None)
+    secure = kind == "wss"
+    office = Office(tls=trust[0] if secure else None)
+    await office.open(ws=True)
     try:
         page = await visit(office, trust=trust[1] if secure else None)
         leg, ok = await talking(office, page)
@@ -309,14 +311,15 @@ async def test_a_flood_of_one_page_delays_nobody(
 @pytest.mark.parametrize("secure", [False, True])
 async def test_a_connection_that_is_dead_is_noticed(
     visit: Visit,
-    trust: tuple[ssl.SSLContext, ssl.SSLContext],
+    trust: tuple[TlsFiles, ssl.SSLContext],
     secure: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sip_websocket, "_HEARTBEAT_S", 0.1)
     monkeypatch.setattr(sip_websocket, "_LAST_WORDS_S", 0.1)
-    office, believed = Office(), trust[1] if secure else None
-    await office.open(ws=True, tls=trust[0] if secure else None)
+    office = Office(tls=trust[0] if secure else None)
+    believed = trust[1] if secure else None
+    await office.open(ws=True)
     try:
         dead = await visit(office, trust=believed, autoping=False, listen=False)
         live = await visit(office, trust=believed)

@@ -1,4 +1,4 @@
-"""A certificate for 127.0.0.1, and the authority that vouches for it."""
+"""A certificate for 127.0.0.1 and other names, and the authority that vouches for it."""
 
 import datetime
 import ipaddress
@@ -20,8 +20,11 @@ class Files:
     key: Path
 
 
-def make(folder: Path) -> Files:
-    """Write a new authority's certificate, a server's certificate that it signed, and its key."""
+def make(folder: Path, *names: str) -> Files:
+    """Write a new authority's certificate, one that it signed for these domains too, and its key.
+
+    The latter is good for either side of a connection.
+    """
     files = Files(folder / "authority.pem", folder / "certificate.pem", folder / "key.pem")
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     issuer, subject = _name("tests"), _name("127.0.0.1")
@@ -31,10 +34,12 @@ def make(folder: Path) -> Files:
         .sign(authority_key, hashes.SHA256())
     )
     address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    alternatives = [address, *(x509.DNSName(name) for name in names)]
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     certificate = (
         _certificate(subject, issuer, key.public_key())
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM

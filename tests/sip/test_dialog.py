@@ -110,11 +110,12 @@ def test_strict_routing() -> None:
         ("<sip:8.8.8.8>", [], PEER, Address("8.8.8.8", 5060, "udp")),
         ("<sip:8.8.8.8;transport=TCP>", [], PEER, Address("8.8.8.8", 5060, "tcp")),
         ("<sip:[2606:4700::1]:7>", [], PEER_6, Address("2606:4700::1", 7, "udp")),
+        ("<sips:8.8.8.8>", [], PEER, Address("8.8.8.8", 5061, "tls")),
+        ("<sip:8.8.8.8;transport=tls>", [], PEER, Address("8.8.8.8", 5061, "tls")),
         # A name, a scheme or a transport that leads nowhere: back where it came from.
         ("<sip:bob.example.com>", [], PEER, PEER),
-        ("<sips:8.8.8.8>", [], PEER, PEER),
         ("<tel:+15551234>", [], PEER, PEER),
-        ("<sip:8.8.8.8;transport=tls>", [], PEER, PEER),
+        ("<sip:8.8.8.8;transport=sctp>", [], PEER, PEER),
         # Behind a NAT, or nowhere to send to at all.
         ("<sip:bob@10.1.2.3:5062>", [], PEER, PEER),
         ("<sip:bob@127.0.0.1>", [], PEER, PEER),

@@ -1,0 +1,98 @@
+"""Who we are over TLS, and whom we believe: certificates in files, for SIP.
+
+The files are looked at again now and then, and when somebody asks for it, so that a certificate can
+be renewed while calls go on. New connections use the new one; a file that cannot be used leaves
+everything as it was.
+"""
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+LOOK_AGAIN_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Paths; "" where there is none."""
+
+    certificate: str = ""
+    key: str = ""
+    client_ca: str = ""
+    """Whoever connects to us must show a certificate of one of these authorities."""
+    trust: str = ""
+    """The authorities that whoever we connect to is believed by; "" for those of the system."""
+
+
+class TlsContexts:
+    """The two sides of TLS, made of files.
+
+    Raises:
+        OSError: a file cannot be read, or is none of its kind (as `ssl.SSLError`).
+    """
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        self._seen = self._stamps()
+        self.client = _client(files)
+        self.server = _server(files, files.client_ca) if files.certificate else None
+        """Of those who connect to us; None without a certificate."""
+        self.web = _server(files, "") if files.certificate else None
+        """Of browsers, which have no certificates of their own. It stays the same object."""
+
+    def refresh(self, tell: Callable[[OSError], None], *, force: bool = False) -> bool:
+        """Read the files again if they have changed, or `force`; returns whether they were.
+
+        `tell` is handed what is wrong with them.
+        """
+        seen = self._stamps()
+        if seen == self._seen and not force:
+            return False
+        self._seen = seen
+        try:
+            client = _client(self._files)
+            server = _server(self._files, self._files.client_ca) if self.server else None
+        except OSError as error:
+            tell(error)
+            return False
+        self.client, self.server = client, server
+        if self.web is not None:
+            _load(self.web, self._files)
+        return True
+
+    def _stamps(self) -> tuple[float, ...]:
+        names = (self._files.certificate, self._files.key, self._files.client_ca, self._files.trust)
+        return tuple(_changed_at(Path(name)) for name in names if name)
+
+
+def _client(files: TlsFiles) -> ssl.SSLContext:
+    """Of connections that we open: the other side has to prove its name."""
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=files.trust or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    _load(context, files)
+    return context
+
+
+def _server(files: TlsFiles, client_ca: str) -> ssl.SSLContext:
+    """Of connections that others open."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=client_ca or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    if client_ca:
+        context.verify_mode = ssl.CERT_REQUIRED
+    _load(context, files)
+    return context
+
+
+def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
+    if files.certificate:
+        context.load_cert_chain(files.certificate, files.key)
+
+
+def _changed_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
