@@ -49,6 +49,7 @@ def media_config(
         pacer=pacer,
         timeout_s=settings.rtp_timeout_s,
         allow=settings.sip_networks,
+        srtp=settings.sip_srtp,
         webrtc=None if wanted == ["off"] else _webrtc_config(settings, wanted, backend, tell),
     )
 

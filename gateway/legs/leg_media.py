@@ -8,7 +8,7 @@ import random
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from gateway.audio.formats import AudioFormat
 from gateway.legs.audio_port import RtpFlow
@@ -58,6 +58,8 @@ class MediaConfig:
     allow: tuple[Network, ...] | None = None
     webrtc: WebRtcConfig | None = None
     """None: offers of WebRTC are refused."""
+    srtp: Literal["off", "offer", "require"] = "offer"
+    """Of phones: plain RTP only, also SRTP, or SRTP only."""
 
     def new_flow(self) -> RtpFlow:
         """Random numbers for one leg."""

@@ -13,6 +13,7 @@ from gateway.legs.rtp_port import RtpPort
 from gateway.reach import reachable_host, usable_host
 from gateway.sdp import answer as offer_answer
 from gateway.sdp.answer import AudioPlan, LocalMedia
+from gateway.sdp.crypto import KEY_BYTES, Suite
 from gateway.sdp.description import SdpError, SessionDescription, parse
 
 _CODECS: Final[tuple[Law, ...]] = ("pcmu", "pcma")
@@ -24,11 +25,12 @@ class PlainMedia:
     Args:
         peer_host: the IP address that signalling comes from; "" where that is not known.
         emit: is handed what the port tells, and hold.
+        private: nobody on the way can read what is signalled, so that keys may be offered in it.
     """
 
-    media_security = "rtp"
-
-    def __init__(self, config: MediaConfig, peer_host: str, emit: Emit) -> None:
+    def __init__(
+        self, config: MediaConfig, peer_host: str, emit: Emit, *, private: bool = False
+    ) -> None:
         self.codec: Law = "pcmu"
         self.format = PCMU
         self._config = config
@@ -40,6 +42,9 @@ class PlainMedia:
             session_id=secrets.randbits(62),
             session_version=1,
             codecs=_CODECS,
+            keys={} if config.srtp == "off" else _new_keys(),
+            secure=config.srtp == "require",
+            offers_keys=private,
         )
         self._offered: SessionDescription | None = None
         self._plan: AudioPlan | None = None
@@ -47,6 +52,10 @@ class PlainMedia:
         self._port: RtpPort | None = None
         self._port_number: int | None = None
         self._closed = False
+
+    @property
+    def media_security(self) -> str:
+        return "rtp" if self._plan is None or self._plan.srtp is None else "srtp"
 
     def look_at(self, offer: SessionDescription) -> None:
         # Tried with a port that stands for any.
@@ -148,12 +157,26 @@ class PlainMedia:
             plan.remote_host, config.advertised_host, self._peer_host, config.allow or ()
         )
 
+    def _take_fresh_key(self, plan: AudioPlan) -> None:
+        """A key that was left for another is not used again: its packets have been numbered."""
+        before = None if self._plan is None else self._plan.srtp
+        if before is None or (plan.srtp is not None and plan.srtp.sends == before.sends):
+            return
+        keys = {**self._local.keys, before.suite: secrets.token_bytes(KEY_BYTES[before.suite])}
+        self._local = replace(self._local, keys=keys)
+
     def _apply(self, plan: AudioPlan) -> None:
         if self._plan is None:
             self.codec = plan.codec
         was_held = self._plan is not None and not self._plan.can_send
+        self._take_fresh_key(plan)
         self._plan = plan
         if self._port is not None:
             self._port.apply(plan, reachable=self._reachable(plan))
         if was_held == plan.can_send:
             self._emit(LegHeld(not plan.can_send))
+
+
+def _new_keys() -> dict[Suite, bytes]:
+    """One for each way of protecting media."""
+    return {suite: secrets.token_bytes(size) for suite, size in KEY_BYTES.items()}

@@ -11,9 +11,12 @@ from gateway.legs.audio_port import AudioPort, RtpFlow
 from gateway.legs.leg import LegEvent, LegSilent
 from gateway.legs.pacer import Pacer
 from gateway.legs.ports import bind_udp
+from gateway.rtp.latch import Source
 from gateway.rtp.payload import G711
 from gateway.rtp.session import RtpConfig, RtpSession
+from gateway.rtp.srtp import Opener, Seal
 from gateway.sdp.answer import AudioPlan
+from gateway.sdp.crypto import SrtpKeys
 
 
 class RtpPort(AudioPort):
@@ -43,6 +46,9 @@ class RtpPort(AudioPort):
         self._reachable = True
         self._rtp_socket = _Datagrams(self._received)
         self._rtcp_socket = _Datagrams(self._received_rtcp)
+        self._seal: Seal | None = None
+        self._opener: Opener | None = None
+        self._keys: SrtpKeys | None = None
         self._heard_at = 0.0
         self._told_at = 0.0
 
@@ -77,6 +83,7 @@ class RtpPort(AudioPort):
             remote_rtcp_port=rtcp_port,
         )
         self._g711.wire(plan.codec)
+        self._protect(plan.srtp)
         self._heard_at = time.monotonic()
         self._agree(config, sends=plan.can_send, hears=plan.can_receive)
 
@@ -86,7 +93,37 @@ class RtpPort(AudioPort):
         self._rtp_socket.close()
         self._rtcp_socket.close()
 
+    def _protect(self, keys: SrtpKeys | None) -> None:
+        """Encrypt with these keys from now on. What goes on with its key goes on as it is: packet
+        numbers must not begin anew."""
+        before, self._keys = self._keys, keys
+        if keys is None:
+            self._seal = self._opener = None
+            self._rtp_socket.receive = self._received
+            self._rtcp_socket.receive = self._received_rtcp
+            return
+        same_suite = before is not None and before.suite == keys.suite
+        if before is None or not same_suite or before.sends != keys.sends:
+            self._seal = Seal(keys.suite, keys.sends)
+        if before is None or not same_suite or before.receives != keys.receives:
+            self._opener = Opener(keys.suite, keys.receives)
+        self._rtp_socket.receive = self._received_sealed
+        self._rtcp_socket.receive = self._received_sealed_rtcp
+
+    def _received_sealed(self, data: bytes, source: Source) -> None:
+        """Nothing is looked at, not even where it comes from, that the peer did not make."""
+        packet = None if self._opener is None else self._opener.unprotect(data)
+        if packet is not None:
+            self._received(packet, source)
+
+    def _received_sealed_rtcp(self, data: bytes, source: Source) -> None:
+        report = None if self._opener is None else self._opener.unprotect(data)
+        if report is not None:
+            self._received_rtcp(report, source)
+
     def _transmit(self, packet: bytes, remote: tuple[str, int]) -> None:
+        if self._seal is not None:
+            packet = self._seal.protect(packet)
         self._rtp_socket.send(packet, remote)
 
     def _transmit_report(self, report: bytes) -> None:
@@ -95,6 +132,8 @@ class RtpPort(AudioPort):
             return
         remote = rtp.remote_rtcp
         if remote is not None:
+            if self._seal is not None:
+                report = self._seal.protect_rtcp(report)
             (self._rtp_socket if plan.rtcp_mux else self._rtcp_socket).send(report, remote)
 
     def _slow_tick(self, rtp: RtpSession, now: float) -> None:
@@ -117,7 +156,8 @@ class _Datagrams(asyncio.DatagramProtocol):
     """
 
     def __init__(self, receive: Callable[[bytes, tuple[str, int]], None]) -> None:
-        self._receive = receive
+        self.receive = receive
+        """Takes each datagram and where it came from."""
         self._transport: asyncio.DatagramTransport | None = None
         self._closed = False
 
@@ -128,7 +168,7 @@ class _Datagrams(asyncio.DatagramProtocol):
             transport.close()
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self._receive(data, addr)
+        self.receive(data, addr)
 
     def error_received(self, exc: Exception) -> None:
         """An ICMP error: the caller's port is closed. Their silence is noticed by its time-out."""

@@ -30,6 +30,7 @@ class SipIncomingLeg(SipLeg):
             headers=incoming.headers,
             caller=incoming.from_uri,
             callee=incoming.to_uri,
+            private=incoming.source.is_private,
         )
         self.fault: LegError | None = None
         """Why this caller cannot be served."""

@@ -49,6 +49,7 @@ class SipLeg(ABC):
         peer_host: the IP address that signalling goes to; "" until it is known.
         headers: of the INVITE that came in.
         caller, callee: URIs of From and To.
+        private: signalling is encrypted.
     """
 
     kind = "sip"
@@ -63,6 +64,7 @@ class SipLeg(ABC):
         headers: tuple[tuple[str, str], ...] = (),
         caller: str,
         callee: str,
+        private: bool = False,
     ) -> None:
         self.dialog_id = dialog_id
         self.headers = headers
@@ -71,7 +73,7 @@ class SipLeg(ABC):
         self._config = media
         self._outlet = Outlet()
         self._emit = self._outlet.emit
-        self._media: LegMedia = PlainMedia(media, peer_host, self._emit)
+        self._media: LegMedia = PlainMedia(media, peer_host, self._emit, private=private)
 
     # What is agreed on.
 

@@ -47,7 +47,7 @@ class SipOutgoingLeg(SipLeg):
 
     async def dial(self) -> MediaPort:
         to = await self._signalling.locate(_hop(self._dial_plan))
-        self._media = PlainMedia(self._config, to.host, self._emit)
+        self._media = PlainMedia(self._config, to.host, self._emit, private=to.is_private)
         port = await self._open_media()
         try:
             self._invite(to)

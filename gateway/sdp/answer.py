@@ -11,11 +11,13 @@ offer; the plan then comes from the peer's answer.
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Final, Literal
 
+from gateway.sdp import crypto
+from gateway.sdp.crypto import Crypto, SrtpKeys, Suite
 from gateway.sdp.description import (
     Codec,
     Connection,
@@ -24,6 +26,7 @@ from gateway.sdp.description import (
     Origin,
     SdpError,
     SessionDescription,
+    values,
 )
 from gateway.sdp.events import TELEPHONE_EVENT, common_events
 
@@ -31,7 +34,8 @@ AudioCodec = Literal["pcmu", "pcma"]
 
 _PAYLOAD_TYPES: Final[dict[AudioCodec, int]] = {"pcmu": 0, "pcma": 8}
 _CLOCK_HZ: Final = 8000
-_PROTOCOLS: Final = ("RTP/AVP", "RTP/AVPF")  # AVPF permits early feedback and demands none
+_PLAIN: Final = ("RTP/AVP", "RTP/AVPF")  # AVPF permits early feedback and demands none
+_SECURE: Final = ("RTP/SAVP", "RTP/SAVPF")
 _SENDING: Final = ("sendrecv", "sendonly")
 _RECEIVING: Final = ("sendrecv", "recvonly")
 
@@ -55,6 +59,12 @@ class LocalMedia:
     """What we can use; in an offer, best first."""
     rtcp_mux: bool = True
     """Whether we can take RTCP on the RTP port (RFC 5761)."""
+    keys: Mapping[Suite, bytes] = field(default_factory=dict, repr=False)
+    """Ours, for each way in which media may be protected; {} for none."""
+    secure: bool = False
+    """Whether media must be protected."""
+    offers_keys: bool = False
+    """Whether an offer of ours that need not be secure has keys (RFC 8643)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,10 @@ class AudioPlan:
     """0: none."""
     direction: Direction
     """From our side, with all that keeps us from sending taken into account."""
+    srtp: SrtpKeys | None = None
+    """How the media is protected; None: it is not."""
+    crypto: Crypto | None = None
+    """What an answer of ours says of that."""
 
     @property
     def can_send(self) -> bool:
@@ -126,7 +140,7 @@ def offer(local: LocalMedia, direction: Direction = "sendrecv") -> SessionDescri
     media = MediaDescription(
         kind="audio",
         port=local.port,
-        protocol="RTP/AVP",
+        protocol="RTP/SAVP" if local.secure else "RTP/AVP",
         formats=(*(str(codec.payload_type) for codec in codecs), str(_DTMF_PAYLOAD_TYPE)),
         connection=_connection(local),
         direction=direction,
@@ -136,9 +150,14 @@ def offer(local: LocalMedia, direction: Direction = "sendrecv") -> SessionDescri
             ("fmtp", f"{_DTMF_PAYLOAD_TYPE} 0-16"),
             ("ptime", str(_PTIME_MS)),
             *((("rtcp-mux", None),) if local.rtcp_mux else ()),
+            *(("crypto", one.to_text()) for one in _offered(local)),
         ),
     )
     return _description(local, (media,), "0 0")
+
+
+def _offered(local: LocalMedia) -> tuple[Crypto, ...]:
+    return crypto.lines(local.keys) if local.secure or local.offers_keys else ()
 
 
 def plan_from_answer(
@@ -152,7 +171,15 @@ def plan_from_answer(
     line = answer.media[0] if answer.media else None
     if line is None or line.kind != "audio" or line.port == 0:
         raise _unacceptable(304, "Media type not available")
-    return _plan(line, local, offered)
+    told = values(line.attributes, "crypto")
+    both = crypto.taken(told, _offered(local))
+    if both is None and (local.secure or line.protocol.upper() in _SECURE or told):
+        raise _unacceptable(399, "No key for SRTP that was offered")
+    ours, theirs = both or (None, None)
+    keys = None
+    if ours is not None and theirs is not None:
+        keys = SrtpKeys(ours.suite, sends=ours.key, receives=theirs.key)
+    return _plan(line, local, offered, keys)
 
 
 def _choose(
@@ -164,19 +191,38 @@ def _choose(
         raise _unacceptable(304, "Media type not available")
     live = [line for line in lines if line.port]
     if not live:
-        return None, _plan(lines[0], local)
+        return None, _plan(lines[0], local)  # there is nothing to protect
     refusal: SdpError | None = None
     for line in live:
         try:
-            return line, _plan(line, local)
+            return line, _protected(line, local)
         except SdpError as error:
             refusal = refusal or error
     raise refusal or _unacceptable(305, "Incompatible media format")
 
 
-def _plan(line: MediaDescription, local: LocalMedia, offered: Direction = "sendrecv") -> AudioPlan:
+def _protected(line: MediaDescription, local: LocalMedia) -> AudioPlan:
+    """The plan for a stream of an offer, with the first of its keys that we can do."""
+    plan = _plan(line, local)
+    theirs = crypto.first_usable(values(line.attributes, "crypto"), local.keys)
+    if theirs is None:
+        if local.secure or line.protocol.upper() in _SECURE:
+            raise _unacceptable(399, "No key for SRTP that can be used")
+        return plan
+    ours = Crypto(theirs.tag, theirs.suite, local.keys[theirs.suite])
+    keys = SrtpKeys(theirs.suite, sends=ours.key, receives=theirs.key)
+    return replace(plan, srtp=keys, crypto=ours)
+
+
+def _plan(
+    line: MediaDescription,
+    local: LocalMedia,
+    offered: Direction = "sendrecv",
+    keys: SrtpKeys | None = None,
+) -> AudioPlan:
     """What a stream of the peer allows us to do."""
-    if line.protocol.upper() not in _PROTOCOLS:
+    protocol = line.protocol.upper()
+    if protocol not in _PLAIN and not (protocol in _SECURE and local.keys):
         raise _unacceptable(302, "Incompatible transport protocol")
     codecs = [codec for codec in line.codecs() if codec.clock_hz == _CLOCK_HZ]
     codec, name = _common(codecs, local)
@@ -197,6 +243,7 @@ def _plan(line: MediaDescription, local: LocalMedia, offered: Direction = "sendr
         rtcp_mux=mux,
         remote_rtcp_port=line.port if mux else _rtcp_port(line),
         direction=_direction(send=bool(send), receive=bool(receive)),
+        srtp=keys,
     )
 
 
@@ -271,6 +318,8 @@ def _audio(
     attributes.append(("ptime", str(plan.ptime_ms)))
     if plan.rtcp_mux:
         attributes.append(("rtcp-mux", None))
+    if plan.crypto is not None:
+        attributes.append(("crypto", plan.crypto.to_text()))
     return MediaDescription(
         kind="audio",
         port=local.port,

@@ -102,8 +102,12 @@ class SipSettings(Group):
         ),
     ] = ""
     sip_srtp: Annotated[
-        Literal["off", "offer"],
-        Meaning("media encryption; calls that insist on SRTP get 488", "offer", reserved=True),
+        Literal["off", "offer", "require"],
+        Meaning(
+            "media encryption by keys in SDP: none, for those who want it (and offered by us where "
+            "signalling is over TLS), or for all",
+            "off, offer, require",
+        ),
     ] = "offer"
 
     rtp_port_min: Annotated[Port, Meaning("first media port", "1024 to 65535")] = 20000

@@ -4,7 +4,7 @@ A request that is refused with a challenge we may answer is asked again, in a ne
 under the next number (RFC 3261 section 22.2); whoever asked hears only what comes of that.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -138,7 +138,7 @@ class Requests:
             if answer is None:
                 return None
             name, proof, nonce = answer
-            again = _renumbered(asked, asking.dialog.local_cseq + 1, without=name)
+            again = renumbered(asked, asking.dialog.local_cseq + 1, without=(name,))
             again.headers.add(name, proof)
         except ValueError:  # a challenge of a length that no line of ours can hold
             return None
@@ -147,9 +147,9 @@ class Requests:
         return again
 
 
-def _renumbered(request: Request, number: int, without: str) -> Request:
-    """The same request as a new one, which has no Via yet."""
-    left_out = ("via", header_key(without))
+def renumbered(request: Request, number: int, without: Sequence[str]) -> Request:
+    """The same request as a new one, which has no Via yet and none of the headers `without`."""
+    left_out = {"via", *map(header_key, without)}
     copied = []
     for name, value in request.headers.items():
         if header_key(name) == "cseq":

@@ -7,28 +7,23 @@ response fits its request to the letter.
 import hashlib
 from collections.abc import Sequence
 
+from gateway.sip.config import SipConfig
 from gateway.sip.headers import CSeq, with_tag
 from gateway.sip.message import Headers, Message, Request, Response, header_key
 
-ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY"
 ACCEPT = "application/sdp"
-SUPPORTED: tuple[str, ...] = ()
-"""Option tags of the extensions we speak."""
 MAX_FORWARDS = "70"
-
-ABILITIES = (("Allow", ALLOW),)
-"""What we tell with an INVITE and with its 2xx."""
-OPTIONS_ANSWER = (("Allow", ALLOW), ("Accept", ACCEPT), ("Supported", ", ".join(SUPPORTED)))
-"""Section 11.2."""
 
 OURS = frozenset(
     (
         *("via", "from", "to", "call-id", "cseq", "max-forwards", "contact", "route"),
         *("record-route", "content-type", "content-length", "user-agent", "authorization"),
-        *("proxy-authorization", "refer-to", "referred-by", "allow"),
+        *("proxy-authorization", "refer-to", "referred-by", "allow", "supported", "require"),
+        *("session-expires", "min-se", "rseq", "rack", "replaces", "refer-sub", "event"),
+        *("subscription-state", "unsupported"),
     )
 )
-"""Headers of our requests that nobody else may add to: what they say is said once, or not."""
+"""Headers of our messages that nobody else may add to: what they say is said once, or not."""
 
 REASONS = {
     100: "Trying",
@@ -59,7 +54,9 @@ REASONS = {
     416: "Unsupported URI Scheme",
     420: "Bad Extension",
     421: "Extension Required",
+    422: "Session Interval Too Small",
     423: "Interval Too Brief",
+    469: "Bad Info Package",
     480: "Temporarily Unavailable",
     481: "Call/Transaction Does Not Exist",
     482: "Loop Detected",
@@ -85,6 +82,41 @@ REASONS = {
     606: "Not Acceptable",
 }
 _CLASSES = {1: "Progress", 2: "OK", 3: "Redirection", 4: "Error", 5: "Server Error", 6: "Failure"}
+
+
+def allow(config: SipConfig) -> str:
+    """The methods that we serve, as Allow lists them."""
+    methods = "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY, INFO, UPDATE"
+    if config.reliable_provisionals != "off":
+        methods += ", PRACK"
+    return f"{methods}, REFER" if config.accept_refer else methods
+
+
+def supported(config: SipConfig, *, reliable: bool = True) -> tuple[str, ...]:
+    """Option tags of the extensions that we speak.
+
+    `reliable` is False where no reliable provisional answer could be used: in a re-INVITE, which
+    nothing rings for, and in an INVITE without an offer.
+    """
+    spoken = (
+        ("100rel", reliable and config.reliable_provisionals != "off"),
+        ("timer", config.session_expires_s > 0),
+        ("replaces", config.accept_replaces),
+        ("norefersub", config.accept_refer),
+    )
+    return tuple(tag for tag, is_spoken in spoken if is_spoken)
+
+
+def abilities(config: SipConfig, *, reliable: bool = True) -> tuple[tuple[str, str], ...]:
+    """What we tell of ourselves with an INVITE and an UPDATE, and with their answers."""
+    tags = ", ".join(supported(config, reliable=reliable))
+    return (("Allow", allow(config)), *((("Supported", tags),) if tags else ()))
+
+
+def options_answer(config: SipConfig) -> tuple[tuple[str, str], ...]:
+    """Section 11.2."""
+    tags = ", ".join(supported(config))
+    return (("Allow", allow(config)), ("Accept", ACCEPT), ("Supported", tags))
 
 
 def reason_of(status: int) -> str:
@@ -127,7 +159,7 @@ def respond(
 
 
 def additions(headers: Sequence[tuple[str, str]]) -> Headers:
-    """What the application wants to stand in a request of ours, too.
+    """What the application wants to stand in a message of ours, too.
 
     Raises ValueError for what must not be sent, and for what is ours to write.
     """
@@ -177,6 +209,11 @@ def _same_hop(invite: Request, method: str, to: str | None = None) -> Request:
     copied.append(("CSeq", f"{sequence_number(invite)} {method}"))
     copied.append(("Max-Forwards", MAX_FORWARDS))
     return Request(method, invite.uri, adopted(copied))
+
+
+def why(status: int, text: str) -> tuple[tuple[str, str], ...]:
+    """The header that tells why a request ends something (RFC 3326); `text` is without quotes."""
+    return (("Reason", f'SIP;cause={status};text="{text}"'),)
 
 
 def sequence_number(message: Message) -> int:

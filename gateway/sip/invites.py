@@ -78,7 +78,8 @@ class UnackedAnswer:
 
 
 class OwnReinvite:
-    """One re-INVITE of ours. `on_outcome(status, body, now)` is called once.
+    """One re-INVITE of ours. `on_outcome(status, response, now)` is called once; without a response
+    the status stands for what happened instead.
 
     `request` is the one that the next response answers.
     """
@@ -91,7 +92,7 @@ class OwnReinvite:
         requests: Requests,
         dialog: Dialog,
         request: Request,
-        on_outcome: Callable[[int, bytes | None, float], None],
+        on_outcome: Callable[[int, Response | None, float], None],
     ) -> None:
         self.request = request
         self._board = board
@@ -117,12 +118,12 @@ class OwnReinvite:
         if response.status < 200:
             return
         if response.status >= 300:
-            self._on_outcome(response.status, None, now)
+            self._on_outcome(response.status, response, now)
         elif self._ack is None:
             self._dialog.refresh(response)
             self._dialog.heard_from(source)
             self._ack = self._requests.acknowledge(self.request, self._dialog)
-            self._on_outcome(response.status, sdp_of(response), now)
+            self._on_outcome(response.status, response, now)
         else:
             self._board.outbox.send_again(self._ack.data, self._ack.to)
 

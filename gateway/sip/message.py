@@ -74,6 +74,11 @@ class Address:
         return self.transport != "udp"
 
     @property
+    def is_private(self) -> bool:
+        """Whether nobody between the two ends can read what passes."""
+        return self.transport in ("tls", "wss")
+
+    @property
     def is_websocket(self) -> bool:
         """Whether this is a connection that only its peer can open (RFC 7118)."""
         return self.transport in ("ws", "wss")

@@ -13,6 +13,7 @@ import pytest
 
 from tests.peers.audio import RATE_HZ, Signal, read_samples, read_wav, voiced
 from tests.peers.gateway import HOST, eventually, free_port, free_range
+from tests.sdk.authority import Files
 
 _MODULES = (
     Path("/usr/lib/baresip/modules"),
@@ -45,12 +46,14 @@ class Baresip:
 
     Args:
         directory: for its configuration and its recordings; there may be nothing in it.
-        transport: `udp` or `tcp`.
+        transport: `udp`, `tcp` or `tls`.
         codec: `PCMU` or `PCMA`; the only one that is offered and taken.
         microphone: a WAV file that lasts longer than the calls.
         port: of its SIP; 0 takes any.
         dial: a URI that it calls at once.
         duration_s: it ends by itself then.
+        encryption: of media: `srtp` if the other side has it, `srtp-mand` in any case; "" for none.
+        files: its certificate and whom it believes, for TLS.
     """
 
     def __init__(
@@ -63,6 +66,8 @@ class Baresip:
         port: int = 0,
         dial: str = "",
         duration_s: float | None = None,
+        encryption: str = "",
+        files: Files | None = None,
     ) -> None:
         modules = need_baresip()
         self._directory = directory
@@ -85,7 +90,9 @@ class Baresip:
             "jitter_buffer_delay 2-10",
             f"rtp_ports {first}-{first + 99}",
             f"module_path {modules}",
-            *(f"module {name}.so" for name in ("g711", "aufile", "sndfile")),
+            *(f"module {name}.so" for name in ("g711", "aufile", "sndfile", "srtp")),
+            *([] if files is None else [f"sip_certificate {_both(directory, files)}"]),
+            *([] if files is None else [f"sip_cafile {files.authority}"]),
             *(f"module_tmp {name}.so" for name in ("uuid", "account")),
             "module_app menu.so",
             "module_app ctrl_tcp.so",
@@ -94,8 +101,10 @@ class Baresip:
         )
         (directory / "config").write_text("".join(f"{line}\n" for line in settings))
         (directory / "contacts").touch()
+        media = f";mediaenc={encryption}" if encryption else ""
         (directory / "accounts").write_text(
-            f"<{self.uri};transport={transport}>;regint=0;audio_codecs={codec};answermode=auto\n"
+            f"<{self.uri};transport={transport}>;regint=0;audio_codecs={codec};answermode=auto"
+            f"{media}\n"
         )
         with self._output.open("w") as output:
             self._process = subprocess.Popen(
@@ -128,6 +137,11 @@ class Baresip:
     def uri(self) -> str:
         """Its address, over UDP."""
         return f"sip:caller@{HOST}:{self._port}"
+
+    @property
+    def tls_port(self) -> int:
+        """Where it listens for TLS."""
+        return self._port + 1
 
     @property
     def output(self) -> str:
@@ -215,12 +229,23 @@ class BaresipCall(Baresip):
         codec: str,
         microphone: Path,
         duration_s: float,
+        encryption: str = "",
+        files: Files | None = None,
     ) -> None:
         super().__init__(
             directory,
             transport=transport,
             codec=codec,
             microphone=microphone,
+            encryption=encryption,
+            files=files,
             dial=f"sip:agent@{gateway[0]}:{gateway[1]};transport={transport}",
             duration_s=duration_s,
         )
+
+
+def _both(directory: Path, files: Files) -> Path:
+    """Certificate and key in one file, as it wants them."""
+    both = directory / "identity.pem"
+    both.write_bytes(files.certificate.read_bytes() + files.key.read_bytes())
+    return both

@@ -23,7 +23,8 @@ from tests.peers.audio import (
     write_wav,
 )
 from tests.peers.baresip import BaresipCall, Recording, need_baresip
-from tests.peers.gateway import ROOT, GatewayProcess, LogLine
+from tests.peers.gateway import HOST, ROOT, GatewayProcess, LogLine, free_port
+from tests.sdk import authority
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
@@ -39,9 +40,12 @@ class Outcome:
 
     transport: str
     codec: str
+    encryption: str
     recording: Recording
     record: LogLine
     speech_s: float
+    security: str
+    """Of the media, as the gateway has it."""
 
 
 def prompt(phrase: str) -> Signal:
@@ -67,31 +71,49 @@ def softphone_calls(directory: Path) -> list[Outcome]:
     write_wav(speaking, np.concatenate((silence(SPEECH_AT_S), speech, silence(TALK_S))))
     write_wav(listening, silence(LISTEN_S + 10))
     plan = [
-        ("udp", "PCMU", speaking, TALK_S),
-        ("tcp", "PCMA", speaking, TALK_S),
-        ("udp", "PCMA", listening, LISTEN_S),
+        ("udp", "PCMU", "", speaking, TALK_S),
+        ("tcp", "PCMA", "", speaking, TALK_S),
+        ("udp", "PCMA", "", listening, LISTEN_S),
+        ("tls", "PCMU", "srtp-mand", speaking, TALK_S),
+        ("tls", "PCMA", "srtp", speaking, TALK_S),
+        ("tls", "PCMU", "", speaking, TALK_S),
     ]
-    with GatewayProcess() as gateway:
+    files = authority.make(directory)
+    tls_port = free_port()
+    env = {
+        "GATEWAY_SIP_TLS_PORT": str(tls_port),
+        "GATEWAY_SIP_TLS_CERT": str(files.certificate),
+        "GATEWAY_SIP_TLS_KEY": str(files.key),
+    }
+    with GatewayProcess(env=env) as gateway:
         calls, ids = [], []
-        for number, (transport, codec, microphone, duration_s) in enumerate(plan):
+        for number, (transport, codec, encryption, microphone, duration_s) in enumerate(plan):
             mark = gateway.mark()
             (directory / f"phone-{number}").mkdir()
             call = BaresipCall(
-                gateway.sip,
+                (HOST, tls_port) if transport == "tls" else gateway.sip,
                 directory / f"phone-{number}",
                 transport=transport,
                 codec=codec,
                 microphone=microphone,
                 duration_s=duration_s,
+                encryption=encryption,
+                files=files,
             )
             calls.append(call)
             ids.append(gateway.wait_for("call.incoming", 10, mark)["call_id"])
         recordings = [call.result() for call in calls]
         records = [gateway.wait_for("call.ended", 10, call_id=call_id) for call_id in ids]
+        answers = [gateway.wait_for("call.answered", 10, call_id=call_id) for call_id in ids]
         assert len(gateway.ended_calls()) == len(plan)
     return [
-        Outcome(transport, codec, recording, record, len(speech) / RATE_HZ)
-        for (transport, codec, *_), recording, record in zip(plan, recordings, records, strict=True)
+        Outcome(
+            *(transport, codec, encryption, recording, record, len(speech) / RATE_HZ),
+            security=str(answer["media_security"]),
+        )
+        for (transport, codec, encryption, *_), recording, record, answer in zip(
+            plan, recordings, records, answers, strict=True
+        )
     ]
 
 
@@ -101,7 +123,7 @@ def outcomes(ahead: Ahead) -> list[Outcome]:
 
 
 @looks_at(softphone_calls)
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", [0, 1, 3, 4, 5])
 def test_speech_interrupts_the_greeting_and_is_answered(
     outcomes: list[Outcome], number: int
 ) -> None:
@@ -153,3 +175,9 @@ def test_the_greeting_is_heard_whole(outcomes: list[Outcome]) -> None:
 def test_each_phone_saw_an_ordinary_call(outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         assert "Call established" in outcome.recording.output, outcome.recording.output[-2000:]
+
+
+@looks_at(softphone_calls)
+def test_media_is_encrypted_for_who_wants_it(outcomes: list[Outcome]) -> None:
+    for outcome in outcomes:
+        assert outcome.security == ("srtp" if outcome.encryption else "rtp"), outcome.encryption

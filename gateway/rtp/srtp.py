@@ -1,0 +1,63 @@
+"""SRTP (RFC 3711, RFC 7714): packets that nobody else can read or make.
+
+libsrtp does the arithmetic and keeps what has to be kept of each stream: the rollover counter,
+which counts the wraps of the sequence number and travels with no packet, and which packets came.
+
+A key that has sealed a packet must never seal another one of the same number, or both can be read.
+So a `Seal` lives as long as its key is in use, and is never made anew from the same one.
+"""
+
+from typing import Final
+
+from pylibsrtp import Error, Policy, Session
+
+_PROFILES: Final[dict[str, int]] = {
+    "AES_CM_128_HMAC_SHA1_80": Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
+    "AES_CM_128_HMAC_SHA1_32": Policy.SRTP_PROFILE_AES128_CM_SHA1_32,
+    "AEAD_AES_128_GCM": Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
+    "AEAD_AES_256_GCM": Policy.SRTP_PROFILE_AEAD_AES_256_GCM,
+}
+_WINDOW: Final = 1024
+"""Packets that may come late: 20 s of them, as after a pause of a bad network."""
+
+
+class Seal:
+    """What goes out.
+
+    Args:
+        suite: as in a=crypto.
+        key: master key and salt.
+    """
+
+    __slots__ = ("_session", "protect", "protect_rtcp")
+
+    def __init__(self, suite: str, key: bytes) -> None:
+        policy = Policy(key, Policy.SSRC_ANY_OUTBOUND, srtp_profile=_PROFILES[suite])
+        policy.window_size = _WINDOW
+        self._session = Session(policy)
+        self.protect = self._session.protect
+        """Takes an RTP packet, returns what to send."""
+        self.protect_rtcp = self._session.protect_rtcp
+
+
+class Opener:
+    """What comes in; the arguments are those of `Seal`."""
+
+    __slots__ = ("_session", "forged")
+
+    def __init__(self, suite: str, key: bytes) -> None:
+        self.forged = 0
+        """Packets that were not made with the key, or came a second time."""
+        policy = Policy(key, Policy.SSRC_ANY_INBOUND, srtp_profile=_PROFILES[suite])
+        policy.window_size = _WINDOW
+        self._session = Session(policy)
+
+    def unprotect(self, data: bytes) -> bytes | None:
+        """The RTP packet, or the RTCP where both share a port (RFC 5761); None for one that the
+        peer did not make, or not for the first time."""
+        rtcp = len(data) > 1 and 192 <= data[1] <= 223
+        try:
+            return self._session.unprotect_rtcp(data) if rtcp else self._session.unprotect(data)
+        except (Error, ValueError):
+            self.forged += 1
+            return None

@@ -1,0 +1,79 @@
+"""How one call speaks: its dialog, its requests, and its answers to those of the peer.
+
+What the parts of a call share, so that each can be read alone.
+"""
+
+from collections.abc import Callable, Sequence
+
+from gateway.sip.asking import Requests
+from gateway.sip.compose import respond
+from gateway.sip.deadlines import Deadline
+from gateway.sip.dialog import Dialog
+from gateway.sip.events import SipEvent
+from gateway.sip.layer import OnOver, ServerTransaction
+from gateway.sip.message import Request
+from gateway.sip.switchboard import Switchboard
+
+
+class Voice:
+    """The way out of a call, to the peer and to the application.
+
+    `session` is the SDP of ours that was said last: what a refresh says again.
+    """
+
+    __slots__ = ("board", "dialog", "id", "requests", "session")
+
+    def __init__(
+        self,
+        board: Switchboard,
+        dialog: Dialog,
+        may_repeat: Callable[[Request], bool],
+        on_idle: OnOver,
+    ) -> None:
+        """See `Requests`."""
+        self.board = board
+        self.id = dialog.local_tag
+        self.dialog = dialog
+        self.requests = Requests(board, may_repeat, on_idle)
+        self.session = b""
+
+    def tell(self, event: SipEvent) -> None:
+        self.board.events.append(event)
+
+    def contact(self) -> str:
+        """The value of our Contact."""
+        return self.board.config.contact(self.dialog.flow.transport)
+
+    def respond(
+        self,
+        request: Request,
+        transaction: ServerTransaction,
+        status: int,
+        now: float,
+        headers: Sequence[tuple[str, str]] = (),
+        reason: str | None = None,
+        body: bytes = b"",
+    ) -> None:
+        """Answer a request; `body` is SDP."""
+        response = respond(
+            request,
+            status,
+            server=self.board.config.user_agent,
+            tag=None if status == 100 else self.id,
+            reason=reason,
+            headers=headers,
+            body=body,
+        )
+        transaction.answer(response, now)
+
+    def come_again(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        """Refuse what came while its kind was under way (RFC 3261 section 14.2)."""
+        seconds = str(int(self.board.fraction() * 11))
+        self.respond(request, transaction, 500, now, (("Retry-After", seconds),))
+
+    def later(self, seconds: float, due: Callable[[float], None], now: float) -> Deadline:
+        return self.board.deadlines.set(now + seconds, due)
+
+    def cancel(self, deadline: Deadline | None) -> None:
+        if deadline is not None:
+            self.board.deadlines.cancel(deadline)

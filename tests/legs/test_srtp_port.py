@@ -1,0 +1,209 @@
+"""SRTP at a media port, and at a whole leg: who is heard, what is sent, new keys, forgeries."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from gateway.legs.leg_media import MediaConfig
+from gateway.legs.plain_media import PlainMedia
+from gateway.legs.ports import PortPool
+from gateway.rtp.packet import RtpPacket
+from gateway.rtp.srtp import Opener, Seal
+from gateway.sdp.answer import AudioPlan, LocalMedia, answer, offer, plan_from_answer
+from gateway.sdp.crypto import KEY_BYTES, SrtpKeys, Suite
+from gateway.sdp.description import SdpError, parse
+from tests.legs.test_rtp_port import Bench, HandPacer, Peer
+
+pytestmark = pytest.mark.loop
+
+FRAME = bytes(range(160))
+SUITE: Suite = "AES_CM_128_HMAC_SHA1_80"
+OURS, THEIRS, NEXT = (bytes([one]) * KEY_BYTES[SUITE] for one in (1, 2, 3))
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    bench = Bench()
+    await bench.open()
+    yield bench
+    bench.port.close()
+    bench.peer.transport.close()
+    bench.rtcp_peer.transport.close()
+    await bench.arrive()
+
+
+def sealed(number: int, ssrc: int = 9) -> bytes:
+    return RtpPacket(0, number & 0xFFFF, number * 160, ssrc, FRAME).to_bytes()
+
+
+async def send(bench: Bench, data: bytes, peer: Peer | None = None) -> None:
+    (peer or bench.peer).transport.sendto(data, ("127.0.0.1", bench.number))
+    await bench.arrive()
+
+
+async def test_only_what_the_peer_sealed_is_heard(bench: Bench) -> None:
+    bench.port.apply(bench.plan(srtp=SrtpKeys(SUITE, OURS, THEIRS)))
+    seal = Seal(SUITE, THEIRS)
+    await send(bench, sealed(1))
+    for number in range(40):
+        await send(bench, random.Random(number).randbytes(172))
+    assert bench.heard == []
+    await send(bench, seal.protect(sealed(1)))
+    assert bench.heard == [FRAME]
+
+
+async def test_an_attacker_at_the_port_is_sent_nothing(bench: Bench) -> None:
+    """Not even by being first: where somebody is is learned from packets that are the peer's."""
+    bench.port.apply(bench.plan(srtp=SrtpKeys(SUITE, OURS, THEIRS)), reachable=False)
+    loop = asyncio.get_running_loop()
+    _, attacker = await loop.create_datagram_endpoint(Peer, ("127.0.0.1", 0))
+    for number in range(10):
+        await send(bench, sealed(number), attacker)
+    bench.tick(5)
+    await bench.arrive()
+    assert attacker.packets == [] and bench.peer.packets == []
+    seal = Seal(SUITE, THEIRS)
+    for number in range(5):
+        await send(bench, seal.protect(sealed(number)))
+    bench.tick(5)
+    await bench.arrive()
+    assert attacker.packets == [] and len(bench.peer.packets) == 5
+    attacker.transport.close()
+
+
+async def test_what_is_sent_is_sealed_reports_too(bench: Bench) -> None:
+    bench.port.apply(bench.plan(srtp=SrtpKeys(SUITE, OURS, THEIRS)))
+    bench.tick(3)
+    bench.port.close()  # which says goodbye over RTCP
+    await bench.arrive()
+    opener = Opener(SUITE, OURS)
+    assert [opener.unprotect(packet) is not None for packet in bench.peer.packets] == [True] * 3
+    assert [opener.unprotect(report) is not None for report in bench.rtcp_peer.packets] == [True]
+
+
+async def test_a_new_key_of_the_peer_leaves_ours_as_it_was(bench: Bench) -> None:
+    bench.port.apply(bench.plan(srtp=SrtpKeys(SUITE, OURS, THEIRS)))
+    bench.tick(2)
+    bench.port.apply(bench.plan(srtp=SrtpKeys(SUITE, OURS, NEXT)))
+    bench.tick(2)
+    await bench.arrive()
+    opener = Opener(SUITE, OURS)
+    assert all(opener.unprotect(packet) for packet in bench.peer.packets)
+    await send(bench, Seal(SUITE, THEIRS).protect(sealed(1)))
+    assert bench.heard == []
+    await send(bench, Seal(SUITE, NEXT).protect(sealed(1)))
+    assert bench.heard == [FRAME]
+
+
+async def test_the_rollover_counter_outlives_a_new_key_of_the_peer(bench: Bench) -> None:
+    """Were it to begin anew, two packets would be sealed with the same numbers."""
+    bench.port.apply(bench.plan(srtp=SrtpKeys(SUITE, OURS, THEIRS)))
+    await send(bench, Seal(SUITE, THEIRS).protect(sealed(1)))
+    opener = Opener(SUITE, OURS)
+    sent = 0
+    while sent < 66_000:  # past the wrap, and little enough of it at a time for a socket
+        bench.tick(200)
+        await asyncio.sleep(0.001)
+        assert all(opener.unprotect(packet) for packet in bench.peer.packets)
+        sent += len(bench.peer.packets)
+        bench.peer.packets.clear()
+    bench.port.apply(bench.plan(srtp=SrtpKeys(SUITE, OURS, NEXT)))
+    bench.tick(2)
+    await bench.arrive()
+    assert bench.peer.packets and all(opener.unprotect(packet) for packet in bench.peer.packets)
+
+
+async def test_encryption_may_end_and_begin_again(bench: Bench) -> None:
+    bench.port.apply(bench.plan(srtp=SrtpKeys(SUITE, OURS, THEIRS)))
+    bench.port.apply(bench.plan())
+    await send(bench, sealed(1))
+    assert bench.heard == [FRAME]
+    bench.port.apply(bench.plan(srtp=SrtpKeys(SUITE, NEXT, THEIRS)))
+    await send(bench, sealed(2))
+    assert bench.heard == [FRAME]
+
+
+# The leg's media: offers, answers, keys.
+
+
+Makes = Callable[..., Awaitable[PlainMedia]]
+
+
+@pytest.fixture
+async def media() -> AsyncIterator[Makes]:
+    made: list[PlainMedia] = []
+
+    async def make(srtp: Any = "offer", *, private: bool = False) -> PlainMedia:
+        first = random.randrange(30000, 60000, 2)
+        pacer: Any = HandPacer()
+        ports = PortPool(first, first + 21)
+        config = MediaConfig("127.0.0.1", "127.0.0.1", ports, pacer, 30.0, srtp=srtp)
+        made.append(PlainMedia(config, "127.0.0.1", lambda _: None, private=private))
+        await made[-1].open()
+        return made[-1]
+
+    yield make
+    for one in made:
+        await one.close()
+
+
+PEER = LocalMedia("127.0.0.1", 40_000, 5, keys={SUITE: THEIRS}, secure=True)
+
+
+def agreed(ours: PlainMedia, peer: LocalMedia) -> AudioPlan:
+    """The peer's plan for our answer to its offer."""
+    asked = offer(peer).to_bytes()
+    return plan_from_answer(parse(ours.answer_again(parse(asked))), peer)
+
+
+async def test_keys_of_a_call_are_its_own_and_stay(media: Makes) -> None:
+    first, second = await media(), await media()
+    for one in (first, second):
+        one.look_at(offer(PEER))
+    before = agreed(first, PEER)
+    assert before.srtp is not None and agreed(second, PEER).srtp != before.srtp
+    assert agreed(first, PEER).srtp == before.srtp
+    assert first.media_security == "srtp"
+
+
+async def test_a_key_that_was_left_is_not_taken_up_again(media: Makes) -> None:
+    ours = await media()
+    ours.look_at(offer(PEER))
+    before = agreed(ours, PEER)
+    other: Suite = "AEAD_AES_128_GCM"
+    peer = LocalMedia("127.0.0.1", 40_000, 5, keys={other: bytes(KEY_BYTES[other])}, secure=True)
+    agreed(ours, peer)
+    after = agreed(ours, PEER)
+    assert before.srtp is not None and after.srtp is not None
+    assert before.srtp.receives != after.srtp.receives
+
+
+@pytest.mark.parametrize(
+    ("srtp", "private", "protocol", "keys"),
+    [
+        ("off", True, "RTP/AVP", False),
+        ("offer", False, "RTP/AVP", False),
+        ("offer", True, "RTP/AVP", True),
+        ("require", False, "RTP/SAVP", True),
+    ],
+)
+async def test_what_we_offer(
+    media: Makes, srtp: str, private: bool, protocol: str, keys: bool
+) -> None:
+    ours = await media(srtp, private=private)
+    body = ours.offer()
+    assert (parse(body).media[0].protocol, b"a=crypto" in body) == (protocol, keys)
+    if keys:
+        description, plan = answer(parse(body), PEER)
+        ours.take_answer(description.to_bytes())
+        assert ours.media_security == "srtp" and plan.srtp is not None
+
+
+async def test_plain_rtp_is_refused_where_srtp_is_required(media: Makes) -> None:
+    ours = await media("require")
+    with pytest.raises(SdpError) as caught:
+        ours.look_at(offer(LocalMedia("127.0.0.1", 40_000, 5)))
+    assert caught.value.status == 488

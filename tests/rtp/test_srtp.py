@@ -1,0 +1,86 @@
+"""SRTP: every suite both ways, wraps, losses at the wrap, forgeries, replays."""
+
+import random
+import struct
+
+import pytest
+
+from gateway.rtp.srtp import Opener, Seal
+from gateway.sdp.crypto import KEY_BYTES, SUITES, Suite
+
+pytestmark = pytest.mark.pure
+
+PAYLOAD = bytes(range(160))
+
+
+def packet(sequence: int, ssrc: int = 1, payload: bytes = PAYLOAD) -> bytes:
+    return struct.pack("!BBHII", 0x80, 0, sequence & 0xFFFF, sequence * 160, ssrc) + payload
+
+
+def pair(suite: Suite) -> tuple[Seal, Opener]:
+    key = random.Random(suite).randbytes(KEY_BYTES[suite])
+    return Seal(suite, key), Opener(suite, key)
+
+
+REPORT = struct.pack("!BBHI", 0x80, 201, 1, 1)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_what_is_sealed_can_be_opened(suite: Suite) -> None:
+    seal, opener = pair(suite)
+    sealed = seal.protect(packet(1))
+    assert PAYLOAD not in sealed and sealed[:12] == packet(1)[:12]
+    assert opener.unprotect(sealed) == packet(1)
+    assert opener.unprotect(seal.protect_rtcp(REPORT)) == REPORT
+    assert opener.forged == 0
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_sequence_numbers_wrap_with_a_loss_there(suite: Suite) -> None:
+    seal, opener = pair(suite)
+    lost = {65_535, 65_536, 131_072}
+    for number in range(65_000, 132_000):
+        sealed = seal.protect(packet(number))
+        if number not in lost:
+            assert opener.unprotect(sealed) == packet(number)
+    assert opener.forged == 0
+
+
+def test_packets_that_overtake_each_other_at_the_wrap() -> None:
+    seal, opener = pair("AES_CM_128_HMAC_SHA1_80")
+    sealed = {number: seal.protect(packet(number)) for number in range(65_500, 65_600)}
+    order = list(sealed)
+    random.Random(1).shuffle(order)
+    order.sort(key=lambda number: number // 10)  # in tens, and any way within
+    assert [opener.unprotect(sealed[number]) for number in order] == [packet(n) for n in order]
+
+
+def test_another_source_under_the_same_key() -> None:
+    seal, opener = pair("AEAD_AES_128_GCM")
+    for ssrc in range(1, 40):
+        assert opener.unprotect(seal.protect(packet(5, ssrc))) == packet(5, ssrc)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_what_is_forged_or_comes_again_is_counted_and_harms_nothing(suite: Suite) -> None:
+    seal, opener = pair(suite)
+    first = seal.protect(packet(1))
+    assert opener.unprotect(first) is not None
+    source = random.Random(2)
+    forged = 0
+    for size in (0, 1, 2, 11, 12, 13, 40, 182, 1400, 1500, 2000, 65_000):
+        for _ in range(20):
+            forged += 1
+            assert opener.unprotect(source.randbytes(size)) is None
+    for at in range(len(first)):
+        forged += 1
+        assert opener.unprotect(first[:at] + bytes([first[at] ^ 1]) + first[at + 1 :]) is None
+    assert opener.unprotect(first) is None
+    assert opener.forged == forged + 1
+    assert opener.unprotect(seal.protect(packet(2))) == packet(2)
+
+
+def test_nobody_else_can_open_it() -> None:
+    seal, _ = pair("AES_CM_128_HMAC_SHA1_80")
+    other = Opener("AES_CM_128_HMAC_SHA1_80", bytes(30))
+    assert other.unprotect(seal.protect(packet(1))) is None
