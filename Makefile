@@ -48,6 +48,7 @@ check: .venv/.dev
 
 bench: .venv/.dev
 	@$(BIN)/python -m bench $(BENCH_ARGS)
+	@$(BIN)/python -m bench.setups $(SETUPS_ARGS)
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" pyproject.toml --group build -o requirements.lock

@@ -87,8 +87,7 @@ def challenges(headers: Headers, name: str) -> list[Challenge]:
 
 
 def _challenge(value: str) -> Challenge | None:
-    scheme = _SCHEME.match(value)
-    params = None if scheme is None else _params(value, scheme.end())
+    params = digest_params(value)
     if params is None or "realm" not in params or "nonce" not in params:
         return None
     if params.get("algorithm", "MD5").upper() not in _ALGORITHMS:
@@ -106,8 +105,13 @@ def _challenge(value: str) -> Challenge | None:
     )
 
 
-def _params(text: str, at: int) -> dict[str, str] | None:
-    """The values by lower-case name; None for a list that could be read in two ways."""
+def digest_params(text: str) -> dict[str, str] | None:
+    """What a header of the scheme Digest says, by lower-case names; None for another scheme, and
+    for a list that could be read in two ways."""
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        return None
+    at = scheme.end()
     params: dict[str, str] = {}
     while at < len(text):
         match = _PARAM.match(text, at)
@@ -118,6 +122,17 @@ def _params(text: str, at: int) -> dict[str, str] | None:
         params[match["name"].lower()] = value
         at = match.end()
     return params
+
+
+def hashed(algorithm: str, *parts: str) -> str:
+    """The digest of the parts with colons between them, in hexadecimal."""
+    name = _ALGORITHMS[algorithm]
+    return hashlib.new(name, ":".join(parts).encode(), usedforsecurity=False).hexdigest()
+
+
+def secret_of(algorithm: str, username: str, realm: str, password: str) -> str:
+    """What both sides of a proof know (H(A1) of RFC 7616 section 3.4.2)."""
+    return hashed(algorithm, username, realm, password)
 
 
 def proof(
@@ -134,18 +149,14 @@ def proof(
     `uri` is the Request-URI, `count` how often the nonce has been used, this time included. Raises
     ValueError for values that no header can carry.
     """
-    name = _ALGORITHMS[(challenge.algorithm or "MD5").upper()]
-
-    def digest(*parts: str) -> str:
-        return hashlib.new(name, ":".join(parts).encode(), usedforsecurity=False).hexdigest()
-
-    secret = digest(credentials.username, challenge.realm, credentials.password)
-    asked = digest(method, uri)
+    algorithm = (challenge.algorithm or "MD5").upper()
+    secret = secret_of(algorithm, credentials.username, challenge.realm, credentials.password)
+    asked = hashed(algorithm, method, uri)
     nc = f"{count:08x}"
     if challenge.qop:
-        response = digest(secret, challenge.nonce, nc, cnonce, "auth", asked)
+        response = hashed(algorithm, secret, challenge.nonce, nc, cnonce, "auth", asked)
     else:
-        response = digest(secret, challenge.nonce, asked)
+        response = hashed(algorithm, secret, challenge.nonce, asked)
     params = [
         ("username", _quoted(credentials.username)),
         ("realm", _quoted(challenge.realm)),

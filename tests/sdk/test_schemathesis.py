@@ -21,7 +21,7 @@ CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,"
     "response_schema_conformance"
 )
-EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "60"))
 """Made at random for each operation, beside those at the edges of what is described."""
 CALLS = "^/v1/realtime/calls"
 CALL = "/v1/realtime/calls/{call_id}"

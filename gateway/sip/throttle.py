@@ -1,0 +1,126 @@
+"""How much strangers may ask, and what becomes of those who only try doors.
+
+Whoever is not on the list of those who may call has a bucket of requests that fills at a steady
+rate; what finds it empty is not even read. Who fails (a wrong password, a call that is not let in,
+a message that is none) gets a worse name with each failure, which mends with time. A bad name first
+makes answers slow, so that trying doors takes longer than coming in; a worse one makes us deaf to
+that source for a while. Neither tells apart a door that exists from one that does not.
+
+One IPv6 customer has a whole /64, so that is one source. What is remembered is bounded: in a flood
+from everywhere, those who were heard longest ago are forgotten first.
+"""
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from typing import Final
+
+BURST_S: Final = 2.0
+"""The bucket holds what comes in so long at the steady rate."""
+SLOW_FROM, DEAF_FROM = 5.0, 20.0
+"""Failures: from there on answers are slow, and from there on there are none."""
+MENDS_PER_S: Final = 0.1
+SLOWER_S, SLOWEST_S = 0.25, 4.0
+"""Each failure more makes answers slower by this, up to that."""
+DEAF_S: Final = 300.0
+MAX_SOURCES: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that operators want to know of a source; told once until it has mended."""
+
+    kind: str
+    """`slowed` or `dropped`."""
+    host: str
+    failures: int
+
+
+@dataclass(slots=True)
+class _Source:
+    tokens: float
+    at: float
+    failures: float = 0.0
+    deaf_until: float = 0.0
+    told: str = ""
+
+
+class Throttle:
+    """All sources that are not trusted.
+
+    Args:
+        rate: requests a second of one source; 0 is without a limit, and failures count for nothing.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._sources: dict[str, _Source] = {}  # those heard longest ago first
+        self._notices: list[Notice] = []
+        self.dropped = 0
+        """Messages that were not read."""
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def admits(self, host: str, now: float) -> bool:
+        """Whether to read a message from there, which takes one from its bucket."""
+        if not self._rate:
+            return True
+        source = self._heard(host, now)
+        if now < source.deaf_until or source.tokens < 1:
+            self.dropped += 1
+            return False
+        source.tokens -= 1
+        return True
+
+    def failed(self, host: str, now: float) -> float:
+        """It failed. Returns for how many seconds the answer is to wait."""
+        if not self._rate:
+            return 0.0
+        source = self._heard(host, now)
+        source.failures += 1
+        if source.failures >= DEAF_FROM:
+            source.deaf_until = now + DEAF_S
+            self._tell("dropped", host, source)
+        elif source.failures > SLOW_FROM:
+            self._tell("slowed", host, source)
+        return min(max(source.failures - SLOW_FROM, 0.0) * SLOWER_S, SLOWEST_S)
+
+    def notices(self) -> list[Notice]:
+        """What there is to tell since this was last asked."""
+        notices, self._notices = self._notices, []
+        return notices
+
+    def _tell(self, kind: str, host: str, source: _Source) -> None:
+        if source.told != kind:
+            source.told = kind
+            self._notices.append(Notice(kind, host, int(source.failures)))
+
+    def _heard(self, host: str, now: float) -> _Source:
+        """The source, with what time has given back to it; it is the latest one then."""
+        key = source_of(host)
+        most = max(self._rate * BURST_S, 1.0)
+        source = self._sources.pop(key, None)
+        if source is None:
+            source = _Source(most, now)
+            if len(self._sources) >= MAX_SOURCES:
+                del self._sources[next(iter(self._sources))]
+        passed = max(now - source.at, 0.0)
+        source.tokens = min(source.tokens + passed * self._rate, most)
+        source.failures = max(source.failures - passed * MENDS_PER_S, 0.0)
+        if not source.failures:
+            source.told = ""
+        source.at = now
+        self._sources[key] = source
+        return source
+
+
+def source_of(host: str) -> str:
+    """Whom an address stands for: itself, or of IPv6 its network."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if not isinstance(address, IPv6Address):
+        return host
+    mapped = address.ipv4_mapped
+    return str(mapped) if mapped is not None else address.exploded[:19]
