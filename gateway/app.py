@@ -8,6 +8,7 @@ import ssl
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -37,9 +38,9 @@ from gateway.legs.sip_incoming import SipIncomingLeg
 from gateway.legs.webrtc_leg import WebRtcLeg
 from gateway.media import host_addresses, media_config, opus_missing
 from gateway.metrics import Metrics
-from gateway.policies import line_config
+from gateway.policies import line_config, prompt_of
 from gateway.settings import Settings, SettingsError, split
-from gateway.signalling import dial_rules, sip_config, sip_sockets, tls_files
+from gateway.signalling import accounts, dial_rules, sip_config, sip_sockets, tls_files
 from gateway.sip.agent import SipAgent
 from gateway.upstream.backend import Backend
 from gateway.upstream.webhook import WebhookConfig, WebhookSender
@@ -107,7 +108,12 @@ class Gateway:
             pacer = Pacer()
             with _naming("WebRTC", "GATEWAY_WEBRTC_HOST"):
                 self._media = media_config(
-                    settings, self._ports, pacer, backend.config, self._peer_faults
+                    settings,
+                    self._ports,
+                    pacer,
+                    backend.config,
+                    self._peer_faults,
+                    prompt_of("sip_early_media", settings.sip_early_media),
                 )
             wanted = "opus" in split(settings.webrtc_codecs)
             if wanted and (reason := opus_missing()) is not None:
@@ -125,6 +131,7 @@ class Gateway:
             self._gauges(pacer)
             with _naming("HTTP", "GATEWAY_HTTP_HOST, GATEWAY_HTTP_PORT, GATEWAY_HTTP_TLS_CERT"):
                 await self._serve_http(backend)
+            self._register()
         except (StartError, EmbeddedAgentError, SettingsError) as error:
             await self._stack.aclose()
             raise StartError(str(error)) from None
@@ -145,7 +152,7 @@ class Gateway:
             page=self.page,
             agent="configured" if settings.has_server else "embedded",
         )
-        if settings.sip_networks == ():
+        if settings.sip_networks == () and not settings.sip_register:
             self._log.warning("sip.nobody_allowed", hint="set GATEWAY_SIP_ALLOW")
 
     @property
@@ -163,6 +170,7 @@ class Gateway:
         """Take no more calls, let the rest finish for `drain_s`, hang up, free everything."""
         self._log.info("gateway.draining", calls=len(self._registry), drain_s=drain_s)
         self._agent.available = False
+        self._endpoint.registrations.leave()
         await self._registry.drain(drain_s)
         self._sockets.stop()
         await self._sockets.finished()
@@ -258,6 +266,7 @@ class Gateway:
                 line=self._line,
                 readiness=self._readiness,
                 metrics=self._metrics.text,
+                registrations=self._standings,
                 softphone=Softphone(
                     dial=self.dial,
                     version=version("voice-agent-gateway"),
@@ -278,6 +287,15 @@ class Gateway:
             runner, settings.http_host, settings.http_port, ssl_context=context
         ).start()
         self.http_port = runner.addresses[0][1]
+
+    def _register(self) -> None:
+        registrations, metrics = self._endpoint.registrations, self._metrics
+        registrations.keep(accounts(self._settings), metrics.registration)
+        for standing in registrations.standings:
+            metrics.registered(standing.registrar, partial(getattr, standing, "is_up"))
+
+    def _standings(self) -> list[dict[str, str]]:
+        return [standing.told for standing in self._endpoint.registrations.standings]
 
     def _gauges(self, pacer: Pacer) -> None:
         gauge = self._metrics.gauge

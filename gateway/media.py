@@ -8,6 +8,7 @@ from typing import get_args
 import ifaddr
 
 from gateway.audio import libopus
+from gateway.audio.comfort import Prompt
 from gateway.legs.leg_media import MediaConfig, WebRtcConfig
 from gateway.legs.pacer import Pacer
 from gateway.legs.ports import PortPool, bind_udp
@@ -31,12 +32,14 @@ def media_config(
     pacer: Pacer,
     backend: BackendConfig,
     tell: Callable[[Mapping[str, int]], None] = lambda _: None,
+    early: Prompt | None = None,
 ) -> MediaConfig:
     """How legs send and receive.
 
     Args:
         backend: whose rate Opus is decoded at, so that nothing has to be resampled.
         tell: is handed what went wrong on each peer connection.
+        early: what callers hear before they are answered.
 
     Raises:
         OSError: the host has no address as the settings name it.
@@ -50,6 +53,9 @@ def media_config(
         timeout_s=settings.rtp_timeout_s,
         allow=settings.sip_networks,
         srtp=settings.sip_srtp,
+        hears_tones=settings.dtmf_inband,
+        early=early,
+        hears_early=settings.calls_hear_early,
         webrtc=None if wanted == ["off"] else _webrtc_config(settings, wanted, backend, tell),
     )
 

@@ -14,7 +14,7 @@ REASONS: Final = frozenset(
     (
         # The caller's side.
         *("remote_bye", "cancelled", "no_ack", "timeout", "transport", "refused", "leg_ended"),
-        *("media_timeout", "unacceptable_media", "bad_answer"),
+        *("media_timeout", "session_expired", "unacceptable_media", "bad_answer"),
         # Of a peer connection.
         *("channel_closed", "peer_closed", "ice_failed", "dtls_failed"),
         # The Realtime server's side.
@@ -104,6 +104,18 @@ class Metrics:
         self._outage = count(
             "gateway_session_outage_seconds", "Time that calls were without a Realtime session."
         )
+        self._count_registrations()
+
+    def _count_registrations(self) -> None:
+        self._registrations = self._counter(
+            "gateway_registrations", "Answers to our REGISTERs, and what came instead.", "result"
+        )
+        self._registered = Gauge(
+            "gateway_registry_up",
+            "Whether the registrar's last word was yes.",
+            ["registrar"],
+            registry=self._registry,
+        )
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(name, meaning, labels, registry=self._registry)
@@ -115,6 +127,14 @@ class Metrics:
     def watch_sip(self, read: Callable[[], SipCounters]) -> None:
         """Add the totals of a SIP agent, which are read at each scrape."""
         self._registry.register(_Sip(read))
+
+    def registered(self, registrar: str, read: Callable[[], float]) -> None:
+        """Add a registration, whose state is read at each scrape."""
+        self._registered.labels(registrar).set_function(read)
+
+    def registration(self, result: str) -> None:
+        """Count what came of an attempt to register."""
+        self._registrations.labels(result).inc()
 
     def peer_faults(self, faults: Mapping[str, int]) -> None:
         """Count what went wrong on a peer connection."""

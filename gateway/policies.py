@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gateway.audio.comfort import TONE, Prompt, WavError, read_wav
+from gateway.audio.comfort import RINGBACK, TONE, Prompt, WavError, read_wav
 from gateway.audio.formats import PCMA, PCMU
 from gateway.calls.continuity import ContinuityPolicy
 from gateway.calls.line import LineConfig
@@ -10,6 +10,8 @@ from gateway.calls.patience import PatiencePolicy
 from gateway.calls.policy import CallPolicy
 from gateway.calls.sounds import Sounds
 from gateway.settings import PREFIX, Settings, SettingsError, split
+
+_OURS = {"tone": TONE, "ringback": RINGBACK}
 
 
 def line_config(settings: Settings) -> LineConfig:
@@ -47,28 +49,29 @@ def line_config(settings: Settings) -> LineConfig:
         reject_all=settings.on_incoming == "reject",
         targets=split(settings.calls_targets),
         sounds=Sounds(
-            filler=_filler(settings.calls_filler),
-            apologises=_prompt("calls_apology", settings.calls_apology),
+            filler=prompt_of("calls_filler", settings.calls_filler),
+            apologises=prompt_of("calls_apology", settings.calls_apology),
         ),
     )
 
 
-def _filler(setting: str) -> Prompt | None:
-    if setting == "off":
-        return None
-    return TONE if setting == "tone" else _prompt("calls_filler", setting)
+def prompt_of(setting: str, value: str) -> Prompt | None:
+    """What the setting of that name says is to be heard: a sound of ours, the recording in a file,
+    or nothing.
 
-
-def _prompt(setting: str, path: str) -> Prompt | None:
-    """The recording in this file; nothing if none is named."""
-    if not path:
+    Raises:
+        SettingsError: it cannot be played.
+    """
+    if value in ("", "off"):
         return None
+    if value in _OURS:
+        return _OURS[value]
     try:
-        prompt = read_wav(Path(path).read_bytes())
+        prompt = read_wav(Path(value).read_bytes())
     except (OSError, WavError) as error:
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         raise SettingsError(
-            f"{PREFIX}{setting.upper()} holds {path!r}, which cannot be played: {reason}"
+            f"{PREFIX}{setting.upper()} holds {value!r}, which cannot be played: {reason}"
         ) from None
     for audio_format in (PCMU, PCMA):
         prompt.in_format(audio_format)  # made now, so that no call waits for it

@@ -4,6 +4,8 @@ from gateway.legs.dialling import DialRules
 from gateway.legs.sip_endpoint import SipSockets
 from gateway.legs.tls import TlsFiles
 from gateway.settings import Settings, split
+from gateway.settings.values import parse_users
+from gateway.sip.account import Account
 from gateway.sip.config import SipConfig
 from gateway.sip.trunk import Trunk
 
@@ -18,6 +20,12 @@ def sip_config(settings: Settings, program: str) -> SipConfig:
         ws_port=settings.sip_ws_port,
         user_agent=program,
         allow=settings.sip_networks,
+        reliable_provisionals=settings.sip_100rel,
+        session_expires_s=settings.sip_session_timer_s,
+        users=parse_users(settings.sip_users) if settings.sip_users else {},
+        realm=settings.sip_realm,
+        digest_md5=settings.sip_digest_md5,
+        rate=settings.sip_rate,
     )
 
 
@@ -41,6 +49,11 @@ def tls_files(settings: Settings) -> TlsFiles:
         client_ca=settings.sip_tls_ca,
         trust=settings.sip_tls_trust,
     )
+
+
+def accounts(settings: Settings) -> list[Account]:
+    """Where we register."""
+    return [Account.parse(text) for text in split(settings.sip_register)]
 
 
 def dial_rules(settings: Settings) -> DialRules:

@@ -8,8 +8,8 @@ from aiohttp import hdrs, web
 
 from gateway.api import offers
 from gateway.api.body import media_type, read_object, unsupported_type
-from gateway.api.orders import check_dial, check_refer, check_reject
-from gateway.calls.commands import Accept, Command, HangUp, Refer, Reject, no_call
+from gateway.api.orders import check_dial, check_press, check_refer, check_reject
+from gateway.calls.commands import Accept, Command, HangUp, Press, Refer, Reject, no_call
 from gateway.realtime.config import check_session
 from gateway.realtime.errors import invalid
 from gateway.realtime.session import Session
@@ -83,6 +83,7 @@ def routes(line: PhoneLine) -> list[web.RouteDef]:
         web.post(_CALLS + "/{call_id}/accept", command(_accept)),
         web.post(_CALLS + "/{call_id}/reject", command(_reject)),
         web.post(_CALLS + "/{call_id}/refer", command(_refer)),
+        web.post(_CALLS + "/{call_id}/dtmf", command(_press)),
         web.post(_CALLS + "/{call_id}/hangup", command(_hang_up)),
     ]
 
@@ -93,6 +94,10 @@ async def _accept(request: web.Request) -> Accept:
 
 async def _reject(request: web.Request) -> Reject:
     return Reject(check_reject(await read_object(request)))
+
+
+async def _press(request: web.Request) -> Press:
+    return Press(check_press(await read_object(request)))
 
 
 async def _refer(request: web.Request) -> Refer:

@@ -130,6 +130,7 @@ def _calls() -> dict[str, Any]:
             "Turn a caller away", _body("Reject", "603 unless it says otherwise.")
         ),
         _CALL + "/refer": command("Transfer the caller", _body("Refer")),
+        _CALL + "/dtmf": command("Press keys (an extension of ours)", _body("Press")),
         _CALL + "/hangup": command("End the call", None),
     }
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import Field
 
+from gateway.calls.commands import check_digits
 from gateway.calls.targets import check_target
 from gateway.realtime.config import check_session
 from gateway.realtime.session import Session
@@ -18,6 +19,10 @@ class _Reject(Model):
 
 class _Refer(Model):
     target_uri: str
+
+
+class _Press(Model):
+    digits: Any
 
 
 class _Dial(Model):
@@ -54,6 +59,15 @@ def check_refer(value: object) -> str:
         RealtimeError: names the parameter.
     """
     return check_target(_body(_Refer, value)["target_uri"], "target_uri")
+
+
+def check_press(value: object) -> str:
+    """The keys that the body of a dtmf asks for, as `check_digits` returns them.
+
+    Raises:
+        RealtimeError: names the parameter.
+    """
+    return check_digits(_body(_Press, value)["digits"], "digits")
 
 
 def check_dial(value: object) -> Dial:

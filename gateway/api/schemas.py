@@ -176,6 +176,7 @@ def _bodies() -> dict[str, Schema]:
         ),
         "Reject": record({"status_code": status}, optional=("status_code",)),
         "Refer": record({"target_uri": target}),
+        "Press": record({"digits": {"type": "string", "pattern": "^[0-9*#A-Da-d,w]{1,64}$"}}),
         "ClientSecretOrder": record(order, optional=("expires_after", "session")),
     }
 
@@ -205,7 +206,22 @@ def _answers() -> dict[str, Schema]:
             }
         ),
         "Softphone": _softphone(),
-        "Health": record({"status": _text(), "reason": _text()}, optional=("reason",)),
+        "Health": record(
+            {
+                "status": _text(),
+                "reason": _text(),
+                "registrations": {"type": "array", "items": ref("Registration")},
+            },
+            optional=("reason", "registrations"),
+        ),
+        "Registration": record(
+            {
+                "registrar": _text(),
+                "state": _text(enum=["registering", "up", "down"]),
+                "reason": _text(),
+            },
+            optional=("reason",),
+        ),
     }
 
 

@@ -25,6 +25,7 @@ def application(
     metrics: Callable[[], bytes],
     softphone: Softphone,
     log: FilteringBoundLogger,
+    registrations: service.Registrations = list,
     extra: Sequence[web.RouteDef] = (),
     limits: Limits | None = None,
 ) -> web.Application:
@@ -38,6 +39,7 @@ def application(
         metrics: renders the Prometheus exposition.
         softphone: what the page is told.
         log: is told of defects.
+        registrations: how those with registrars stand.
         extra: more routes behind the same doors: the WebSockets.
         limits: what one client may take up.
     """
@@ -47,7 +49,7 @@ def application(
     )
     app[LIMITS] = limits
     app.add_routes(pages.routes(softphone))
-    app.add_routes(service.routes(readiness, metrics))
+    app.add_routes(service.routes(readiness, metrics, registrations))
     app.add_routes(openapi.routes(softphone.version))
     app.add_routes(client_secrets.routes(store, softphone.model))
     app.add_routes(calls.routes(line))

@@ -8,12 +8,20 @@ Readiness = Callable[[], str | None]
 """Why no call can be taken now, or None."""
 
 
-def routes(readiness: Readiness, metrics: Callable[[], bytes]) -> list[web.RouteDef]:
+Registrations = Callable[[], list[dict[str, str]]]
+"""How each registration with a registrar stands: registrar, state and reason."""
+
+
+def routes(
+    readiness: Readiness, metrics: Callable[[], bytes], registrations: Registrations
+) -> list[web.RouteDef]:
     """The routes of this module.
 
     Args:
         readiness: asked at each `/readyz`.
         metrics: renders the Prometheus exposition.
+        registrations: shown at each `/readyz`, whose status they leave alone: a gateway that one
+            registrar has lost is reached by all others.
     """
 
     async def healthz(_: web.Request) -> web.Response:
@@ -21,9 +29,11 @@ def routes(readiness: Readiness, metrics: Callable[[], bytes]) -> list[web.Route
 
     async def readyz(_: web.Request) -> web.Response:
         reason = readiness()
+        standings = registrations()
+        more = {"registrations": standings} if standings else {}
         if reason is None:
-            return web.json_response({"status": "ready"})
-        return web.json_response({"status": "unavailable", "reason": reason}, status=503)
+            return web.json_response({"status": "ready", **more})
+        return web.json_response({"status": "unavailable", "reason": reason, **more}, status=503)
 
     async def scrape(_: web.Request) -> web.Response:
         return web.Response(

@@ -125,5 +125,16 @@ def _tone() -> Prompt:
     return Prompt(np.rint(signal).astype(np.int16), rate_hz)
 
 
+def _ringback() -> Prompt:
+    """A second of 425 Hz and four of silence (ITU-T E.180), 20 dB below full scale."""
+    rate_hz = 8000
+    at = np.arange(rate_hz) / rate_hz
+    tone = np.rint(3276 * np.sin(2 * np.pi * 425 * at)).astype(np.int16)
+    silence = np.zeros(4 * rate_hz, np.int16)
+    return Prompt(np.concatenate((_softened(tone, rate_hz), silence)), rate_hz)
+
+
+RINGBACK: Final = _ringback()
+"""What a telephone sounds like that rings elsewhere."""
 TONE: Final = _tone()
 """A soft sound of two seconds, 32 dB below full scale at its loudest."""

@@ -34,6 +34,7 @@ from gateway.calls.effects import (
     OpenSession,
     PlayApology,
     PostWebhook,
+    PressKeys,
     ReferLeg,
     RejectLeg,
     Retell,
@@ -46,6 +47,7 @@ from gateway.calls.effects import (
 from gateway.calls.farewell import APOLOGY
 from gateway.calls.machine import CallMachine
 from gateway.calls.media import CallMedia
+from gateway.calls.pressing import press
 from gateway.calls.record import CallRecord
 from gateway.calls.sessions import CallSessions, Sources
 from gateway.calls.sounds import Sounds
@@ -319,6 +321,8 @@ class Call:
                 self._start(self._open_leg(leg.dial))
             case ReferLeg(target_uri):
                 self._refer(target_uri)
+            case PressKeys():
+                press(effect, leg, self._tickets, self.controls)
             case EndLeg():
                 leg.hang_up()
             case _:

@@ -1,9 +1,10 @@
 """What the API may ask of a call, and how a transfer may turn out."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from gateway.realtime.errors import RealtimeError
+from gateway.realtime.errors import RealtimeError, invalid_type, missing, unfit
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,14 @@ class HangUp:
     """End the call, whatever its state."""
 
 
-Command = Accept | Reject | Refer | HangUp
+@dataclass(frozen=True, slots=True)
+class Press:
+    """Press these keys: 0-9 * # A-D, and `,` or `w` for a pause; checked."""
+
+    digits: str
+
+
+Command = Accept | Reject | Refer | HangUp | Press
 
 
 def ended_by(command: Command, reason: str, sip_status: int | None, target: str | None) -> bool:
@@ -49,7 +57,7 @@ def ended_by(command: Command, reason: str, sip_status: int | None, target: str 
             return reason == "rejected" and sip_status == status
         case Refer(target_uri):
             return reason == "transferred" and target == target_uri
-        case Accept():
+        case Accept() | Press():
             return False
 
 
@@ -69,6 +77,37 @@ def transfer_result(status: int) -> TransferResult:
     if 200 <= status < 300:
         return "transferred"
     return _RESULTS.get(status, "unreachable")
+
+
+_DIGITS: Final = re.compile(r"[0-9*#A-Da-d,w]{1,64}")
+
+
+def check_digits(digits: object, param: str) -> str:
+    """Keys to press, as `Press` has them.
+
+    Raises:
+        RealtimeError: there are none, more than 64, or others than those.
+    """
+    if digits is None:
+        raise missing(param)
+    if not isinstance(digits, str):
+        raise invalid_type(param, digits, "a string")
+    if not _DIGITS.fullmatch(digits):
+        form = "1 to 64 of 0-9, *, #, A-D, and ',' or 'w' for half a second of pause"
+        raise unfit(param, "keys that no telephone has, too many, or none", form)
+    return digits.upper().replace("W", "w")
+
+
+def no_press(status: int, reason: str) -> RealtimeError:
+    """Keys could not be pressed; as in `KeysError`."""
+    if status == 429:
+        return RealtimeError(
+            "More keys are waiting to be pressed than may.",
+            code=reason,
+            kind="rate_limit_error",
+            status=429,
+        )
+    return RealtimeError("The other side takes no keys.", code=reason, param="call_id")
 
 
 _NOBODY_THERE: Final = {

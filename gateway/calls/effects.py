@@ -81,6 +81,16 @@ class ReferLeg:
 
 
 @dataclass(frozen=True, slots=True)
+class PressKeys:
+    """Press keys; whoever asked is told by `ticket`, or a client by an event."""
+
+    digits: object
+    """Unchecked, as a client may have sent anything."""
+    ticket: int | None = None
+    client_event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RejectLeg:
     """Refuse the caller with a final SIP status."""
 
@@ -160,6 +170,7 @@ Effect = (
     | AnswerLeg
     | DialLeg
     | ReferLeg
+    | PressKeys
     | RejectLeg
     | EndLeg
     | ToBackend

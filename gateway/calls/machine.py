@@ -28,18 +28,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from gateway.audio.playout import Heard
-from gateway.calls.commands import (
-    Accept,
-    Command,
-    HangUp,
-    Refer,
-    Reject,
-    ended_by,
-    no_call,
-    no_leg,
-    not_made,
-    wrong_state,
-)
+from gateway.calls import commands
+from gateway.calls.commands import Command, ended_by, no_call, no_leg, not_made, wrong_state
 from gateway.calls.continuity import SessionFailed, SessionOpened
 from gateway.calls.effects import (
     AnswerLeg,
@@ -49,6 +39,7 @@ from gateway.calls.effects import (
     Finish,
     Note,
     PostWebhook,
+    PressKeys,
     RejectLeg,
     RingLeg,
     Settle,
@@ -61,7 +52,7 @@ from gateway.calls.transfer import Transfer
 from gateway.legs import leg
 from gateway.legs.leg import LegEvent
 from gateway.realtime import events
-from gateway.realtime.errors import RealtimeError
+from gateway.realtime.errors import RealtimeError, error_event
 from gateway.realtime.events import Event
 
 _WITH_SESSION: Final = (State.ANSWERING, State.DIALLING, *ANSWERED)
@@ -128,17 +119,19 @@ class CallMachine:
         if self.state is State.ENDED:
             return [Settle(ticket, None if self.had_its_effect(command) else no_call())]
         match command:
-            case Accept(session):
+            case commands.Accept(session):
                 return self._accept(session, ticket)
-            case Reject(status):
+            case commands.Reject(status):
                 if self.outbound or self.state not in UNDECIDED:
                     error = wrong_state("The call is already answered: it can only be hung up.")
                     return [Settle(ticket, error)]
                 return [*self._refuse(status, "rejected"), Settle(ticket)]
-            case HangUp():
+            case commands.HangUp():
                 return [*self.hang_up("hangup", now), Settle(ticket)]
-            case Refer(target_uri):
+            case commands.Refer(target_uri):
                 return self._refer(target_uri, ticket, now)
+            case commands.Press(digits):
+                return self._press(PressKeys(digits, ticket))
 
     def had_its_effect(self, command: Command) -> bool:
         """Whether the call ended because of a command like this one, which is no error then."""
@@ -156,8 +149,6 @@ class CallMachine:
         return self.state is State.RINGING or (
             self._decided_by_us and self.state is not State.ENDED
         )
-
-    # The Realtime session.
 
     def session_opened(self, opened: SessionOpened, now: float) -> list[Effect]:
         """The Realtime session is connected: the first, or one that is to take over."""
@@ -202,6 +193,8 @@ class CallMachine:
 
     def client_event(self, event: Event, now: float) -> list[Effect]:
         """An event from a client that controls the call."""
+        if event["type"] == "gateway.dtmf.send":
+            return self._press(PressKeys(event.get("digits"), None, event.get("event_id")))
         return self._talk(now, lambda talk: talk.client_event(event, now))
 
     # The leg.
@@ -280,8 +273,6 @@ class CallMachine:
         deadlines = (self._deadline, transfer_at, self.talk.next_timeout())
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
-    # Parts of the above.
-
     def _connect(self, session: dict[str, Any]) -> list[Effect]:
         self.state, self._session = State.CONNECTING, session
         return self.talk.begin(session)
@@ -354,6 +345,16 @@ class CallMachine:
             return [Settle(ticket, wrong_state("Only an answered call can be transferred."))]
         return self._transfer(target_uri, ticket, now)
 
+    def _press(self, press: PressKeys) -> list[Effect]:
+        if self.state is State.ACTIVE:
+            return [press]
+        error = wrong_state("Only in an answered call can keys be pressed.")
+        if press.ticket is not None:
+            return [Settle(press.ticket, error)]
+        event_id = self._new_event_id()
+        told = error_event(error, event_id=event_id, client_event_id=press.client_event_id)
+        return [ToControl(told)]
+
     def _transfer(self, target_uri: str, ticket: int | None, now: float) -> list[Effect]:
         self.state = State.TRANSFERRING
         self.transfer = Transfer(target_uri, self._policy.transfer_timeout_s, self._new_event_id)
@@ -371,8 +372,6 @@ class CallMachine:
             self.state = State.ACTIVE
             effects += self._talk(now, lambda talk: talk.away(False, now))
         return effects
-
-    # Ends.
 
     def _turn_away(self, status: int, reason: str, retry_s: int | None = None) -> list[Effect]:
         """Let go of a call that is not answered."""

@@ -14,9 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.audio import g711
 from gateway.audio.codec import Codec
 from gateway.audio.playout import Playout
-from gateway.legs.leg import DtmfIn, LegBroken, LegEvent, MediaStats, Played
+from gateway.audio.tones import ToneKeys
+from gateway.legs.key_sender import KeySender
+from gateway.legs.leg import DtmfIn, KeysError, LegBroken, LegEvent, MediaStats, Played
 from gateway.legs.pacer import FRAME_S, Pacer
 from gateway.rtp.dtmf import Digit
 from gateway.rtp.latch import Source
@@ -80,6 +83,11 @@ class AudioPort(ABC):
         self._packet_samples = packet_ms * payload.clock_hz // 1000
         self._tick_samples = FRAME_MS * payload.clock_hz // 1000
         self._sink: Callable[[bytes], None] | None = None
+        self._keys = KeySender()
+        self._ear: ToneKeys | None = None
+        """Looks for keys in the audio, where that is wanted."""
+        self._said_key = False
+        """The caller has pressed a key as an event of its media."""
         self._credit_ms = 0
         self._talking = False
         self._ticks = 0
@@ -92,6 +100,21 @@ class AudioPort(ABC):
 
     def part(self) -> None:
         self._sink = None
+
+    def press(self, keys: str) -> bool:
+        """Press these keys, the voice waiting for each; `,` and `w` are pauses.
+
+        Returns:
+            False: the peer takes no keys with its media.
+
+        Raises:
+            KeysError: 429 too_many_digits, as many are waiting as may.
+        """
+        if self._rtp is None or not self._rtp.takes_keys:
+            return False
+        if not self._keys.add(keys):
+            raise KeysError(429, "too_many_digits")
+        return True
 
     def stats(self) -> MediaStats:
         if self._rtp is None:
@@ -188,10 +211,21 @@ class AudioPort(ABC):
             elif isinstance(item, Clipped):
                 audio = codec.clipped(item.payload, item.skip)
             elif isinstance(item, Digit):
+                self._said_key = True
                 self._emit(DtmfIn(item.event, int(time.time())))
                 continue
+            if self._ear is not None:
+                self._listen_for_keys(self._ear, audio)
             if self._sink is not None:
                 self._sink(audio)
+
+    def _listen_for_keys(self, ear: ToneKeys, audio: bytes) -> None:
+        """Of a caller who has a better way to say them, tones are nobody's business."""
+        law = self.format.encoding
+        if law == "pcm16" or self._said_key:
+            return
+        for key in ear.hear(g711.decode(audio, law)):
+            self._emit(DtmfIn(key, int(time.time()), "tone"))
 
     # The clock.
 
@@ -204,6 +238,9 @@ class AudioPort(ABC):
         waited = rtp.tick(now)
         if waited:
             self._deliver(waited)
+        if self._sends and self._send_key(rtp, now):
+            self._end_tick(rtp, now)
+            return
         self._credit_ms += FRAME_MS
         while self._credit_ms >= self._packet_ms:
             self._credit_ms -= self._packet_ms
@@ -217,6 +254,19 @@ class AudioPort(ABC):
             else:
                 rtp.skip(self._packet_samples)
                 self._talking = False
+        self._end_tick(rtp, now)
+
+    def _send_key(self, rtp: RtpSession, now: float) -> bool:
+        """Send a piece of a key that is being pressed; whether there is one."""
+        remote = rtp.destination(now)
+        packets = None if remote is None else self._keys.step(rtp)
+        if remote is None or packets is None:
+            return False
+        for packet in packets:
+            self._transmit(packet, remote)
+        return True
+
+    def _end_tick(self, rtp: RtpSession, now: float) -> None:
         for mark in self.playout.marks():
             self._emit(Played(mark))
         self._ticks += 1

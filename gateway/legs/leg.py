@@ -37,6 +37,8 @@ class DtmfIn:
     digit: str
     received_at: int
     """Unix time in seconds."""
+    way: Literal["event", "info", "tone"] = "event"
+    """How it came: with the media (RFC 4733), in an INFO, or as tones in the audio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,15 @@ class LegError(Exception):
         self.reason = reason
 
 
+class KeysError(Exception):
+    """Keys that cannot be pressed; `status` is the HTTP status that whoever asked deserves."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
 class OfferError(Exception):
     """An offer of media that cannot be served; the text says why, for whoever wrote the offer."""
 
@@ -155,6 +166,13 @@ class MediaPort(Protocol):
 
     def part(self) -> None:
         """Stop handing audio to the sink."""
+
+    def press(self, keys: str) -> bool:
+        """Press these keys (RFC 4733); False where the peer takes none with its media.
+
+        Raises:
+            KeysError: 429 too_many_digits.
+        """
 
     def stats(self) -> MediaStats: ...
 
@@ -200,6 +218,13 @@ class Leg(Protocol):
 
         Raises:
             LegError: 400 bad_target, it cannot be sent.
+        """
+
+    def press(self, keys: str) -> None:
+        """Press keys on an answered leg: 0-9 * # A-D, and `,` or `w` for half a second of pause.
+
+        Raises:
+            KeysError: 400 no_digits, the other side takes none; 429 too_many_digits.
         """
 
     def hang_up(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from gateway.audio.comfort import Prompt
 from gateway.audio.formats import AudioFormat
 from gateway.legs.audio_port import RtpFlow
 from gateway.legs.leg import LegEvent, MediaPort
@@ -60,6 +61,12 @@ class MediaConfig:
     """None: offers of WebRTC are refused."""
     srtp: Literal["off", "offer", "require"] = "offer"
     """Of phones: plain RTP only, also SRTP, or SRTP only."""
+    hears_tones: bool = False
+    """Keys are also looked for in the audio of phones."""
+    early: Prompt | None = None
+    """What callers hear, over and over, before they are answered; None: their own ringing tone."""
+    hears_early: bool = False
+    """Whom we call is heard before the answer: announcements, their ringing tone."""
 
     def new_flow(self) -> RtpFlow:
         """Random numbers for one leg."""
@@ -116,6 +123,9 @@ class LegMedia(Protocol):
         Raises:
             SdpError: it cannot be had, and all stays as it was.
         """
+
+    def press(self, keys: str) -> bool:
+        """As `MediaPort.press`."""
 
     async def close(self) -> None:
         """Free everything; safe to call at any time and more than once."""

@@ -83,6 +83,7 @@ class PlainMedia:
                 config.pacer,
                 self._emit,
                 config.timeout_s,
+                hears_tones=config.hears_tones,
             )
             try:
                 await port.open(self._config.bind_host, number)
@@ -114,10 +115,21 @@ class PlainMedia:
     def take_answer(self, body: bytes) -> None:
         self._apply(self._checked(offer_answer.plan_from_answer(parse(body), self._local)))
 
+    def hear_early(self, body: bytes) -> None:
+        """What comes before the answer, by an early description of the callee's, is heard; nothing
+        is sent, since whoever has not answered is not to hear us either. Raises SdpError."""
+        plan = self._checked(offer_answer.plan_from_answer(parse(body), self._local))
+        if self._port is not None:
+            quiet = replace(plan, direction="recvonly" if plan.can_receive else "inactive")
+            self._port.apply(quiet, reachable=self._reachable(plan))
+
     def answer_again(self, offer: SessionDescription) -> bytes:
         description, plan = self._answered_again(offer)
         self._apply(plan)
         return self._described(description)
+
+    def press(self, keys: str) -> bool:
+        return self._port is not None and self._port.press(keys)
 
     async def close(self) -> None:
         self._closed = True

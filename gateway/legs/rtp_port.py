@@ -7,6 +7,7 @@ from typing import cast
 
 from gateway.audio.formats import Law
 from gateway.audio.g711_codec import G711Codec
+from gateway.audio.tones import ToneKeys
 from gateway.legs.audio_port import AudioPort, RtpFlow
 from gateway.legs.leg import LegEvent, LegSilent
 from gateway.legs.pacer import Pacer
@@ -27,6 +28,7 @@ class RtpPort(AudioPort):
         packet_ms: how much audio a packet of ours carries.
         emit: is handed digits, marks, the caller's silence and a defect of ours.
         timeout_s: without a packet for this long the caller counts as gone.
+        hears_tones: keys are also looked for in the audio.
     """
 
     def __init__(
@@ -37,10 +39,14 @@ class RtpPort(AudioPort):
         pacer: Pacer,
         emit: Callable[[LegEvent], None],
         timeout_s: float,
+        *,
+        hears_tones: bool = False,
     ) -> None:
         self._timeout_s = timeout_s
         self._g711 = G711Codec(codec, packet_ms)
         super().__init__(self._g711, G711, packet_ms, flow, pacer, emit)
+        if hears_tones:
+            self._ear = ToneKeys()
         self._plan: AudioPlan | None = None
         self._remote: tuple[str, int] | None = None
         self._reachable = True
@@ -48,7 +54,7 @@ class RtpPort(AudioPort):
         self._rtcp_socket = _Datagrams(self._received_rtcp)
         self._seal: Seal | None = None
         self._opener: Opener | None = None
-        self._keys: SrtpKeys | None = None
+        self._srtp_keys: SrtpKeys | None = None
         self._heard_at = 0.0
         self._told_at = 0.0
 
@@ -96,7 +102,7 @@ class RtpPort(AudioPort):
     def _protect(self, keys: SrtpKeys | None) -> None:
         """Encrypt with these keys from now on. What goes on with its key goes on as it is: packet
         numbers must not begin anew."""
-        before, self._keys = self._keys, keys
+        before, self._srtp_keys = self._srtp_keys, keys
         if keys is None:
             self._seal = self._opener = None
             self._rtp_socket.receive = self._received

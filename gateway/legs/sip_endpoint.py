@@ -22,6 +22,7 @@ from gateway.legs.sip_connections import Connections
 from gateway.legs.sip_incoming import SipIncomingLeg
 from gateway.legs.sip_leg import SipLeg
 from gateway.legs.sip_outgoing import DialPlan, SipOutgoingLeg
+from gateway.legs.sip_registrations import SipRegistrations
 from gateway.legs.sip_tcp import Tcp, Tls
 from gateway.legs.sip_websocket import WebSockets
 from gateway.legs.tls import LOOK_AGAIN_S, TlsContexts, TlsFiles
@@ -91,6 +92,7 @@ class SipEndpoint:
         self._contexts = TlsContexts(tls)
         self._tls = Tls(self, self._connections, self._contexts, log)
         self._websockets = WebSockets(self, self._connections, log)
+        self.registrations = SipRegistrations(self, log)
         self._next_look: asyncio.TimerHandle | None = None
         self._draining = False
         self._quiet: asyncio.Event | None = None
@@ -167,6 +169,7 @@ class SipEndpoint:
             async with asyncio.timeout(_LINGER_S):
                 await self._quiet.wait()
         self._alarm.cancel()
+        await self.registrations.close()
         self._resolver.close()
         if self._next_look is not None:
             self._next_look.cancel()
@@ -202,7 +205,7 @@ class SipEndpoint:
             return  # an event's receiver asked for more; the loop below sees to it
         self._draining = True
         try:
-            while self._send_all() or self._dispatch_all():
+            while self._send_all() or self._dispatch_all() or self._tell_registrations():
                 pass
         finally:
             self._draining = False
@@ -229,6 +232,13 @@ class SipEndpoint:
                 # The others of this batch belong to other calls.
                 self._log.error("sip.failed", exc_info=error)
                 self._agent.hang_up(event.dialog_id, self._loop.time())
+        return bool(events)
+
+    def _tell_registrations(self) -> bool:
+        """Returns whether there was anything to tell."""
+        events = self._agent.registrations.events()
+        for event in events:
+            self.registrations.told(event)
         return bool(events)
 
     def _dispatch(self, event: SipEvent) -> None:
@@ -282,7 +292,8 @@ class SipEndpoint:
 
     def _admits(self, peer: Address) -> bool:
         """Whether a connection that a peer opens is taken."""
-        return self._serves(peer) or self._agent.is_calling(peer.host)
+        agent = self._agent
+        return self._serves(peer) or agent.trusts(peer) or agent.is_calling(peer.host)
 
     def _disconnected(self, peer: Address) -> None:
         self._agent.connection_lost(peer, self._loop.time())

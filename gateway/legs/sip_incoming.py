@@ -5,10 +5,14 @@ anything else is tried; after that an answer can only fail for want of a port. W
 INVITE without SDP) our 200 carries the offer and the ACK its answer.
 """
 
+import asyncio
 from typing import Final
 
-from gateway.legs.leg import LegAnswered, LegEnded, LegError, MediaPort
+from gateway.audio.comfort import Prompt
+from gateway.audio.loop import Loop
+from gateway.legs.leg import LegEnded, LegError, MediaPort
 from gateway.legs.leg_media import MediaConfig
+from gateway.legs.plain_media import PlainMedia
 from gateway.legs.sip_leg import Signalling, SipLeg, warning_header
 from gateway.legs.webrtc_media import WebRtcMedia
 from gateway.sdp.description import SdpError, parse
@@ -35,18 +39,44 @@ class SipIncomingLeg(SipLeg):
         self.fault: LegError | None = None
         """Why this caller cannot be served."""
         self._warning: str | None = None
+        self._early: asyncio.Task[MediaPort | None] | None = None
         self._late = incoming.offer is None  # the ACK brings the answer to an offer of ours
         if incoming.offer is not None:
             self._look_at(incoming.offer)
 
     def ring(self) -> None:
-        self._signalling.act(lambda agent, now: agent.ring(self.dialog_id, now))
+        early = self._config.early
+        if early is None or self._late or not isinstance(self._media, PlainMedia):
+            self._signalling.act(lambda agent, now: agent.ring(self.dialog_id, now))
+        elif self._early is None:
+            self._early = asyncio.get_running_loop().create_task(self._ring_early(early))
+
+    async def _ring_early(self, early: Prompt) -> MediaPort | None:
+        """Let the caller hear something of ours already; where that cannot be, ring."""
+        try:
+            port = await self._open_media()
+        except LegError:
+            self._signalling.act(lambda agent, now: agent.ring(self.dialog_id, now))
+            return None
+        port.playout.background = Loop(early.in_format(port.format))
+        body = self._media.answer()
+        self._signalling.act(lambda agent, now: agent.progress(self.dialog_id, 183, body, now))
+        return port
 
     async def answer(self) -> MediaPort:
-        port = await self._open_media()
+        port = None if self._early is None else await asyncio.shield(self._early)
+        if port is None:
+            port = await self._open_media()
+        port.playout.background = None
         body = self._media.offer() if self._late else self._media.answer()
         self._signalling.act(lambda agent, now: agent.accept(self.dialog_id, body, now))
         return port
+
+    async def close(self) -> None:
+        if self._early is not None:
+            self._early.cancel()
+            await asyncio.gather(self._early, return_exceptions=True)
+        await super().close()
 
     def reject(self, status: int, retry_after_s: int | None = None) -> None:
         headers = warning_header(self._warning)
@@ -63,7 +93,7 @@ class SipIncomingLeg(SipLeg):
             webrtc = self._config.webrtc
             if webrtc is not None and is_webrtc(description):
                 self._media = WebRtcMedia(
-                    self._config, webrtc, self._emit, connected=_connected, gone=self._gone
+                    self._config, webrtc, self._media_event, connected=_connected, gone=self._gone
                 )
             self._media.look_at(description)
         except SdpError as error:
@@ -79,7 +109,7 @@ class SipIncomingLeg(SipLeg):
         """The ACK came."""
         if self._late and not self._take_answer(body):
             return
-        self._emit(LegAnswered())
+        self._answered_by_both()
 
 
 def _connected() -> None:

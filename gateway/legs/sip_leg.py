@@ -4,16 +4,23 @@ How a call comes about is the subject of `sip_incoming` and `sip_outgoing`. From
 may offer changes of the session, and we may ask the peer to call somebody else (REFER).
 """
 
+import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
 from gateway.audio.formats import AudioFormat
+from gateway.legs.key_sender import KEYS, MAX_KEYS, PRESS_MS
 from gateway.legs.leg import (
+    DtmfIn,
+    KeysError,
+    LegAnswered,
     LegEnded,
     LegError,
     LegEvent,
     LegRinging,
+    LegSilent,
     MediaPort,
     ReferAnswered,
     ReferProgress,
@@ -21,9 +28,11 @@ from gateway.legs.leg import (
 from gateway.legs.leg_media import LegMedia, MediaConfig
 from gateway.legs.outlet import Outlet
 from gateway.legs.plain_media import PlainMedia
+from gateway.legs.presses import Presses
 from gateway.sdp.description import SdpError, parse
 from gateway.sip import events
 from gateway.sip.agent import SipAgent
+from gateway.sip.info_keys import key_in, relay_body
 from gateway.sip.message import Address
 
 
@@ -73,7 +82,10 @@ class SipLeg(ABC):
         self._config = media
         self._outlet = Outlet()
         self._emit = self._outlet.emit
-        self._media: LegMedia = PlainMedia(media, peer_host, self._emit, private=private)
+        self._is_up = False
+        self._presses = Presses()
+        self._infos: deque[str] = deque()  # keys to be sent so, the first one on its way
+        self._media: LegMedia = PlainMedia(media, peer_host, self._media_event, private=private)
 
     # What is agreed on.
 
@@ -99,6 +111,25 @@ class SipLeg(ABC):
             self._signalling.act(lambda agent, now: agent.refer(self.dialog_id, target_uri, now))
         except ValueError as error:
             raise LegError(400, "bad_target") from error
+
+    def press(self, keys: str) -> None:
+        if self._media.press(keys):
+            return
+        # The peer takes no keys with its media: each in an INFO, after the answer to the last.
+        wanted = [key for key in keys if key in KEYS]
+        if len(self._infos) + len(wanted) > MAX_KEYS:
+            raise KeysError(429, "too_many_digits")
+        idle = not self._infos
+        self._infos += wanted
+        if idle:
+            self._send_info()
+
+    def _send_info(self) -> None:
+        if self._infos:
+            body = relay_body(self._infos[0], PRESS_MS)
+            self._signalling.act(
+                lambda agent, now: agent.info(self.dialog_id, "application/dtmf-relay", body, now)
+            )
 
     def hang_up(self) -> None:
         self._signalling.act(lambda agent, now: agent.hang_up(self.dialog_id, now))
@@ -126,10 +157,36 @@ class SipLeg(ABC):
                 self._emit(ReferProgress(status, over))
             case events.CallEnded(cause=cause, status=status):
                 self._emit(LegEnded(cause, status))
-            case events.Ringing(status=status):
-                self._emit(LegRinging(status))
+            case events.InfoReceived(content_type=content_type, body=body):
+                key = key_in(content_type, body)
+                if key is not None:
+                    self._media_event(DtmfIn(key, int(time.time()), "info"))
+            case events.InfoAnswered():
+                self._infos.popleft()
+                self._send_info()
+            case events.Ringing(status=status, body=body):
+                self._rings(status, body)
             case events.IncomingCall():
                 pass  # how this leg began
+
+    def _answered_by_both(self) -> None:
+        self._is_up = True
+        self._emit(LegAnswered())
+
+    def _media_event(self, event: LegEvent) -> None:
+        """Take what media tells: before the answer neither keys nor silence mean anything, and a
+        key may have come another way before."""
+        if not self._is_up and isinstance(event, DtmfIn | LegSilent):
+            return
+        if isinstance(event, DtmfIn) and not self._presses.is_new(
+            event.digit, event.way, time.monotonic()
+        ):
+            return
+        self._emit(event)
+
+    def _rings(self, status: int, body: bytes | None) -> None:
+        """Whom we call makes progress; `body` is as in `events.Ringing`."""
+        self._emit(LegRinging(status))
 
     @abstractmethod
     def _answered(self, body: bytes | None) -> None:

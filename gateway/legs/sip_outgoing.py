@@ -1,19 +1,21 @@
 """Somebody whom we call over SIP, as a leg.
 
 Media is open before the INVITE leaves, because the callee may speak as soon as it has answered. It
-starts with the answer: early media of a 183 is neither listened to nor sent any.
+starts with the answer. Early media of a 183 is heard by setting, and never sent any.
 
 The offer has both laws, and the call is joined in PCMU whichever the callee takes; the port
 translates, since the Realtime session is there before anybody has answered.
 """
 
+import contextlib
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.legs.leg import LegAnswered, LegEnded, LegError, MediaPort
+from gateway.legs.leg import LegEnded, LegError, MediaPort
 from gateway.legs.leg_media import MediaConfig
 from gateway.legs.plain_media import PlainMedia
 from gateway.legs.sip_leg import Signalling, SipLeg
+from gateway.sdp.description import SdpError
 from gateway.sip.agent import SipAgent
 from gateway.sip.auth import Credentials
 from gateway.sip.message import Address
@@ -47,7 +49,7 @@ class SipOutgoingLeg(SipLeg):
 
     async def dial(self) -> MediaPort:
         to = await self._signalling.locate(_hop(self._dial_plan))
-        self._media = PlainMedia(self._config, to.host, self._emit, private=to.is_private)
+        self._media = PlainMedia(self._config, to.host, self._media_event, private=to.is_private)
         port = await self._open_media()
         try:
             self._invite(to)
@@ -82,7 +84,14 @@ class SipOutgoingLeg(SipLeg):
     def _answered(self, body: bytes | None) -> None:
         """The 2xx came, and was acknowledged."""
         if self._take_answer(body):
-            self._emit(LegAnswered())
+            self._answered_by_both()
+
+    def _rings(self, status: int, body: bytes | None) -> None:
+        media = self._media
+        if body and self._config.hears_early and isinstance(media, PlainMedia):
+            with contextlib.suppress(SdpError):  # the answer decides whether it can be used
+                media.hear_early(body)
+        super()._rings(status, body)
 
 
 def _hop(plan: DialPlan) -> Address:

@@ -11,6 +11,7 @@ from typing import Final
 from gateway.audio.formats import AudioFormat
 from gateway.legs.leg import (
     EventChannel,
+    KeysError,
     LegAnswered,
     LegEnded,
     LegError,
@@ -91,6 +92,10 @@ class WebRtcLeg:
 
     def refer(self, target_uri: str) -> None:
         raise LegError(400, "bad_target")
+
+    def press(self, keys: str) -> None:
+        if not self._media.press(keys):
+            raise KeysError(400, "no_digits")
 
     def hang_up(self) -> None:
         self._outlet.emit(LegEnded("local_bye"))

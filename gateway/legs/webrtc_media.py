@@ -207,6 +207,9 @@ class WebRtcMedia:
             ports.give_back(number)  # another program sits there; to the end of the line
         raise LegError(503, "no_media_port")
 
+    def press(self, keys: str) -> bool:
+        return self._port is not None and self._port.press(keys)
+
     async def close(self) -> None:
         self._closed = True
         port, self._port = self._port, None

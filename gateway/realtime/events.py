@@ -153,6 +153,12 @@ def call_answered(event_id: str) -> Event:
     return {"type": "gateway.call.answered", "event_id": event_id}
 
 
+def dtmf_sent(digits: str, event_id: str) -> Event:
+    """Keys that a client asked for are being pressed: an event of the gateway's own, never sent
+    unasked."""
+    return {"type": "gateway.dtmf.sent", "event_id": event_id, "digits": digits}
+
+
 def transfer_ended(result: str, sip_status: int | None, event_id: str) -> Event:
     """How a transfer turned out: an event of the gateway's own, never sent unasked."""
     return {

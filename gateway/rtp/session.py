@@ -177,6 +177,11 @@ class RtpSession:
         """Time passes and nothing is sent (hold)."""
         self._sender.skip(samples)
 
+    @property
+    def takes_keys(self) -> bool:
+        """Whether telephone-event was agreed on."""
+        return bool(self._sender.dtmf_payload_types)
+
     def press(self, digit: str, *, duration_ms: int = 160) -> Iterator[list[bytes]]:
         """Send a key: for each frame interval the datagrams that take the place of a frame.
 

@@ -137,6 +137,13 @@ class CallSettings(Group):
         Literal["off", "item"],
         Meaning("digits also reach the model, as one user text item", "off, item"),
     ] = "item"
+    dtmf_inband: Annotated[
+        bool,
+        Meaning(
+            "keys are also looked for in the audio of phones, for those that cannot say them",
+            "true, false",
+        ),
+    ] = False
     session: Annotated[
         str,
         AfterValidator(values.session_json),

@@ -4,7 +4,7 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from gateway.settings import values
 from gateway.settings.errors import SettingsError
@@ -12,7 +12,6 @@ from gateway.settings.values import (
     PORT,
     PREFIX,
     SECONDS,
-    Absent,
     Group,
     Meaning,
     Port,
@@ -20,6 +19,7 @@ from gateway.settings.values import (
     is_loopback,
     split,
 )
+from gateway.sip.account import Account
 
 
 class SipSettings(Group):
@@ -84,11 +84,47 @@ class SipSettings(Group):
             "networks like 192.0.2.0/24, comma-separated",
         ),
     ] = ""
-    sip_users: Annotated[Absent, Meaning("digest users", "nothing", secret=True, reserved=True)] = (
-        ""
-    )
+    sip_users: Annotated[
+        str,
+        AfterValidator(lambda value: value and values.users(value)),
+        Meaning(
+            "who may call from anywhere else with a password (digest); escapes like %40 and %2C "
+            "allowed",
+            "user:password, comma-separated",
+            secret=True,
+        ),
+    ] = ""
+    sip_realm: Annotated[
+        str,
+        AfterValidator(values.realm),
+        Meaning("what these passwords are for; empty: what Contact says", "a name"),
+    ] = ""
+    sip_digest_md5: Annotated[
+        bool,
+        Meaning(
+            "telephones that know no SHA-256 may prove their password by MD5 (RFC 8760)",
+            "true, false",
+        ),
+    ] = True
+    sip_rate: Annotated[
+        float,
+        Field(ge=0, le=100_000),
+        Meaning(
+            "requests a second of one address that is not in GATEWAY_SIP_ALLOW; who only fails is "
+            "slowed, and then not heard for five minutes; 0 is without a limit",
+            "0 to 100000",
+        ),
+    ] = 20
     sip_register: Annotated[
-        Absent, Meaning("registrations to keep", "nothing", secret=True, reserved=True)
+        str,
+        AfterValidator(values.registrations),
+        Meaning(
+            "registrars (trunks, PBXs) to be registered with; calls from there are let in; each is "
+            "described in deploy/sip.md",
+            "sip:user:password@registrar;transport=tls and further parameters realm, auth, proxy, "
+            "expires, contact and keepalive, comma-separated",
+            secret=True,
+        ),
     ] = ""
     sip_trunk: Annotated[
         str,
@@ -101,6 +137,22 @@ class SipSettings(Group):
             secret=True,
         ),
     ] = ""
+    sip_session_timer_s: Annotated[
+        int,
+        AfterValidator(values.session_timer),
+        Meaning(
+            "a session that nobody refreshes for so long is over (RFC 4028); 0 turns that off",
+            "0, or 90 to 86400 seconds",
+        ),
+    ] = 1800
+    sip_100rel: Annotated[
+        Literal["off", "supported", "required"],
+        Meaning(
+            "provisional answers that are acknowledged (RFC 3262): never, where the other side can, "
+            "or only with those who can",
+            "off, supported, required",
+        ),
+    ] = "supported"
     sip_srtp: Annotated[
         Literal["off", "offer", "require"],
         Meaning(
@@ -109,6 +161,24 @@ class SipSettings(Group):
             "off, offer, require",
         ),
     ] = "offer"
+
+    sip_early_media: Annotated[
+        str,
+        AfterValidator(lambda value: value if value == "ringback" else values.filler(value)),
+        Meaning(
+            "what callers hear before they are answered, sent by us (183): off leaves ringing to "
+            "their own telephone",
+            f"off, ringback, tone or {values.WAV}",
+        ),
+    ] = "off"
+    calls_hear_early: Annotated[
+        bool,
+        Meaning(
+            "in calls that we make the agent hears what comes before the answer, such as "
+            "announcements; it is itself heard from the answer on",
+            "true, false",
+        ),
+    ] = False
 
     rtp_port_min: Annotated[Port, Meaning("first media port", "1024 to 65535")] = 20000
     rtp_port_max: Annotated[Port, Meaning("last media port", "1024 to 65535")] = 29999
@@ -133,6 +203,18 @@ def check(settings: SipSettings) -> None:
         )
     _check_ports(settings)
     _check_certificate(settings)
+    _check_registrations(settings)
+
+
+def _check_registrations(settings: SipSettings) -> None:
+    """What we register over must be there."""
+    for account in map(Account.parse, split(settings.sip_register)):
+        ports = {"udp": settings.sip_udp_port, "tcp": settings.sip_tcp_port}
+        if not ports.get(account.transport, 1):
+            raise SettingsError(
+                f"GATEWAY_SIP_{account.transport.upper()}_PORT holds 0; it may hold 1 to 65535, "
+                f"because GATEWAY_SIP_REGISTER has a registration over {account.transport}"
+            )
 
 
 def _check_ports(settings: SipSettings) -> None:

@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple, get_args
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -15,6 +16,7 @@ from gateway.calls.targets import check_pattern, check_target
 from gateway.realtime.config import check_session
 from gateway.realtime.errors import RealtimeError
 from gateway.sdp.webrtc import AudioCodecName
+from gateway.sip.account import Account
 from gateway.sip.trunk import Trunk
 from gateway.upstream.presets import PRESETS
 from gateway.upstream.target import (
@@ -31,6 +33,7 @@ from gateway.webrtc.servers import parse_ice_servers
 
 PREFIX: Final = "GATEWAY_"
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.\[\]:-]+")
+_MAX_REGISTRATIONS: Final = 32
 _DOTTED: Final = re.compile(r"[a-z_]+(\.[a-z_]+)*")
 
 
@@ -245,11 +248,62 @@ def webhook_secrets(value: str) -> str:
     return value
 
 
+def users(value: str) -> str:
+    try:
+        parse_users(value)
+    except ValueError as error:
+        raise Fault(f"holds no users ({error})") from None
+    return value
+
+
+def parse_users(value: str) -> dict[str, str]:
+    """Names and passwords. Raises ValueError, which quotes none of them."""
+    found: dict[str, str] = {}
+    for part in parts(value):
+        name, colon, password = part.partition(":")
+        name, password = unquote(name), unquote(password)
+        if not colon or not name or not password:
+            raise ValueError("a user without a name or a password")
+        if name in found:
+            raise ValueError("a user that stands twice")
+        if not (name + password).isprintable():
+            raise ValueError("a character that cannot be printed")
+        found[name] = password
+    return found
+
+
+def realm(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("no realm")
+    return value
+
+
+def session_timer(value: int) -> int:
+    if value and not 90 <= value <= 86_400:
+        raise ValueError("too short or too long")
+    return value
+
+
 def trunk(value: str) -> str:
     try:
         Trunk.parse(value)
     except ValueError as error:
         raise Fault(f"is no trunk ({error})") from None
+    return value
+
+
+def registrations(value: str) -> str:
+    accounts = []
+    for text in parts(value):
+        try:
+            accounts.append(Account.parse(text))
+        except ValueError as error:
+            raise Fault(f"holds what is no registration ({error})") from None
+    if len(accounts) > _MAX_REGISTRATIONS:
+        raise Fault(f"holds more than {_MAX_REGISTRATIONS} registrations")
+    names = {(one.address_of_record.lower(), one.port, one.proxy) for one in accounts}
+    if len(names) < len(accounts):
+        raise Fault("holds a registration twice")
     return value
 
 

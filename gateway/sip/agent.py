@@ -16,10 +16,11 @@ What the application does to a dialog that has ended does nothing: the end may a
 from collections.abc import Callable, Sequence
 
 from gateway.sip.auth import Credentials
+from gateway.sip.call_life import Phase
 from gateway.sip.compose import (
-    ABILITIES,
     ACCEPT,
     MAX_FORWARDS,
+    abilities,
     additions,
 )
 from gateway.sip.config import SipConfig
@@ -30,6 +31,9 @@ from gateway.sip.message import Address, Headers, Outgoing, Request, Response
 from gateway.sip.outbox import Counters
 from gateway.sip.parse import is_keepalive, parse
 from gateway.sip.reception import Reception
+from gateway.sip.registrations import Registrations
+from gateway.sip.replaces import replacing
+from gateway.sip.session_timer import wanted
 from gateway.sip.switchboard import Switchboard
 from gateway.sip.uac import UacCall
 from gateway.sip.uas import UasCall
@@ -43,7 +47,9 @@ class SipAgent:
         """`token` returns fresh random hexadecimal text of at least 16 digits at every call."""
         self._config = config
         self._board = Switchboard(config, token)
-        self._reception = Reception(self._board)
+        self.registrations = Registrations(self._board)
+        """Where we tell that we can be reached; its events are drained apart."""
+        self._reception = Reception(self._board, self.registrations.trusts)
 
     # From the network and the clock.
 
@@ -79,6 +85,7 @@ class SipAgent:
         """
         for call in list(self._board.calls.values()):
             call.connection_lost(address, now)
+        self.registrations.connection_lost(address, now)
         if address.is_websocket:
             self._board.transactions.transport_failed(address, now)
         else:
@@ -136,15 +143,36 @@ class SipAgent:
 
     def ring(self, dialog_id: str, now: float) -> None:
         """Send 180."""
-        call = self._board.calls.get(dialog_id)
-        if isinstance(call, UasCall):
-            call.ring(now)
+        self.progress(dialog_id, 180, b"", now)
 
-    def accept(self, dialog_id: str, body: bytes, now: float) -> None:
-        """Send 200 with the SDP `body`; `Answered` follows, or `CallEnded` with no_ack."""
+    def progress(self, dialog_id: str, status: int, body: bytes, now: float) -> None:
+        """Send a provisional answer, 101 to 199, with the SDP `body` of early media if any.
+
+        It is sent reliably (RFC 3262) if the caller insists on that, or can do it and there is a
+        body. A caller who gave no offer gets no body. Raises ValueError.
+        """
+        if not 101 <= status <= 199:
+            raise ValueError("progress is told with 101 to 199")
         call = self._board.calls.get(dialog_id)
         if isinstance(call, UasCall):
-            call.accept(body, now)
+            call.progress(status, body, now)
+
+    def accept(
+        self,
+        dialog_id: str,
+        body: bytes,
+        now: float,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Send 200 with the SDP `body`; `Answered` follows, or `CallEnded` with no_ack.
+
+        Raises ValueError for `headers` that the agent writes itself, or that cannot be sent.
+        """
+        more = additions(headers).items()
+        call = self._board.calls.get(dialog_id)
+        if isinstance(call, UasCall):
+            call.accept(body, now, more)
 
     def reject(
         self,
@@ -174,12 +202,16 @@ class SipAgent:
         from_uri: str,
         headers: Sequence[tuple[str, str]] = (),
         credentials: Credentials | None = None,
+        replaces: str = "",
+        referred_by: str = "",
     ) -> str:
         """Call `target` through `to`; returns the dialog id.
 
         `body` is the SDP offer; None asks the peer for one, which `ack` then answers. With
-        `credentials` a challenge is answered (see `auth`). Raises ValueError (also as UriError) for
-        text that must not go into a message, and for `headers` that the agent writes itself.
+        `credentials` a challenge is answered (see `auth`). `replaces` and `referred_by` are what a
+        REFER that we follow wants to stand in the headers of that name (RFC 3891, RFC 3892). Raises
+        ValueError (also as UriError) for text that must not go into a message, and for `headers`
+        that the agent writes itself.
         """
         board = self._board
         uri = as_request_uri(str(target))
@@ -187,13 +219,17 @@ class SipAgent:
         invite = Request("INVITE", uri, Headers(), body or b"")
         for name, value in (
             ("Max-Forwards", MAX_FORWARDS),
+            *(("Route", route) for route in self.registrations.routes(to, credentials)),
             ("From", str(caller)),
             ("To", str(NameAddr("", uri))),
             ("Call-ID", f"{board.token()}@{self._config.host}"),
             ("CSeq", "1 INVITE"),
             ("Contact", self._config.contact(to.transport)),
-            *ABILITIES,
+            *abilities(self._config, reliable=bool(body)),
+            *wanted(self._config),
             *additions(headers).items(),
+            *((("Require", "replaces"), ("Replaces", replaces)) if replaces else ()),
+            *((("Referred-By", referred_by),) if referred_by else ()),
             *((("Content-Type", ACCEPT),) if body else ()),
         ):
             invite.headers.add(name, value)
@@ -209,26 +245,72 @@ class SipAgent:
 
     # From the application: either way.
 
-    def hang_up(self, dialog_id: str, now: float) -> None:
-        """End the call in whatever way its state allows."""
+    def hang_up(
+        self, dialog_id: str, now: float, *, headers: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        """End the call in whatever way its state allows.
+
+        `headers` go into the BYE, or into the refusal of a call that was not answered; a CANCEL has
+        none. Raises ValueError for those that the agent writes itself, or that cannot be sent.
+        """
+        more = additions(headers).items()
         if call := self._board.calls.get(dialog_id):
-            call.hang_up(now)
+            call.hang_up(now, more)
 
     def reinvite(self, dialog_id: str, body: bytes, now: float) -> None:
         """Offer a changed session, when it is our turn; `Reanswered` tells the outcome."""
         if call := self._board.calls.get(dialog_id):
             call.reinvite(body, now)
 
-    def refer(self, dialog_id: str, target_uri: str, now: float) -> None:
+    def refer(
+        self,
+        dialog_id: str,
+        target_uri: str,
+        now: float,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        replaces: str = "",
+    ) -> None:
         """Ask the peer of a call that is up to call `target_uri` instead (RFC 3515).
 
-        `ReferAnswered` and `ReferProgress` tell what comes of it, and nothing more of an earlier
-        REFER, whether it was answered or not. Raises ValueError (also as UriError) for what cannot
-        be sent.
+        With `replaces`, the dialog of another call that is up, the peer is to take our place in
+        that one (RFC 3891); "" as `target_uri` then means its peer. `ReferAnswered` and
+        `ReferProgress` tell what comes of it, and nothing more of an earlier REFER, whether it was
+        answered or not. Raises ValueError (also as UriError) for what cannot be sent.
         """
-        target = Headers([("Refer-To", str(NameAddr("", target_uri)))])
+        other = self._board.calls.get(replaces)
+        if replaces and (other is None or other.phase is not Phase.CONFIRMED):
+            raise ValueError("a call that is not up cannot be replaced")
+        if other is not None:
+            target_uri = replacing(target_uri or other.dialog.target, other.dialog)
+        target = Headers([("Refer-To", str(NameAddr("", target_uri))), *additions(headers).items()])
         if call := self._board.calls.get(dialog_id):
             call.refer(target, now)
+
+    def info(self, dialog_id: str, content_type: str, body: bytes, now: float) -> None:
+        """Send an INFO in a call that is up; `InfoAnswered` follows. Raises ValueError."""
+        if call := self._board.calls.get(dialog_id):
+            call.info(Headers([("Content-Type", content_type)]), body, now)
+
+    def answer_refer(self, dialog_id: str, refer_id: str, status: int, now: float) -> None:
+        """Agree to a `ReferReceived` (2xx, which is sent as 202) or refuse it (300 to 699).
+
+        Raises ValueError.
+        """
+        if not 200 <= status <= 699:
+            raise ValueError("a REFER is answered with 200 to 699")
+        if call := self._board.calls.get(dialog_id):
+            call.answer_refer(refer_id, status, now)
+
+    def report_refer(
+        self, dialog_id: str, refer_id: str, status: int, over: bool, now: float
+    ) -> None:
+        """Tell who sent a REFER that we agreed to what we heard from the target; `over` is the last
+        such report. Raises ValueError."""
+        if not 100 <= status <= 699:
+            raise ValueError("a report is a status of 100 to 699")
+        if call := self._board.calls.get(dialog_id):
+            call.report_refer(refer_id, status, over, now)
 
     def answer_offer(self, dialog_id: str, body: bytes, now: float) -> None:
         """Agree to the pending `Reoffer`."""
@@ -248,6 +330,10 @@ class SipAgent:
             raise ValueError("an offer is refused with 300 to 699")
         if call := self._board.calls.get(dialog_id):
             call.refuse_offer(status, now, headers)
+
+    def trusts(self, source: Address) -> bool:
+        """Whether requests from there are let in because a registrar knows us there."""
+        return self.registrations.trusts(source)
 
     def is_calling(self, host: str) -> bool:
         """Whether a call of ours, made but not over, is with that IP address."""

@@ -1,6 +1,7 @@
 """What an agent is told once, when it is made."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Literal
 
@@ -38,6 +39,14 @@ class SipConfig:
     """Seconds without a refresh after which a session is over (RFC 4028); 0: no such timer."""
     min_se_s: int = 90
     """The shortest such time that we agree to."""
+    users: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Names and passwords of those who may call from anywhere; {}: nobody may."""
+    realm: str = ""
+    """What these are for; "" is `host`."""
+    digest_md5: bool = True
+    """Whether MD5 is good enough for a proof."""
+    rate: float = 0.0
+    """Requests a second that are read of one source that is not in `allow`; 0: all."""
     accept_refer: bool = False
     """Whether a peer may ask us to call somebody; `ReferReceived` is told then."""
     accept_replaces: bool = False

@@ -23,6 +23,9 @@ class IncomingCall:
     offer: bytes | None
     """SDP; None asks us to offer in `accept` (late offer)."""
     source: Address
+    replaces: str = ""
+    """The dialog of ours whose place this call is to take (RFC 3891); "" in a call like any other.
+    That the caller may is the application's to judge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Ringing:
     dialog_id: str
     status: int
     body: bytes | None
-    """SDP of early media, if any."""
+    """SDP of early media, if any. Of a call that was forked it may be anybody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,42 @@ class Reanswered:
     """2xx: agreed. Anything else: the session stays as it was."""
     body: bytes | None
     """The SDP answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class InfoReceived:
+    """The peer sent a key press in an INFO, which is answered already."""
+
+    dialog_id: str
+    content_type: str
+    """In lower case, without parameters: application/dtmf-relay or application/dtmf."""
+    body: bytes
+    """Of any form."""
+
+
+@dataclass(frozen=True, slots=True)
+class InfoAnswered:
+    """What the peer says to an INFO of ours; comes once for each."""
+
+    dialog_id: str
+    status: int
+    """408 also stands for silence, 503 for a peer that cannot be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferReceived:
+    """The peer asks us to call somebody (RFC 3515). Reply with answer_refer, at once.
+
+    After a 2xx tell what becomes of it by report_refer.
+    """
+
+    dialog_id: str
+    refer_id: str
+    """Names it among the REFERs of its dialog."""
+    target_uri: str
+    """Of Refer-To, of any scheme; its headers may hold an escaped Replaces."""
+    headers: tuple[tuple[str, str], ...]
+    """Of the REFER, in order, as spelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +141,13 @@ class CallEnded:
     """remote_bye: the peer hung up. local_bye: we did. cancelled: given up before an answer, by
     the caller. rejected: by us, with `status`. refused: by the peer, with `status`. no_ack: the
     peer never acknowledged our answer. timeout: the peer was not heard, or the call's Expires
-    passed. transport: it could not be reached."""
+    passed. transport: it could not be reached. session_expired: nobody refreshed the session in
+    time (RFC 4028)."""
     status: int | None
     """The final SIP status that ended it, where there was one."""
+    contacts: tuple[str, ...] = ()
+    """Where else a 3xx says that the callee may be reached: sip, sips and tel URIs, the most
+    wanted first, no more than 8."""
 
 
 SipEvent = (
@@ -113,6 +156,9 @@ SipEvent = (
     | Answered
     | Reoffer
     | Reanswered
+    | InfoReceived
+    | InfoAnswered
+    | ReferReceived
     | ReferAnswered
     | ReferProgress
     | CallEnded

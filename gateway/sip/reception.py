@@ -5,10 +5,10 @@ nobody. What is refused on sight is answered without state (8.2.7), so that a fl
 nothing; whoever repeats one is answered alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.sip.call import Call
-from gateway.sip.compose import OPTIONS_ANSWER, respond, stateless_tag
+from gateway.sip.compose import options_answer, respond, stateless_tag
 from gateway.sip.errors import SipError
 from gateway.sip.headers import replace_top_via, tag_of, top_via
 from gateway.sip.invites import AskedInvite
@@ -23,8 +23,10 @@ from gateway.sip.uas import UasCall
 class Reception:
     """Where the requests of strangers and of peers arrive."""
 
-    def __init__(self, board: Switchboard) -> None:
+    def __init__(self, board: Switchboard, trusts: Callable[[Address], bool]) -> None:
+        """`trusts` says of addresses that are not listed whether they are let in all the same."""
         self.available = True
+        self._trusts = trusts
         self._board = board
         self._config = board.config
 
@@ -36,7 +38,7 @@ class Reception:
             return
         self._board.outbox.counters.requests[countable(request.method)] += 1
         reply_to = _stamp(request, source) or source
-        if self._config.serves(source):
+        if self._config.serves(source) or self._trusts(source):
             self._answer(request, reply_to, error.status, reason=error.reason)
         else:
             self._answer(request, reply_to, 403)
@@ -57,7 +59,7 @@ class Reception:
             self._receive_ack(request, now)
         elif request.method == "CANCEL":
             self._receive_cancel(request, reply_to, now)
-        elif refusal := objection(request):
+        elif refusal := objection(request, self._config):
             self._answer(request, reply_to, refusal.status, refusal.headers, refusal.reason)
         elif tag_of(request.headers.get("To") or "") is None:
             self._receive_outside(request, source, reply_to, now)
@@ -69,7 +71,7 @@ class Reception:
     def _admits(self, request: Request, source: Address) -> bool:
         """Whether a request is let in: by where it comes from, or because it is of a call that we
         made. Whoever carries that one need not be allowed to call us."""
-        if self._config.serves(source):
+        if self._config.serves(source) or self._trusts(source):
             return True
         ours = isinstance(self._call_of(request), UacCall)
         return ours or self._board.transactions.find(request) is not None
@@ -79,7 +81,7 @@ class Reception:
     ) -> None:
         """A request that belongs to no dialog."""
         transactions = self._board.transactions
-        if request.method in ("BYE", "NOTIFY"):
+        if request.method not in ("INVITE", "OPTIONS"):
             self._answer(request, reply_to, 481)
         elif transactions.is_merged(request):
             self._answer(request, reply_to, 482)
@@ -87,7 +89,7 @@ class Reception:
             retry_after = (("Retry-After", str(self._config.retry_after_s)),)
             self._answer(request, reply_to, 503, retry_after)
         elif request.method == "OPTIONS":
-            self._answer(request, reply_to, 200, OPTIONS_ANSWER)
+            self._answer(request, reply_to, 200, options_answer(self._config))
         else:
             asked = AskedInvite(request, transactions.serve(request, reply_to))
             UasCall(self._board, request, source).begin(asked, now)

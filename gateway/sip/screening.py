@@ -6,7 +6,8 @@ requires of us, then what it carries. The first objection is the answer.
 
 from dataclasses import dataclass
 
-from gateway.sip.compose import ACCEPT, ALLOW, SUPPORTED
+from gateway.sip.compose import ACCEPT, allow, supported
+from gateway.sip.config import SipConfig
 from gateway.sip.dialog import MAX_TARGET_CHARS, contact_of
 from gateway.sip.headers import (
     BRANCH_MAGIC,
@@ -17,9 +18,10 @@ from gateway.sip.headers import (
     top_via,
 )
 from gateway.sip.message import TOKEN, Message, Request
+from gateway.sip.parse import KNOWN_METHODS
+from gateway.sip.session_timer import is_too_brief
 from gateway.sip.uri import uri_scheme
 
-METHODS = frozenset(ALLOW.split(", "))
 SCHEMES = frozenset(("sip", "tel"))
 """Of Request-URIs that may mean us. sips would promise TLS on every hop."""
 MAX_TAGS, MAX_TAG_CHARS = 32, 64
@@ -36,31 +38,50 @@ class Refusal:
     """None: the usual phrase."""
 
 
-def objection(request: Request) -> Refusal | None:
+def objection(request: Request, config: SipConfig) -> Refusal | None:
     """Why this request, neither ACK nor CANCEL, is not served; None when it may be."""
-    if request.method not in METHODS:
-        return Refusal(405, (("Allow", ALLOW),))
+    allowed = allow(config)
+    if request.method not in allowed.split(", "):
+        # Section 21.5.2: what nobody here has heard of is no matter of permission.
+        status = 405 if request.method in KNOWN_METHODS else 501
+        return Refusal(status, (("Allow", allowed),))
     if uri_scheme(request.uri) not in SCHEMES:
         return Refusal(416)
     outside = tag_of(request.headers.get("To") or "") is None
     if request.method == "INVITE" and outside and _is_spent(request):
         return Refusal(483)
-    return _objection_to_requirements(request) or (
-        _objection_to_invite(request, outside) if request.method == "INVITE" else None
-    )
+    refusal = _objection_to_requirements(request, config)
+    if refusal is None and request.method == "INVITE":
+        refusal = _objection_to_invite(request, outside)
+    if refusal is None and request.method in ("INVITE", "UPDATE") and is_too_brief(request, config):
+        return Refusal(422, (("Min-SE", str(config.min_se_s)),))
+    return refusal
 
 
-def _objection_to_requirements(request: Request) -> Refusal | None:
+def _objection_to_requirements(request: Request, config: SipConfig) -> Refusal | None:
     try:
         required = option_tags(request.headers, "Require")
     except HeaderError:
         return Refusal(400, reason="Malformed Require Header")
-    unsupported = [tag for tag in required if tag not in SUPPORTED]
+    ours = supported(config)
+    unsupported = [tag for tag in required if tag not in ours]
     if not unsupported:
-        return None
+        return _objection_to_abilities(request, config)
     if any(len(tag) > MAX_TAG_CHARS or not TOKEN.fullmatch(tag) for tag in unsupported):
         return Refusal(400, reason="Malformed Require Header")
     return Refusal(420, (("Unsupported", ", ".join(unsupported[:MAX_TAGS])),))
+
+
+def _objection_to_abilities(request: Request, config: SipConfig) -> Refusal | None:
+    """Whether a caller cannot do what we insist on."""
+    outside = tag_of(request.headers.get("To") or "") is None
+    if config.reliable_provisionals != "required" or request.method != "INVITE" or not outside:
+        return None
+    try:
+        tags = option_tags(request.headers, "Supported") + option_tags(request.headers, "Require")
+    except HeaderError:
+        tags = []
+    return None if "100rel" in tags else Refusal(421, (("Require", "100rel"),))
 
 
 def _objection_to_invite(request: Request, outside: bool) -> Refusal | None:
@@ -69,7 +90,7 @@ def _objection_to_invite(request: Request, outside: bool) -> Refusal | None:
         return Refusal(400, reason="Missing Contact Header")
     if len(headers.get("From") or "") > MAX_TARGET_CHARS:
         return Refusal(513)
-    if request.body and not _is_optional(request):
+    if request.body and not is_optional(request):
         content_type = headers.get("Content-Type")
         if content_type is None:
             return Refusal(400, reason="Missing Content-Type Header")
@@ -104,8 +125,8 @@ def _is_of_rfc_3261(request: Request) -> bool:
     return (top_via(request.headers).branch or "").startswith(BRANCH_MAGIC)
 
 
-def _is_optional(request: Request) -> bool:
-    """Whether the body may be left aside if we cannot read it (section 20.11)."""
+def is_optional(request: Request) -> bool:
+    """Whether the body may be left aside if it cannot be read (section 20.11)."""
     disposition = request.headers.get("Content-Disposition") or ""
     params = [param.strip().lower() for param in disposition.split(";")[1:]]
     return "handling=optional" in params

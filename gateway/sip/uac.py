@@ -8,19 +8,27 @@ Giving up is a race. A CANCEL may only follow a provisional response (section 9.
 cancelled may still be answered by a 2xx that crossed: that too is acknowledged and hung up.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gateway.sip.asking import renumbered
 from gateway.sip.auth import Credentials, Login
-from gateway.sip.call import Call, Phase
-from gateway.sip.compose import cancel_of
+from gateway.sip.call import Call
+from gateway.sip.call_life import Phase
+from gateway.sip.compose import cancel_of, sequence_number
 from gateway.sip.dialog import Dialog
 from gateway.sip.events import Answered, Ringing
-from gateway.sip.headers import tag_of
+from gateway.sip.headers import name_addrs, tag_of
 from gateway.sip.message import Address, Outgoing, Request, Response
+from gateway.sip.reliable import number_of
 from gateway.sip.screening import sdp_of
 from gateway.sip.switchboard import Switchboard
+from gateway.sip.uri import UriError, uri_scheme
 
 MAX_FORKS = 16
+MAX_CONTACTS = 8
+_Q = re.compile(r"[01](?:\.[0-9]{0,3})?")
 
 
 @dataclass(slots=True)
@@ -30,6 +38,8 @@ class Fork:
     dialog: Dialog
     ack: Outgoing | None = None
     """Of its 2xx, for the next copy of it."""
+    number: int | None = None
+    """Of its last reliable provisional answer (RFC 3262)."""
 
 
 class UacCall(Call):
@@ -53,6 +63,11 @@ class UacCall(Call):
 
     def begin(self, now: float) -> None:
         """Send the INVITE. Raises ValueError if it holds what must not be sent."""
+        self._send_invite(now)
+        self._voice.session = self._invite.body
+        self._board.calls[self.id] = self
+
+    def _send_invite(self, now: float) -> None:
         self._requests.send(
             self._invite,
             self.dialog,
@@ -62,23 +77,23 @@ class UacCall(Call):
             on_failure=self._failed,
             on_repeat=self._invited_again,
         )
-        self._board.calls[self.id] = self
 
     def acknowledge(self, answer: bytes | None, now: float) -> None:
         """Send the ACK of a 2xx that brought an offer, with our answer."""
         if self._ack_due and self.phase is Phase.CONFIRMED:
             self._ack_due = False
+            self._voice.session = answer or b""
             self._send_ack(self._forks[self.dialog.remote_tag], answer)
             self._offer_when_free(now)
 
-    def hang_up(self, now: float) -> None:
+    def hang_up(self, now: float, headers: Sequence[tuple[str, str]] = ()) -> None:
         """CANCEL before the answer, BYE after it."""
         if self.phase is Phase.EARLY:
             self._give_up(now)
             self._end("cancelled", None, now)
         elif self.phase is Phase.CONFIRMED:
             self.acknowledge(None, now)
-            super().hang_up(now)
+            super().hang_up(now, headers)
 
     def connection_lost(self, address: Address, now: float) -> None:
         for fork in self._forks.values():
@@ -120,8 +135,22 @@ class UacCall(Call):
             self._progressed(response, source, now)
         elif response.status < 300:
             self._succeeded(response, source, now)
-        elif self.phase is Phase.EARLY:
-            self._end("refused", response.status, now)
+        elif self.phase is not Phase.EARLY:
+            pass  # a refusal that came too late
+        elif response.status == 422 and self._timer.lengthens(response):
+            self._invite_for_longer(now)
+        else:
+            self._end("refused", response.status, now, contacts_of(response))
+
+    def _invite_for_longer(self, now: float) -> None:
+        """Somebody on the way wants to be told less often that the call is still there."""
+        number = self.dialog.local_cseq + 1
+        invite = renumbered(self._invite, number, without=("Session-Expires", "Min-SE"))
+        for name, value in self._timer.asks_first():
+            invite.headers.add(name, value)
+        self.dialog.local_cseq = number
+        self._invited_again(invite)
+        self._send_invite(now)
 
     def _failed(self, cause: str, now: float) -> None:
         if self.phase is Phase.EARLY:
@@ -137,13 +166,25 @@ class UacCall(Call):
         self._was_heard = True
         if self._cancel_due:
             self._cancel(now)
-        if response.status > 100 and self.phase is Phase.EARLY:
-            dialog = Dialog.of_response(self._invite, response, source)
-            if dialog.remote_tag and len(self._forks) < MAX_FORKS:
-                fork = self._forks.setdefault(dialog.remote_tag, Fork(dialog))
-                if len(self._forks) == 1:
-                    self.dialog = fork.dialog
-            self._board.events.append(Ringing(self.id, response.status, sdp_of(response)))
+        if response.status == 100 or self.phase is not Phase.EARLY:
+            return
+        dialog = Dialog.of_response(self._invite, response, source)
+        if dialog.remote_tag and len(self._forks) < MAX_FORKS:
+            fork = self._forks.setdefault(dialog.remote_tag, Fork(dialog))
+            if len(self._forks) == 1:
+                self._voice.dialog = fork.dialog
+        number, known = number_of(response), self._forks.get(dialog.remote_tag)
+        if number is not None and known is not None:
+            if known.number is not None and number != known.number + 1:
+                return  # it was told, or one before it has yet to come again
+            known.number = number
+            self._acknowledge_progress(known, number, now)
+        self._voice.tell(Ringing(self.id, response.status, sdp_of(response)))
+
+    def _acknowledge_progress(self, fork: Fork, number: int, now: float) -> None:
+        prack = fork.dialog.request("PRACK")
+        prack.headers.add("RAck", f"{number} {sequence_number(self._invite)} INVITE")
+        self._requests.send(prack, fork.dialog, now)
 
     def _succeeded(self, response: Response, source: Address, now: float) -> None:
         dialog = Dialog.of_response(self._invite, response, source)
@@ -153,12 +194,14 @@ class UacCall(Call):
                 return
             fork = self._forks[dialog.remote_tag] = Fork(dialog)
         dialog.remote_cseq = fork.dialog.remote_cseq
+        dialog.local_cseq = max(dialog.local_cseq, fork.dialog.local_cseq)
         if fork.ack is not None:
             self._board.outbox.send_again(fork.ack.data, fork.ack.to)
         elif self.phase is Phase.EARLY:
-            fork.dialog = self.dialog = dialog  # the route set is that of the 2xx (13.2.2.4)
+            fork.dialog = self._voice.dialog = dialog  # the route set is that of the 2xx (13.2.2.4)
             self.phase = Phase.CONFIRMED
-            self._board.events.append(Answered(self.id, sdp_of(response)))
+            self._timer.answered(response, now)
+            self._voice.tell(Answered(self.id, sdp_of(response)))
             if self._late_offer:
                 self._ack_due = True
             else:
@@ -171,3 +214,28 @@ class UacCall(Call):
 
     def _send_ack(self, fork: Fork, answer: bytes | None) -> None:
         fork.ack = self._requests.acknowledge(self._invite, fork.dialog, answer)
+
+
+def contacts_of(response: Response) -> tuple[str, ...]:
+    """Where else a 3xx says that the callee is, the most wanted first (section 8.1.3.4)."""
+    if not 300 <= response.status < 400:
+        return ()
+    try:
+        found = name_addrs(response.headers, "Contact")
+    except ValueError:
+        return ()
+    usable = [one for one in found if _is_callable(one.uri)]
+    usable.sort(key=lambda one: _wanted(one.param("q")), reverse=True)
+    return tuple(one.uri for one in usable[:MAX_CONTACTS])
+
+
+def _is_callable(uri: str) -> bool:
+    try:
+        return uri_scheme(uri) in ("sip", "sips", "tel")
+    except UriError:
+        return False
+
+
+def _wanted(q: str | None) -> float:
+    match = _Q.fullmatch("1" if q is None else q)
+    return float(match[0]) if match else 0.0

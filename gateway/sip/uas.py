@@ -8,15 +8,20 @@ answer (Expires). After our 2xx we must not hang up before the ACK has come, or 
 
 import re
 from collections.abc import Sequence
+from functools import partial
 
-from gateway.sip.call import Call, Phase
+from gateway.sip.call import Call
+from gateway.sip.call_life import Phase
 from gateway.sip.deadlines import Deadline
 from gateway.sip.dialog import Dialog
 from gateway.sip.events import IncomingCall
 from gateway.sip.invites import AskedInvite
+from gateway.sip.layer import ServerTransaction
 from gateway.sip.message import Address, Request
+from gateway.sip.reliable import ReliableAnswers, asks_for
 from gateway.sip.screening import sdp_of
 from gateway.sip.switchboard import Switchboard
+from gateway.sip.updates import Asked
 from gateway.sip.uri import NameAddr
 
 RING_AGAIN_S = 60.0
@@ -31,6 +36,9 @@ class UasCall(Call):
         super().__init__(board, Dialog.of_invite(invite, source, board.token()))
         self._ring_again: Deadline | None = None
         self._expiry: Deadline | None = None
+        self._reliable: ReliableAnswers | None = None
+        self._accepted: tuple[bytes, Sequence[tuple[str, str]]] | None = None
+        """Our 2xx, which waits for a PRACK."""
 
     def begin(self, asked: AskedInvite, now: float) -> None:
         """Say that we are at it, and tell the application who calls."""
@@ -38,11 +46,13 @@ class UasCall(Call):
         self._board.calls[self.id] = self
         self._ask(asked)
         transaction.on_failure = self._unreachable
-        self._respond(invite, transaction, 100, now)
+        self._voice.respond(invite, transaction, 100, now)
+        self._timer.learn(invite)
+        self._reliable = ReliableAnswers(self._voice, invite, transaction, self._unheard)
         expires = invite.headers.get("Expires") or ""
         if EXPIRES.fullmatch(expires):
-            self._expiry = self._board.deadlines.set(now + int(expires), self._expired)
-        self._board.events.append(
+            self._expiry = self._voice.later(float(expires), self._expired, now)
+        self._voice.tell(
             IncomingCall(
                 dialog_id=self.id,
                 call_id=self.dialog.call_id,
@@ -55,20 +65,38 @@ class UasCall(Call):
             )
         )
 
-    def ring(self, now: float) -> None:
-        """Send 180."""
-        if self.phase is Phase.EARLY and self._asked is not None:
-            self._cancel(self._ring_again)
-            self._ring_again = self._board.deadlines.set(now + RING_AGAIN_S, self.ring)
-            contact = (("Contact", self._contact()),)
-            self._respond(self._asked.request, self._asked.transaction, 180, now, contact)
+    def progress(self, status: int, body: bytes, now: float) -> None:
+        """Send a provisional answer, reliably if the caller wants that, or can do it and there is
+        a body: an answer that is lost would have to be guessed (RFC 3262 section 3)."""
+        asked, reliable = self._asked, self._reliable
+        if self.phase is not Phase.EARLY or asked is None or reliable is None:
+            return
+        self._voice.cancel(self._ring_again)
+        again = partial(self.progress, status, body)
+        self._ring_again = self._voice.later(RING_AGAIN_S, again, now)
+        if asked.is_late_offer:
+            body = b""
+        headers = asked.request.headers
+        wants = asks_for(headers, "Require") or (body and asks_for(headers, "Supported"))
+        self._voice.session = body or self._voice.session
+        if wants and self._board.config.reliable_provisionals != "off":
+            reliable.send(status, body, now)
+        else:
+            contact = (("Contact", self._voice.contact()),)
+            self._voice.respond(asked.request, asked.transaction, status, now, contact, body=body)
 
-    def accept(self, body: bytes, now: float) -> None:
+    def accept(self, body: bytes, now: float, headers: Sequence[tuple[str, str]] = ()) -> None:
         """Send 200 with SDP, again and again until its ACK."""
-        if self.phase is Phase.EARLY and self._asked is not None:
-            self._stop_waiting()
-            self.phase = Phase.ANSWERED
-            self._agree(self._asked, body, now)
+        asked, reliable = self._asked, self._reliable
+        if self.phase is not Phase.EARLY or asked is None or reliable is None:
+            return
+        if reliable.holds_up:
+            self._accepted = body, headers
+            return
+        self._stop_waiting()
+        self.phase = Phase.ANSWERED
+        # What was answered reliably is not answered again (RFC 6337 section 2.2).
+        self._agree(asked, b"" if reliable.has_answered else body, now, headers)
 
     def reject(
         self,
@@ -82,19 +110,52 @@ class UasCall(Call):
             self._decline(self._asked, status, now, reason, headers)
             self._end("rejected", status, now)
 
-    def hang_up(self, now: float) -> None:
+    def hang_up(self, now: float, headers: Sequence[tuple[str, str]] = ()) -> None:
         """Refuse, or say BYE as soon as that is allowed."""
         if self.phase is Phase.EARLY:
-            self.reject(480, now)
+            self.reject(480, now, headers=headers)
         elif self.phase is Phase.ANSWERED:
-            self._bye_due = True
+            self._bye_due = headers
             self._end("local_bye", None, now)
         else:
-            super().hang_up(now)
+            super().hang_up(now, headers)
 
-    def _end(self, cause: str, status: int | None, now: float) -> None:
+    @property
+    def _has_open_offer(self) -> bool:
+        early = self.phase is Phase.EARLY
+        if early and self._reliable is not None and self._reliable.has_answered:
+            return self._updates.asked is not None
+        return super()._has_open_offer
+
+    def _heard_prack(
+        self, request: Request, transaction: ServerTransaction, dialog: Dialog, now: float
+    ) -> None:
+        reliable, offer = self._reliable, sdp_of(request)
+        if reliable is None or not reliable.acknowledge(request, now):
+            super()._heard_prack(request, transaction, dialog, now)
+            return
+        if offer is None:
+            self._voice.respond(request, transaction, 200, now)
+        elif self._has_open_offer:
+            self._voice.respond(request, transaction, 488, now)
+        else:
+            self._updates.ask(Asked(request, transaction, dialog, offer), now)
+        reliable.go_on(now)
+        if self._accepted is not None and not reliable.holds_up:
+            (body, headers), self._accepted = self._accepted, None
+            self.accept(body, now, headers)
+
+    def _end(
+        self, cause: str, status: int | None, now: float, contacts: tuple[str, ...] = ()
+    ) -> None:
         self._stop_waiting()
-        super()._end(cause, status, now)
+        super()._end(cause, status, now, contacts)
+
+    def _unheard(self, now: float) -> None:
+        """A reliable answer was never acknowledged (RFC 3262 section 3)."""
+        if self.phase is Phase.EARLY and self._asked is not None:
+            self._decline(self._asked, 504, now)
+            self._end("timeout", 504, now)
 
     def _unreachable(self, _: str, now: float) -> None:
         if self.phase is Phase.EARLY:
@@ -104,9 +165,8 @@ class UasCall(Call):
         self._end("timeout", 487, now)
 
     def _stop_waiting(self) -> None:
-        self._cancel(self._ring_again)
-        self._cancel(self._expiry)
-
-    def _cancel(self, deadline: Deadline | None) -> None:
-        if deadline is not None:
-            self._board.deadlines.cancel(deadline)
+        self._voice.cancel(self._ring_again)
+        self._voice.cancel(self._expiry)
+        self._accepted = None
+        if self._reliable is not None:
+            self._reliable.stop()

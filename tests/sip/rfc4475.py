@@ -37,10 +37,10 @@ def dropped(section: str, reason: str, note: str) -> Case:
 CASES: dict[str, Case] = {
     # 3.1.1 valid messages
     "wsinv": valid("3.1.1.1", 481),  # its To tag names a dialog that nobody has
-    "intmeth": valid("3.1.1.2", 405, "a method nobody knows"),
+    "intmeth": valid("3.1.1.2", 501, "a method nobody knows"),
     "esc01": valid("3.1.1.3", 200),
     "escnull": valid("3.1.1.4", 405),
-    "esc02": valid("3.1.1.5", 405, "RE%47IST%45R is not REGISTER, C%6Fntact is not Contact"),
+    "esc02": valid("3.1.1.5", 501, "RE%47IST%45R is not REGISTER, C%6Fntact is not Contact"),
     "lwsdisp": valid("3.1.1.6", 200),
     "longreq": valid("3.1.1.7", 200),
     "dblreq": valid("3.1.1.8", 405, "over UDP the second request is not looked at"),

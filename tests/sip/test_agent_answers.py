@@ -12,6 +12,8 @@ from tests.sip.raw import PEER, PEER_TCP, SDP, Desk, codes, request
 
 pytestmark = pytest.mark.pure
 
+ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY, INFO, UPDATE, PRACK"
+
 
 def only_response(desk: Desk, data: bytes, source: Address = PEER) -> Response:
     (answer,) = desk.send(data, source)
@@ -27,10 +29,12 @@ REFUSED: list[tuple[int, bytes, dict[str, str]]] = [
     (400, request("INVITE", body=SDP, headers=(("Require", "x" * 8000),)), {}),
     (400, request("INVITE", body=SDP, headers=(("Accept", 'a/b;c=",'),)), {}),
     (400, request("INVITE", call_id="two words"), {}),
-    (405, request("REGISTER"), {"Allow": "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY"}),
-    (405, request("MESSAGE"), {"Allow": "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY"}),
-    (405, request("INFO"), {"Allow": "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY"}),
-    (405, request("FROBNICATE"), {"Allow": "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY"}),
+    (405, request("REGISTER"), {"Allow": ALLOW}),
+    (405, request("MESSAGE"), {"Allow": ALLOW}),
+    (405, request("SUBSCRIBE"), {"Allow": ALLOW}),
+    (405, request("PUBLISH"), {"Allow": ALLOW}),
+    (405, request("REFER"), {"Allow": ALLOW}),
+    (501, request("FROBNICATE"), {"Allow": ALLOW}),
     (406, request("INVITE", body=SDP, headers=(("Accept", "text/plain, image/*"),)), {}),
     (406, request("INVITE", body=SDP, headers=(("Accept", ""),)), {}),
     (415, request("INVITE", body=b"{}", body_type="text/json"), {"Accept": "application/sdp"}),
@@ -43,11 +47,19 @@ REFUSED: list[tuple[int, bytes, dict[str, str]]] = [
     (416, request("OPTIONS", uri="soap.beep://192.0.2.1"), {}),
     (
         420,
-        request("INVITE", body=SDP, headers=(("Require", "100rel, foo"), ("Require", "bar"))),
-        {"Unsupported": "100rel, foo, bar"},
+        request("INVITE", body=SDP, headers=(("Require", "precondition, foo"), ("Require", "bar"))),
+        {"Unsupported": "precondition, foo, bar"},
     ),
     (420, request("OPTIONS", headers=(("Require", "foo"),)), {"Unsupported": "foo"}),
     (481, request("BYE"), {}),
+    (481, request("INFO"), {}),
+    (481, request("UPDATE"), {}),
+    (481, request("PRACK"), {}),
+    (
+        422,
+        request("INVITE", body=SDP, headers=(("Session-Expires", "60"), ("Supported", "timer"))),
+        {"Min-SE": "90"},
+    ),
     (481, request("BYE", to="<sip:agent@192.0.2.1>;tag=gone"), {}),
     (481, request("INVITE", to="<sip:agent@192.0.2.1>;tag=gone", body=SDP), {}),
     (481, request("OPTIONS", to="<sip:agent@192.0.2.1>;tag=gone"), {}),
@@ -127,9 +139,9 @@ def test_options() -> None:
     desk = Desk()
     answer = only_response(desk, request("OPTIONS"))
     assert answer.status == 200
-    assert answer.headers.get("Allow") == "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY"
+    assert answer.headers.get("Allow") == ALLOW
     assert answer.headers.get("Accept") == "application/sdp"
-    assert answer.headers.get("Supported") == ""
+    assert answer.headers.get("Supported") == "100rel, timer"
     assert desk.is_empty
 
 
@@ -270,7 +282,7 @@ def test_counters_count_and_stay_small() -> None:
     desk.send(request("OPTIONS"))
     counters = desk.agent.counters
     assert counters.requests == {"OTHER": 50, "OPTIONS": 1}
-    assert counters.responses == {("OTHER", 405): 50, ("OPTIONS", 200): 1}
+    assert counters.responses == {("OTHER", 501): 50, ("OPTIONS", 200): 1}
 
 
 def test_a_merged_invite_is_a_loop() -> None:

@@ -182,7 +182,8 @@ def test_refused(status: int) -> None:
     ack = only_request(desk.send(refusal))
     assert (ack.method, ack.uri) == ("ACK", invite.uri)
     assert ack.headers.get("Via") == invite.headers.get("Via")
-    assert desk.events() == [CallEnded(dialog_id, "refused", status)]
+    contacts = ("sip:callee@192.0.2.9:5062",) if status == 302 else ()
+    assert desk.events() == [CallEnded(dialog_id, "refused", status, contacts)]
     assert desk.send(refusal) == [ack]
     desk.wait(33)
     assert desk.is_empty

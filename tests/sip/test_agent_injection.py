@@ -55,7 +55,7 @@ NAMES = TEXT | st.sampled_from(
 EXTRA = st.lists(st.tuples(NAMES, TEXT), max_size=3)
 INVITE_HAS = [
     *("Via", "Max-Forwards", "From", "To", "Call-ID", "CSeq", "Contact", "Allow"),
-    *("Content-Type", "User-Agent", "Content-Length"),
+    *("Content-Type", "User-Agent", "Content-Length", "Supported", "Session-Expires"),
 ]
 REFER_HAS = [
     *("Via", "Max-Forwards", "From", "To", "Call-ID", "CSeq", "Contact", "Referred-By"),

@@ -1,0 +1,140 @@
+"""Registrations on the network: finds registrars, and tells operators how each one stands."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from structlog.typing import FilteringBoundLogger
+
+from gateway.legs.leg import LegError
+from gateway.sip.account import Account
+from gateway.sip.agent import SipAgent
+from gateway.sip.message import Address
+from gateway.sip.registration import (
+    Registered,
+    RegistrarSought,
+    RegistrationEvent,
+    Unregistered,
+)
+
+
+class Office(Protocol):
+    """The endpoint as registrations see it."""
+
+    def act(self, action: Callable[[SipAgent, float], None]) -> None:
+        """Ask something of the agent and send what comes of it."""
+
+    async def locate(self, hop: Address) -> Address:
+        """`hop` with the IP address that its host has. Raises LegError."""
+
+
+@dataclass(slots=True)
+class Standing:
+    """How one registration stands."""
+
+    registrar: str
+    """Its host; a second one there is `host/2`."""
+    state: str = "registering"
+    """registering: nothing is known yet. up: its last word was yes. down: it was not."""
+    reason: str = ""
+    """Why it is down."""
+
+    @property
+    def is_up(self) -> bool:
+        return self.state == "up"
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What anybody may be told."""
+        more = {"reason": self.reason} if self.reason else {}
+        return {"registrar": self.registrar, "state": self.state, **more}
+
+
+class SipRegistrations:
+    """All that are kept. Names are looked up in tasks that end with `close`."""
+
+    def __init__(self, office: Office, log: FilteringBoundLogger) -> None:
+        self._office = office
+        self._log = log
+        self._count: Callable[[str], None]
+        self._standings: dict[Account, Standing] = {}
+        self._look_ups: dict[Account, asyncio.Task[None]] = {}
+
+    def keep(self, accounts: Iterable[Account], count: Callable[[str], None]) -> None:
+        """Register; `count` is given the result of each attempt."""
+        self._count = count
+        for account in accounts:
+            others = sum(one.host.lower() == account.host.lower() for one in self._standings)
+            label = account.host.lower() + (f"/{others + 1}" if others else "")
+            self._standings[account] = Standing(label)
+        for account in self._standings:
+            self._keep(account)
+
+    @property
+    def standings(self) -> list[Standing]:
+        """In the order in which they were given."""
+        return list(self._standings.values())
+
+    def leave(self) -> None:
+        """Tell all registrars that nobody is to call here any more."""
+        if self._standings:
+            self._office.act(lambda agent, now: agent.registrations.leave(now))
+
+    def told(self, event: RegistrationEvent) -> None:
+        """Take what the agent tells."""
+        if isinstance(event, RegistrarSought):
+            self._seek(event.account)
+        elif isinstance(event, Registered):
+            self._is_up(event)
+        else:
+            self._is_down(event)
+
+    async def close(self) -> None:
+        """Look nothing up any more."""
+        look_ups = list(self._look_ups.values())
+        for task in look_ups:
+            task.cancel()
+        await asyncio.gather(*look_ups, return_exceptions=True)
+
+    def _keep(self, account: Account) -> None:
+        self._office.act(lambda agent, now: agent.registrations.keep(account, now))
+
+    def _seek(self, account: Account) -> None:
+        if account not in self._look_ups:
+            self._look_ups[account] = asyncio.create_task(self._find(account))
+
+    async def _find(self, account: Account) -> None:
+        addresses: list[Address] = []
+        try:
+            addresses = [await self._office.locate(account.hop)]
+        except LegError:
+            pass  # told as unresolved
+        finally:
+            del self._look_ups[account]
+        self._office.act(lambda agent, now: agent.registrations.found(account, addresses, now))
+
+    def _is_up(self, event: Registered) -> None:
+        self._count("ok")
+        standing = self._standings[event.account]
+        if not standing.is_up:
+            self._log.info(
+                "registration.up",
+                registrar=standing.registrar,
+                expires_s=event.expires_s,
+                **({"seen_as": event.seen_as} if event.seen_as else {}),
+            )
+        standing.state, standing.reason = "up", ""
+
+    def _is_down(self, event: Unregistered) -> None:
+        self._count(event.cause)
+        standing = self._standings[event.account]
+        self._log.warning(
+            "registration.down" if standing.is_up else "registration.failed",
+            registrar=standing.registrar,
+            reason=event.cause,
+            retry_s=round(event.retry_s, 1),
+            **({} if event.status is None else {"sip_status": event.status}),
+        )
+        standing.state = "down"
+        standing.reason = event.cause + ("" if event.status is None else f" {event.status}")

@@ -1,0 +1,85 @@
+"""TLS and SRTP with a real softphone that we call; and one that has no SRTP, and is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.ahead import early
+from tests.peers.audio import RATE_HZ, likeness, silence, write_wav
+from tests.peers.baresip import Baresip, need_baresip
+from tests.peers.calls_api import CallsApi
+from tests.peers.gateway import HOST, GatewayProcess, eventually, free_port
+from tests.peers.test_baresip import greeting, prompt
+from tests.sdk import authority
+
+pytestmark = [pytest.mark.peer, pytest.mark.slow]
+
+
+def safe(directory: Path, **env: str) -> GatewayProcess:
+    files = authority.make(directory)
+    settings = {
+        "GATEWAY_SIP_TLS_PORT": str(free_port()),
+        "GATEWAY_SIP_TLS_CERT": str(files.certificate),
+        "GATEWAY_SIP_TLS_KEY": str(files.key),
+        "GATEWAY_SIP_TLS_TRUST": str(files.authority),
+        "GATEWAY_SIP_SRTP": "require",
+    }
+    return GatewayProcess(env=settings | env)
+
+
+@early
+def test_a_telephone_that_we_call_over_tls(directory: Path) -> None:
+    need_baresip()
+    microphone = directory / "silence.wav"
+    write_wav(microphone, silence(40))
+    words = prompt(greeting()[0])
+    with safe(directory) as gateway:
+        files = authority.Files(
+            directory / "authority.pem", directory / "certificate.pem", directory / "key.pem"
+        )
+        api = CallsApi(gateway)
+        with Baresip(
+            directory / "phone",
+            transport="tls",
+            codec="PCMU",
+            microphone=microphone,
+            encryption="srtp-mand",
+            files=files,
+        ) as phone:
+            call_id = api.call(f"sip:caller@{HOST}:{phone.tls_port};transport=tls")
+            with api.sideband(call_id) as sideband:
+                sideband.until("session.created")
+                summary = api.until(call_id, "active")
+                assert summary["media_security"] == "srtp"
+                sideband.send({"type": "response.create"})
+                sideband.until("output_audio_buffer.started")
+                begun_s = phone.heard_s
+                assert eventually(lambda: phone.heard_s > begun_s + len(words) / RATE_HZ + 1, 20)
+                phone.press("42#")
+                for key in "42#":
+                    event = sideband.until("input_audio_buffer.dtmf_event_received")
+                    assert event["event"] == key
+                recording = phone.stop()
+            record = gateway.wait_for("call.ended", 10, call_id=call_id)
+    assert likeness(words, recording.heard)[0] > 0.9
+    assert record["reason"] == "remote_bye"
+    assert record["rtp_received"] > 0 and record["rtp_lost"] == 0
+
+
+@early
+def test_a_telephone_without_srtp_is_refused(directory: Path) -> None:
+    need_baresip()
+    microphone = directory / "silence.wav"
+    write_wav(microphone, silence(20))
+    with safe(directory) as gateway:
+        host, port = gateway.sip
+        with Baresip(
+            directory / "phone",
+            transport="udp",
+            codec="PCMU",
+            microphone=microphone,
+            dial=f"sip:agent@{host}:{port}",
+        ) as phone:
+            line = gateway.wait_for("call.rejected", 10)
+            assert eventually(lambda: "488" in phone.output, 5), phone.output[-2000:]
+    assert line["sip_status"] == 488
