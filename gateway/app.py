@@ -152,7 +152,7 @@ class Gateway:
             page=self.page,
             agent="configured" if settings.has_server else "embedded",
         )
-        if settings.sip_networks == () and not settings.sip_register:
+        if settings.sip_admits == () and not settings.sip_users and not settings.sip_register:
             self._log.warning("sip.nobody_allowed", hint="set GATEWAY_SIP_ALLOW")
 
     @property

@@ -19,7 +19,7 @@ def sip_config(settings: Settings, program: str) -> SipConfig:
         tls_port=settings.sip_tls_port,
         ws_port=settings.sip_ws_port,
         user_agent=program,
-        allow=settings.sip_networks,
+        allow=settings.sip_admits,
         reliable_provisionals=settings.sip_100rel,
         session_expires_s=settings.sip_session_timer_s,
         users=parse_users(settings.sip_users) if settings.sip_users else {},

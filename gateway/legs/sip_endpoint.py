@@ -188,7 +188,7 @@ class SipEndpoint:
 
     def refuse(self, error: SipError, source: Address) -> None:
         """Answer what a framer could not read to its end."""
-        self._agent.refuse(error, source)
+        self._agent.refuse(error, source, self._loop.time())
         self._drain()
 
     def unreachable(self, to: Address) -> None:
@@ -224,6 +224,10 @@ class SipEndpoint:
 
     def _dispatch_all(self) -> bool:
         """Returns whether there was any event."""
+        for notice in self._agent.notices():
+            self._log.warning(
+                f"sip.source_{notice.kind}", source=notice.host, failures=notice.failures
+            )
         events = self._agent.events()
         for event in events:
             try:

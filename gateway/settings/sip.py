@@ -148,8 +148,8 @@ class SipSettings(Group):
     sip_100rel: Annotated[
         Literal["off", "supported", "required"],
         Meaning(
-            "provisional answers that are acknowledged (RFC 3262): never, where the other side can, "
-            "or only with those who can",
+            "provisional answers that are acknowledged (RFC 3262): never, where the other side "
+            "can, or only with those who can",
             "off, supported, required",
         ),
     ] = "supported"
@@ -185,6 +185,12 @@ class SipSettings(Group):
     rtp_timeout_s: Annotated[
         Seconds, Meaning("hang up when a caller who is not on hold sends nothing", SECONDS)
     ] = 30
+
+    @property
+    def sip_admits(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] | None:
+        """Who needs no password; None for anyone. Where there are passwords, others need one."""
+        networks = self.sip_networks
+        return () if networks is None and self.sip_users else networks
 
     @property
     def sip_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] | None:

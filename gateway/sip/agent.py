@@ -35,6 +35,7 @@ from gateway.sip.registrations import Registrations
 from gateway.sip.replaces import replacing
 from gateway.sip.session_timer import wanted
 from gateway.sip.switchboard import Switchboard
+from gateway.sip.throttle import Notice
 from gateway.sip.uac import UacCall
 from gateway.sip.uas import UasCall
 from gateway.sip.uri import NameAddr, SipUri
@@ -55,12 +56,12 @@ class SipAgent:
 
     def receive(self, data: bytes, source: Address, now: float) -> None:
         """Take one whole message. What can be neither used nor answered is counted and dropped."""
-        if is_keepalive(data):
+        if is_keepalive(data) or not self._reception.hears(source, now):
             return
         try:
             message = parse(data)
         except SipError as error:
-            self.refuse(error, source)
+            self.refuse(error, source, now)
             return
         if isinstance(message, Response):
             if not self._board.transactions.receive_response(message, source, now):
@@ -68,9 +69,9 @@ class SipAgent:
         else:
             self._reception.receive(message, source, now)
 
-    def refuse(self, error: SipError, source: Address) -> None:
+    def refuse(self, error: SipError, source: Address, now: float) -> None:
         """Answer what a parser or a framer made of a broken message, if that can be done."""
-        self._reception.refuse(error, source)
+        self._reception.refuse(error, source, now)
 
     def transport_failed(self, to: Address, now: float) -> None:
         """Something sent to `to` could not be delivered, and no connection can be made to it."""
@@ -103,6 +104,10 @@ class SipAgent:
     def events(self) -> list[SipEvent]:
         events, self._board.events = self._board.events, []
         return events
+
+    def notices(self) -> list[Notice]:
+        """What there is to tell of strangers since this was last asked."""
+        return self._reception.throttle.notices()
 
     def next_timeout(self) -> float | None:
         """When to call `timeout`; None while nothing is due ever."""

@@ -10,6 +10,7 @@ A transaction tells its user by the functions it was given: `on_response`, `on_a
 when it is gone. They are let go of at its end.
 """
 
+from collections import Counter
 from collections.abc import Callable
 
 from gateway.sip.compose import ack_of_refusal
@@ -156,6 +157,7 @@ class TransactionLayer:
         self._token = token
         self._clients: dict[Key, ClientTransaction] = {}
         self._servers: dict[Key, ServerTransaction] = {}
+        self._asked: Counter[str] = Counter()  # hosts that requests of ours were sent to
         self._calls_heard: set[Key] = set()  # INVITEs outside dialogs, however they came
 
     def __len__(self) -> int:
@@ -166,6 +168,10 @@ class TransactionLayer:
         """Requests of ours that still wait for a final response."""
         waiting = (State.CALLING, State.TRYING, State.PROCEEDING)
         return sum(client.state in waiting for client in self._clients.values())
+
+    def awaits(self, host: str) -> bool:
+        """Whether a request of ours that went there is not forgotten yet."""
+        return host in self._asked
 
     # What we ask.
 
@@ -190,7 +196,11 @@ class TransactionLayer:
 
         def gone(_: float) -> None:
             del self._clients[key]
+            self._asked[to.host] -= 1
+            if not self._asked[to.host]:
+                del self._asked[to.host]
 
+        self._asked[to.host] += 1
         machine = CLIENT_INVITE if request.method == "INVITE" else CLIENT_NON_INVITE
         client = ClientTransaction(machine, request, to, self, gone)
         client.on_response = on_response

@@ -8,6 +8,7 @@ nothing; whoever repeats one is answered alike.
 from collections.abc import Callable, Sequence
 
 from gateway.sip.call import Call
+from gateway.sip.challenge import ALGORITHMS, Challenger, Verdict
 from gateway.sip.compose import options_answer, respond, stateless_tag
 from gateway.sip.errors import SipError
 from gateway.sip.headers import replace_top_via, tag_of, top_via
@@ -16,8 +17,12 @@ from gateway.sip.message import Address, Request
 from gateway.sip.outbox import countable
 from gateway.sip.screening import objection
 from gateway.sip.switchboard import Switchboard
+from gateway.sip.throttle import Throttle
 from gateway.sip.uac import UacCall
 from gateway.sip.uas import UasCall
+
+MAX_DELAYED = 1000
+"""Answers to strangers that may wait; more are not given at all."""
 
 
 class Reception:
@@ -26,22 +31,40 @@ class Reception:
     def __init__(self, board: Switchboard, trusts: Callable[[Address], bool]) -> None:
         """`trusts` says of addresses that are not listed whether they are let in all the same."""
         self.available = True
+        self.throttle = Throttle(board.config.rate)
         self._trusts = trusts
         self._board = board
-        self._config = board.config
+        self._config = config = board.config
+        self._challenger: Challenger | None = None
+        if config.users:
+            algorithms = ALGORITHMS if config.digest_md5 else ALGORITHMS[:-1]
+            realm = config.realm or config.host
+            self._challenger = Challenger(realm, config.users, board.token, algorithms)
+        self._delayed = 0  # answers that wait
 
-    def refuse(self, error: SipError, source: Address) -> None:
+    def hears(self, source: Address, now: float) -> bool:
+        """Whether a message from there is to be read at all."""
+        if self._knows(source) or self._talks_to(source.host):
+            return True
+        if self.throttle.admits(source.host, now):
+            return True
+        self._board.outbox.counters.dropped += 1
+        return False
+
+    def refuse(self, error: SipError, source: Address, now: float) -> None:
         """Answer what a parser or a framer made of a broken message, if that can be done."""
         request = error.request
         if request is None or request.method == "ACK":
             self._board.outbox.counters.dropped += 1
+            if not self._knows(source):
+                self.throttle.failed(source.host, now)
             return
         self._board.outbox.counters.requests[countable(request.method)] += 1
         reply_to = _stamp(request, source) or source
-        if self._config.serves(source) or self._trusts(source):
+        if self._knows(source):
             self._answer(request, reply_to, error.status, reason=error.reason)
         else:
-            self._answer(request, reply_to, 403)
+            self._refuse_stranger(request, source, reply_to, 403, now)
 
     def receive(self, request: Request, source: Address, now: float) -> None:
         """Take one whole request."""
@@ -51,8 +74,8 @@ class Reception:
         allowed = self._admits(request, source)
         if reply_to is None or (request.method == "ACK" and not allowed):
             self._board.outbox.counters.dropped += 1
-        elif not allowed:
-            self._answer(request, reply_to, 403)
+        elif not allowed and not self._is_proven(request, source, reply_to, now):
+            pass  # and whoever it is has been told so
         elif copy_of := transactions.find(request):
             copy_of.receive(request, now)
         elif request.method == "ACK":
@@ -71,10 +94,61 @@ class Reception:
     def _admits(self, request: Request, source: Address) -> bool:
         """Whether a request is let in: by where it comes from, or because it is of a call that we
         made. Whoever carries that one need not be allowed to call us."""
-        if self._config.serves(source) or self._trusts(source):
+        if self._knows(source):
             return True
-        ours = isinstance(self._call_of(request), UacCall)
-        return ours or self._board.transactions.find(request) is not None
+        transactions, call = self._board.transactions, self._call_of(request)
+        # Who proved itself when it called is not asked again in that call; nor can a CANCEL be.
+        proven = self._challenger is not None and call is not None
+        cancels = request.method == "CANCEL" and transactions.find(request, "INVITE") is not None
+        ours = proven or cancels or isinstance(call, UacCall)
+        return ours or transactions.find(request) is not None
+
+    def _talks_to(self, host: str) -> bool:
+        """Whether we have called somebody there."""
+        calls = self._board.calls.values()
+        return self._board.transactions.awaits(host) or any(
+            isinstance(call, UacCall) and call.is_with(host) for call in calls
+        )
+
+    def _knows(self, source: Address) -> bool:
+        return self._config.serves(source) or self._trusts(source)
+
+    def _is_proven(self, request: Request, source: Address, reply_to: Address, now: float) -> bool:
+        """Whether a stranger's request brings a proof that lets it in; else it is refused here."""
+        if self._challenger is None:
+            self._refuse_stranger(request, source, reply_to, 403, now)
+            return False
+        verdict = self._challenger.judge(request, now)
+        if verdict is Verdict.GOOD:
+            return True
+        asked = self._challenger.challenges(now, stale=verdict is Verdict.STALE)
+        if verdict is Verdict.WRONG:
+            self._refuse_stranger(request, source, reply_to, 401, now, asked)
+        else:
+            self._answer(request, reply_to, 401, asked)
+        return False
+
+    def _refuse_stranger(
+        self,
+        request: Request,
+        source: Address,
+        reply_to: Address,
+        status: int,
+        now: float,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Answer a failure, the later the more there have been."""
+        wait_s = self.throttle.failed(source.host, now)
+        if not wait_s:
+            self._answer(request, reply_to, status, headers)
+        elif self._delayed < MAX_DELAYED:
+            self._delayed += 1
+
+            def answer(_: float) -> None:
+                self._delayed -= 1
+                self._answer(request, reply_to, status, headers)
+
+            self._board.deadlines.set(now + wait_s, answer)
 
     def _receive_outside(
         self, request: Request, source: Address, reply_to: Address, now: float

@@ -259,12 +259,12 @@ def test_a_framer_lets_its_error_be_answered() -> None:
     desk = Desk()
     broken = parse(request("INVITE"))
     assert not isinstance(broken, Response)
-    desk.agent.refuse(SipError(400, "Missing Content-Length Header", broken), PEER_TCP)
+    desk.agent.refuse(SipError(400, "Missing Content-Length Header", broken), PEER_TCP, desk.now)
     (answer,) = desk.drain()
     assert isinstance(answer, Response)
     assert (answer.status, answer.reason) == (400, "Missing Content-Length Header")
     assert desk.addresses == [PEER_TCP]
-    desk.agent.refuse(SipError(400, "nothing"), PEER_TCP)
+    desk.agent.refuse(SipError(400, "nothing"), PEER_TCP, desk.now)
     assert desk.drain() == []
 
 

@@ -1,0 +1,144 @@
+"""Who is let in: by address, by proof, or not; how slowly strangers are refused; and whom we stop
+hearing."""
+
+from ipaddress import ip_network
+
+import pytest
+
+from gateway.sip.auth import Credentials, Login
+from gateway.sip.config import SipConfig
+from gateway.sip.events import IncomingCall
+from gateway.sip.message import Address, Request, Response
+from gateway.sip.parse import parse
+from gateway.sip.throttle import DEAF_FROM, SLOW_FROM
+from tests.sip.network import tokens
+from tests.sip.raw import PEER, SDP, Desk, codes, request
+
+pytestmark = pytest.mark.pure
+
+USERS = {"alice": "s3cret"}
+
+
+def guarded(**more: object) -> Desk:
+    desk = Desk()
+    config = SipConfig(host="192.0.2.1", allow=(), users=USERS, realm="line", rate=50, **more)  # type: ignore[arg-type]
+    desk.agent = type(desk.agent)(config, token=tokens(3))
+    return desk
+
+
+def challenged(desk: Desk, message: bytes) -> Response:
+    (answer,) = desk.send(message)
+    assert isinstance(answer, Response) and answer.status == 401
+    return answer
+
+
+def proven(
+    message: bytes, answer: Response, password: str = "s3cret", name: str = "alice"
+) -> bytes:
+    """The same again, as somebody who answers a challenge says it."""
+    asked = parse(message)
+    assert isinstance(asked, Request)
+    login = Login(Credentials(name, password, "line"), PEER.host, tokens(4))
+    found = login.answer(asked, answer, PEER.host, ())
+    assert found is not None
+    header, value, _ = found
+    again = message.replace(b"branch=z9hG4bK", b"branch=z9hG4bKagain")
+    return again.replace(b"\r\nCall-ID", f"\r\n{header}: {value}\r\nCall-ID".encode(), 1)
+
+
+def test_who_proves_who_it_is_may_call_and_is_not_asked_in_the_call() -> None:
+    desk = guarded()
+    invite = request("INVITE", body=SDP)
+    answer = challenged(desk, invite)
+    told = answer.headers.get_all("WWW-Authenticate")
+    algorithms = [value.split("algorithm=")[1].split(",")[0] for value in told]
+    assert algorithms == ["SHA-512-256", "SHA-256", "MD5"]
+    assert codes(desk.send(proven(invite, answer))) == [100]
+    (incoming,) = desk.events()
+    assert isinstance(incoming, IncomingCall)
+    desk.agent.accept(incoming.dialog_id, SDP, desk.now)
+    desk.drain()
+    desk.send(desk.within("ACK", incoming.dialog_id, cseq=1))
+    assert desk.status(desk.within("OPTIONS", incoming.dialog_id)) == 200
+    assert desk.status(desk.within("BYE", incoming.dialog_id, cseq=3)) == 200
+
+
+def test_a_cancel_needs_no_proof() -> None:
+    desk = guarded()
+    invite = request("INVITE", body=SDP)
+    again = proven(invite, challenged(desk, invite))
+    desk.send(again)
+    cancel = again.replace(b"INVITE sip", b"CANCEL sip").replace(b"1 INVITE", b"1 CANCEL")
+    cancel = cancel.replace(SDP, b"").replace(b"Content-Type: application/sdp\r\n", b"")
+    cancel = cancel.replace(f"Content-Length: {len(SDP)}".encode(), b"Content-Length: 0")
+    assert codes(desk.send(cancel)) == [200, 487]
+
+
+@pytest.mark.parametrize("name", ["alice", "nobody"])
+def test_a_wrong_password_and_an_unknown_user_look_alike(name: str) -> None:
+    desk = guarded()
+    invite = request("INVITE", body=SDP)
+    (answer,) = desk.send(proven(invite, challenged(desk, invite), "guess", name))
+    assert isinstance(answer, Response) and answer.status == 401
+    assert "stale" not in (answer.headers.get("WWW-Authenticate") or "")
+    assert desk.events() == [] and desk.is_empty
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "INVITE", "REGISTER", "MESSAGE", "BYE"])
+def test_whatever_a_stranger_asks_it_is_asked_back(method: str) -> None:
+    challenged(guarded(), request(method, body=SDP if method == "INVITE" else b""))
+
+
+def test_an_ack_is_never_answered() -> None:
+    assert guarded().send(request("ACK")) == []
+
+
+def test_failures_are_answered_late_and_then_not_at_all() -> None:
+    desk = guarded()
+    late = []
+    for number in range(60):
+        invite = request("INVITE", body=SDP).replace(b"z9hG4bK1", f"z9hG4bKf{number}".encode())
+        answers = desk.send(invite)
+        if not answers:
+            break  # nobody listens any more
+        guess = proven(invite, answers[0], "guess")  # type: ignore[arg-type]
+        at_once = desk.send(guess)
+        assert len(at_once) + len(desk.wait(4)) <= 1
+        late.append(not at_once)
+    else:
+        pytest.fail("it is still heard")
+    assert late == sorted(late) and late.count(False) >= SLOW_FROM
+    assert len(late) > DEAF_FROM
+    assert [notice.kind for notice in desk.agent.notices()] == ["slowed", "dropped"]
+    assert desk.send(request("OPTIONS")) == []
+
+
+def test_a_flood_of_one_stranger_is_not_read() -> None:
+    desk = guarded()
+    answers = sum(
+        len(desk.send(request("OPTIONS").replace(b"z9hG4bK1", f"z9hG4bKx{number}".encode())))
+        for number in range(1000)
+    )
+    assert 50 <= answers <= 150
+    assert desk.agent.counters.dropped == 1000 - answers
+    assert desk.is_empty
+
+
+def test_whom_we_call_is_never_throttled() -> None:
+    desk = guarded()
+    desk.agent.invite("sip:a@192.0.2.9", SDP, desk.now, to=PEER, from_uri="sip:b@192.0.2.1")
+    desk.drain()
+    for number in range(500):
+        text = request("OPTIONS").replace(b"z9hG4bK1", f"z9hG4bKx{number}".encode())
+        assert len(desk.send(text)) == 1
+    assert desk.agent.counters.dropped == 0
+
+
+def test_listed_addresses_need_no_proof() -> None:
+    desk = Desk()
+    config = SipConfig(
+        host="192.0.2.1", allow=(ip_network("192.0.2.0/24"),), users=USERS, realm="line", rate=5
+    )
+    desk.agent = type(desk.agent)(config, token=tokens(3))
+    assert desk.status(request("OPTIONS")) == 200
+    assert config.may_connect(Address("203.0.113.1", 5060, "tcp"))
