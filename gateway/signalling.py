@@ -24,7 +24,7 @@ def sip_config(settings: Settings, program: str) -> SipConfig:
         session_expires_s=settings.sip_session_timer_s,
         users=parse_users(settings.sip_users) if settings.sip_users else {},
         realm=settings.sip_realm,
-        digest_md5=settings.sip_digest_md5,
+        digests=tuple(split(settings.sip_digest)),
         rate=settings.sip_rate,
     )
 

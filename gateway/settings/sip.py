@@ -99,13 +99,15 @@ class SipSettings(Group):
         AfterValidator(values.realm),
         Meaning("what these passwords are for; empty: what Contact says", "a name"),
     ] = ""
-    sip_digest_md5: Annotated[
-        bool,
+    sip_digest: Annotated[
+        str,
+        AfterValidator(values.digests),
         Meaning(
-            "telephones that know no SHA-256 may prove their password by MD5 (RFC 8760)",
-            "true, false",
+            "how a password may be proved, the best first (RFC 8760); some old telephones give up "
+            "at the first that they do not know, and need MD5 alone",
+            "SHA-512-256, SHA-256 and MD5, or some of them",
         ),
-    ] = True
+    ] = "SHA-512-256,SHA-256,MD5"
     sip_rate: Annotated[
         float,
         Field(ge=0, le=100_000),

@@ -17,6 +17,7 @@ from gateway.realtime.config import check_session
 from gateway.realtime.errors import RealtimeError
 from gateway.sdp.webrtc import AudioCodecName
 from gateway.sip.account import Account
+from gateway.sip.challenge import ALGORITHMS
 from gateway.sip.trunk import Trunk
 from gateway.upstream.presets import PRESETS
 from gateway.upstream.target import (
@@ -270,6 +271,13 @@ def parse_users(value: str) -> dict[str, str]:
             raise ValueError("a character that cannot be printed")
         found[name] = password
     return found
+
+
+def digests(value: str) -> str:
+    found = split(value)
+    if not found or len(set(found)) < len(found) or not set(found) <= set(ALGORITHMS):
+        raise ValueError("no algorithm, one that is not known, or one twice")
+    return value
 
 
 def realm(value: str) -> str:

@@ -43,8 +43,8 @@ class SipConfig:
     """Names and passwords of those who may call from anywhere; {}: nobody may."""
     realm: str = ""
     """What these are for; "" is `host`."""
-    digest_md5: bool = True
-    """Whether MD5 is good enough for a proof."""
+    digests: tuple[str, ...] = ("SHA-512-256", "SHA-256", "MD5")
+    """What a proof may be made with, in the order in which it is asked for (RFC 8760)."""
     rate: float = 0.0
     """Requests a second that are read of one source that is not in `allow`; 0: all."""
     accept_refer: bool = False

@@ -8,7 +8,7 @@ nothing; whoever repeats one is answered alike.
 from collections.abc import Callable, Sequence
 
 from gateway.sip.call import Call
-from gateway.sip.challenge import ALGORITHMS, Challenger, Verdict
+from gateway.sip.challenge import Challenger, Verdict
 from gateway.sip.compose import options_answer, respond, stateless_tag
 from gateway.sip.errors import SipError
 from gateway.sip.headers import replace_top_via, tag_of, top_via
@@ -37,9 +37,8 @@ class Reception:
         self._config = config = board.config
         self._challenger: Challenger | None = None
         if config.users:
-            algorithms = ALGORITHMS if config.digest_md5 else ALGORITHMS[:-1]
             realm = config.realm or config.host
-            self._challenger = Challenger(realm, config.users, board.token, algorithms)
+            self._challenger = Challenger(realm, config.users, board.token, config.digests)
         self._delayed = 0  # answers that wait
 
     def hears(self, source: Address, now: float) -> bool:

@@ -54,6 +54,7 @@ class Baresip:
         duration_s: it ends by itself then.
         encryption: of media: `srtp` if the other side has it, `srtp-mand` in any case; "" for none.
         files: its certificate and whom it believes, for TLS.
+        login: name and password that it proves when it is asked.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Baresip:
         duration_s: float | None = None,
         encryption: str = "",
         files: Files | None = None,
+        login: tuple[str, str] | None = None,
     ) -> None:
         modules = need_baresip()
         self._directory = directory
@@ -102,6 +104,8 @@ class Baresip:
         (directory / "config").write_text("".join(f"{line}\n" for line in settings))
         (directory / "contacts").touch()
         media = f";mediaenc={encryption}" if encryption else ""
+        if login is not None:
+            media += f";auth_user={login[0]};auth_pass={login[1]}"
         (directory / "accounts").write_text(
             f"<{self.uri};transport={transport}>;regint=0;audio_codecs={codec};answermode=auto"
             f"{media}\n"

@@ -83,3 +83,34 @@ def test_a_telephone_without_srtp_is_refused(directory: Path) -> None:
             line = gateway.wait_for("call.rejected", 10)
             assert eventually(lambda: "488" in phone.output, 5), phone.output[-2000:]
     assert line["sip_status"] == 488
+
+
+@early
+def test_a_telephone_with_a_password_is_let_in_and_others_are_not(directory: Path) -> None:
+    need_baresip()
+    microphone = directory / "silence.wav"
+    write_wav(microphone, silence(20))
+    # This telephone knows MD5 only, and does not look beyond the first challenge.
+    env = {"GATEWAY_SIP_USERS": "alice:s3cret,bob:other", "GATEWAY_SIP_DIGEST": "MD5"}
+    with GatewayProcess(env=env) as gateway:
+        host, port = gateway.sip
+        for number, (password, answered) in enumerate((("s3cret", True), ("guess", False))):
+            mark = gateway.mark()
+            with Baresip(
+                directory / f"phone-{number}",
+                transport="udp",
+                codec="PCMU",
+                microphone=microphone,
+                dial=f"sip:agent@{host}:{port}",
+                login=("alice", password),
+            ) as phone:
+                if answered:
+                    gateway.wait_for("call.answered", 10, mark)
+                    assert eventually(lambda phone=phone: phone.heard_s > 1, 10)  # type: ignore[misc]
+                    phone.hang_up()
+                    assert gateway.call_ended(mark)["reason"] == "remote_bye"
+                else:
+                    # Asked once, and refused once: it does not try a third time.
+                    refused = 'gateway_sip_responses_total{code="401",method="INVITE"}'
+                    assert eventually(lambda: gateway.metrics().get(refused, 0) >= 3, 10)
+                    assert not gateway.lines("call.incoming", mark)
