@@ -14,6 +14,7 @@ _DIALOG = (
     "To: <sip:[service]@[remote_ip]:[remote_port]>@TAG@",
     "Call-ID: [call_id]",
 )
+_TARGET = "sip:[service]@[remote_ip]:[remote_port]"
 _CONTACT = "Contact: <sip:tester@[local_ip]:[local_port];transport=[transport]>"
 
 
@@ -49,6 +50,7 @@ class Scenario:
         self._cseq = 0
         self._invite = 0
         self._variables = 0
+        self._kept = ""
 
     @property
     def text(self) -> str:
@@ -79,6 +81,16 @@ class Scenario:
         self._cseq += 1
         return self._request(method, self._cseq, headers, body, kind, repeat=True)
 
+    def prack(self) -> Self:
+        """Of the reliable answer whose RSeq was kept."""
+        return self.request("PRACK", f"RAck: [${self._kept}] {self._invite} INVITE")
+
+    def ack_refusal(self) -> Self:
+        """Of the refusal that came last."""
+        self._request("ACK", self._invite, (), (), "", repeat=False)
+        self._steps[-1] = self._steps[-1].replace("[next_url]", _TARGET).replace("[routes]\n", "")
+        return self
+
     def bye(self) -> Self:
         """Hang up, and see it confirmed."""
         return self.request("BYE").response(200)
@@ -97,10 +109,22 @@ class Scenario:
 
     # What it waits for.
 
-    def response(self, status: int, *, has: str = "", optional: bool = False) -> Self:
-        """A response; `has` is an expression that must match somewhere in it."""
-        more = ' optional="true"' if optional else ""
-        self._steps.append(f'  <recv response="{status}"{more}>{self._check(has)}</recv>')
+    def response(
+        self, status: int, *, has: str = "", optional: bool = False, keep: str = ""
+    ) -> Self:
+        """A response; `has` is an expression that must match somewhere in it, `keep` names a header
+        whose number is used later."""
+        more = ' optional="true"' if optional else (' rrs="true"' if keep else "")
+        actions = self._check(has)
+        if keep:
+            self._variables += 1
+            self._kept = f"v{self._variables}"
+            actions += (
+                f'<action><ereg regexp="[0-9]+" search_in="hdr" header="{keep}:" check_it="true" '
+                f'assign_to="{self._kept}"/></action>'
+            )
+            actions = actions.replace("</action><action>", "")
+        self._steps.append(f'  <recv response="{status}"{more}>{actions}</recv>')
         return self
 
     def answered(self, has: str = "") -> Self:
@@ -151,7 +175,7 @@ class Scenario:
         repeat: bool,
     ) -> Self:
         first = method == "INVITE" and cseq == 1
-        uri = "sip:[service]@[remote_ip]:[remote_port]" if first else "[next_url]"
+        uri = _TARGET if first else "[next_url]"
         lines = [
             f"{method} {uri} SIP/2.0",
             "Via: SIP/2.0/[transport] [local_ip]:[local_port];rport;branch=[branch]",
