@@ -22,7 +22,7 @@ _MAX_UNDER_WAY = 4
 _NOT_CERTAIN = (socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_MEMORY, socket.EAI_SYSTEM)
 
 _Name = tuple[str, socket.AddressFamily]
-_Addresses = tuple[str, ...] | None
+Addresses = tuple[str, ...] | None
 """Of a name, () if it has none; None: nobody could tell."""
 
 
@@ -33,31 +33,19 @@ class Resolver:
         """`clock` tells seconds, on any scale that only goes on."""
         self._clock = clock
         self._kept: dict[_Name, tuple[float, tuple[str, ...]]] = {}  # with the time of its end
-        self._under_way: dict[_Name, asyncio.Future[_Addresses]] = {}
+        self._under_way: dict[_Name, asyncio.Future[Addresses]] = {}
 
-    async def resolve(self, host: str, bind_host: str) -> str:
-        """The first address of `host`, a name or an IP literal, that may be called from
-        `bind_host`.
-
-        It is of the family of `bind_host`, because that is what our sockets reach, and spelled as
-        the system spells the addresses of sockets.
+    async def resolve(self, host: str, bind_host: str) -> list[str]:
+        """The addresses of `host`, a name or an IP literal, that may be called from `bind_host`,
+        as `callable_from` has them.
 
         Raises:
-            LegError: 404 unknown_host, the name has no such address; 502 unresolved, nobody could
-                tell in time, or too many names are being looked up; 403 unusable_host, no call may
-                be sent to any of its addresses.
+            LegError: as `callable_from`; 502 unresolved also if too many names are looked up.
         """
-        family = socket.AF_INET6 if ":" in bind_host else socket.AF_INET
+        family = family_of(bind_host)
         literal = _literal(host, family)
         addresses = (literal,) if literal else await self._addresses((host.lower(), family))
-        if addresses is None:
-            raise LegError(502, "unresolved")
-        if not addresses:
-            raise LegError(404, "unknown_host")
-        for address in addresses:
-            if usable_host(address, bind_host) and not _is_beyond(address, bind_host):
-                return address
-        raise LegError(403, "unusable_host")
+        return callable_from(bind_host, addresses)
 
     async def look_up(self, host: str) -> str:
         """The first IPv4 address of `host`, a name or an IP literal of either family.
@@ -80,7 +68,7 @@ class Resolver:
             waiting.set_result(None)
         self._under_way.clear()
 
-    async def _addresses(self, name: _Name) -> _Addresses:
+    async def _addresses(self, name: _Name) -> Addresses:
         ends, addresses = self._kept.get(name, (0.0, None))
         if addresses is not None and self._clock() < ends:
             return addresses
@@ -93,15 +81,15 @@ class Resolver:
         except TimeoutError:
             return None
 
-    def _ask(self, name: _Name) -> asyncio.Future[_Addresses] | None:
+    def _ask(self, name: _Name) -> asyncio.Future[Addresses] | None:
         """Begin to look a name up; None if too many are."""
         if len(self._under_way) >= _MAX_UNDER_WAY:
             return None
         loop = asyncio.get_running_loop()
-        waiting: asyncio.Future[_Addresses] = loop.create_future()
+        waiting: asyncio.Future[Addresses] = loop.create_future()
 
         def look_up() -> None:
-            found: _Addresses = None
+            found: Addresses = None
             try:
                 found = _look_up(name)
             finally:
@@ -117,7 +105,7 @@ class Resolver:
         return waiting
 
     def _found(
-        self, name: _Name, waiting: asyncio.Future[_Addresses], addresses: _Addresses
+        self, name: _Name, waiting: asyncio.Future[Addresses], addresses: Addresses
     ) -> None:
         if waiting.done():
             return  # we were closed
@@ -130,7 +118,35 @@ class Resolver:
             self._kept[name] = (self._clock() + _KEPT_S, addresses)
 
 
-def _look_up(name: _Name) -> _Addresses:
+def family_of(bind_host: str) -> socket.AddressFamily:
+    """Of the addresses that a socket bound there reaches."""
+    return socket.AF_INET6 if ":" in bind_host else socket.AF_INET
+
+
+def callable_from(bind_host: str, addresses: Addresses) -> list[str]:
+    """Those of a name's addresses that a call from `bind_host` may be sent to, in their order.
+
+    They are spelled as the system spells the addresses of sockets.
+
+    Raises:
+        LegError: 404 unknown_host, there are none; 502 unresolved, nobody could tell in time; 403
+            unusable_host, no call may be sent to any of them.
+    """
+    if addresses is None:
+        raise LegError(502, "unresolved")
+    if not addresses:
+        raise LegError(404, "unknown_host")
+    usable = [
+        address
+        for address in addresses
+        if usable_host(address, bind_host) and not _is_beyond(address, bind_host)
+    ]
+    if not usable:
+        raise LegError(403, "unusable_host")
+    return usable
+
+
+def _look_up(name: _Name) -> Addresses:
     """Ask the system, for as long as that takes."""
     host, family = name
     try:

@@ -38,7 +38,7 @@ class Names:
         return [(family, kind, 17, "", (address, 0)) for address in addresses]
 
     async def resolve(self, host: str = "pbx.example", bind_host: str = "198.51.100.1") -> str:
-        return await self.resolver.resolve(host, bind_host)
+        return (await self.resolver.resolve(host, bind_host))[0]
 
     async def failure(
         self, host: str = "pbx.example", bind_host: str = "198.51.100.1"
@@ -113,6 +113,8 @@ async def test_what_the_system_reads_as_a_number_is_judged_by_its_address() -> N
 async def test_the_first_address_that_will_do_is_taken(names: Names) -> None:
     names.addresses = ("127.0.0.1", "169.254.0.1", "192.0.2.1", "192.0.2.2")
     assert await names.resolve() == "192.0.2.1"
+    usable = await names.resolver.resolve("pbx.example", "198.51.100.1")
+    assert usable == ["192.0.2.1", "192.0.2.2"]
     names.addresses = ("127.0.0.1", "0.0.0.0")
     assert await names.failure("other.example") == (403, "unusable_host")
 
