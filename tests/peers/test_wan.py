@@ -23,7 +23,7 @@ from tests.peers.wan import Host, Link, Wan, need_namespaces
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
-CALLS = 6
+CALLS = 4
 SEED = 7
 RTP_TIMEOUT_S = 5
 TRANSFER = "transfer"
