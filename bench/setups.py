@@ -1,6 +1,6 @@
 """`python -m bench.setups`: how many calls a second one core sets up and ends.
 
-SIPp calls over UDP and hangs up a second after the answer, each time a little faster, until
+SIPp calls over UDP and hangs up as soon as it is answered, each time a little faster, until
 something has to be said twice or fails. At the highest rate that was borne it then places all its
 calls.
 
