@@ -28,8 +28,8 @@ from gateway.calls.line import Line
 from gateway.calls.registry import Registry
 from gateway.calls.sessions import Sources
 from gateway.embedded import EmbeddedAgent, EmbeddedAgentError
-from gateway.legs.dialling import plan_call
-from gateway.legs.leg import OutgoingLeg, PeerLeg
+from gateway.legs.dialler import Dialler
+from gateway.legs.leg import CallOrder, OutgoingLeg, PeerLeg
 from gateway.legs.leg_media import MediaConfig
 from gateway.legs.pacer import Pacer
 from gateway.legs.ports import PortPool
@@ -40,7 +40,7 @@ from gateway.media import host_addresses, media_config, opus_missing
 from gateway.metrics import Metrics
 from gateway.policies import line_config, prompt_of
 from gateway.settings import Settings, SettingsError, split
-from gateway.signalling import accounts, dial_rules, sip_config, sip_sockets, tls_files
+from gateway.signalling import accounts, dial_rules, dns, sip_config, sip_sockets, tls_files
 from gateway.sip.agent import SipAgent
 from gateway.upstream.backend import Backend
 from gateway.upstream.webhook import WebhookConfig, WebhookSender
@@ -73,11 +73,11 @@ class Gateway:
         self._registry = Registry(settings.calls_max, self._metrics.call_ended, self._changed)
         self._ports = PortPool(settings.rtp_port_min, settings.rtp_port_max)
         self._sip = sip_config(settings, _PROGRAM)
-        self._rules = dial_rules(settings)
         self._agent = SipAgent(self._sip, token=lambda: secrets.token_hex(8))
         self._line: Line
         self._media: MediaConfig
         self._endpoint: SipEndpoint
+        self._dialler: Dialler
         self._sockets: RealtimeSockets
         self.http_port = 0
 
@@ -114,6 +114,7 @@ class Gateway:
                     backend.config,
                     self._peer_faults,
                     prompt_of("sip_early_media", settings.sip_early_media),
+                    self._metrics.media_dropped,
                 )
             wanted = "opus" in split(settings.webrtc_codecs)
             if wanted and (reason := opus_missing()) is not None:
@@ -177,6 +178,10 @@ class Gateway:
         await self._stack.aclose()
         self._log.info("gateway.stopped")
 
+    def renew_certificates(self) -> None:
+        """Read those of SIP again; they are read anyway when they have changed, but not at once."""
+        self._endpoint.renew_certificates()
+
     def hasten(self) -> None:
         """End a drain in progress soon."""
         for call in self._registry:
@@ -185,8 +190,8 @@ class Gateway:
     def _take_call(self, leg: SipIncomingLeg) -> None:
         self._line.take(leg, leg.fault)
 
-    def _dial(self, target: str, caller: str | None) -> OutgoingLeg:
-        return self._endpoint.dial(plan_call(target, caller, self._rules))
+    def _dial(self, order: CallOrder) -> OutgoingLeg:
+        return self._dialler.dial(order)
 
     def _meet(self, offer: bytes) -> PeerLeg:
         return WebRtcLeg(offer, self._media)
@@ -248,7 +253,13 @@ class Gateway:
                 self._sip.serves,
                 self._log,
                 tls_files(settings),
+                dns(settings),
             )
+        rules, clock = dial_rules(settings), asyncio.get_running_loop().time
+        self._dialler = Dialler(rules, self._endpoint.dial, clock)
+        for load in self._dialler.loads:
+            read = partial(getattr, load)
+            self._metrics.trunk(load.name, partial(read, "calls"), partial(read, "refused"))
         self._stack.push_async_callback(self._endpoint.close)
         with _naming("SIP", "GATEWAY_SIP_HOST and GATEWAY_SIP_UDP_PORT, _TCP, _TLS and _WS_PORT"):
             await self._endpoint.open(sip_sockets(settings))
@@ -341,6 +352,7 @@ async def serve(settings: Settings) -> int:
     except StartError as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 1
+    loop.add_signal_handler(signal.SIGHUP, gateway.renew_certificates)
     if sys.stdout.isatty():
         print(f"\n  Dial {gateway.dial}\n  or open {gateway.page}\n", file=sys.stderr)
     await stop.wait()

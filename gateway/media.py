@@ -33,6 +33,7 @@ def media_config(
     backend: BackendConfig,
     tell: Callable[[Mapping[str, int]], None] = lambda _: None,
     early: Prompt | None = None,
+    tell_dropped: Callable[[Mapping[str, int]], None] = lambda _: None,
 ) -> MediaConfig:
     """How legs send and receive.
 
@@ -40,6 +41,7 @@ def media_config(
         backend: whose rate Opus is decoded at, so that nothing has to be resampled.
         tell: is handed what went wrong on each peer connection.
         early: what callers hear before they are answered.
+        tell_dropped: is handed what the ports of phones did not hear.
 
     Raises:
         OSError: the host has no address as the settings name it.
@@ -54,7 +56,9 @@ def media_config(
         allow=settings.sip_networks,
         srtp=settings.sip_srtp,
         hears_tones=settings.dtmf_inband,
+        keys_out=settings.dtmf_out,
         early=early,
+        tell_dropped=tell_dropped,
         hears_early=settings.calls_hear_early,
         webrtc=None if wanted == ["off"] else _webrtc_config(settings, wanted, backend, tell),
     )

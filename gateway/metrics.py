@@ -4,6 +4,7 @@ Labels have few values by construction: never an id, a number or anything else a
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -15,6 +16,7 @@ REASONS: Final = frozenset(
         # The caller's side.
         *("remote_bye", "cancelled", "no_ack", "timeout", "transport", "refused", "leg_ended"),
         *("media_timeout", "session_expired", "unacceptable_media", "bad_answer"),
+        "not_replaceable",
         # Of a peer connection.
         *("channel_closed", "peer_closed", "ice_failed", "dtls_failed"),
         # The Realtime server's side.
@@ -47,6 +49,10 @@ class SipCounters(Protocol):
 
     @property
     def dropped(self) -> int: ...
+
+    @property
+    def strangers(self) -> Mapping[str, int]:
+        """Sources that were slowed or dropped, and their messages that were not read."""
 
 
 class Metrics:
@@ -90,6 +96,11 @@ class Metrics:
         self._rtp_lost = count(
             "gateway_rtp_lost_packets", "RTP packets that callers sent and that never came."
         )
+        self._rtp_dropped = count(
+            "gateway_rtp_dropped_packets",
+            "Packets at the media ports of phones that were not heard, counted when a call ends.",
+            "why",
+        )
         self._peers = count(
             "gateway_webrtc_faults",
             "What went wrong on peer connections, counted when it is known.",
@@ -105,6 +116,7 @@ class Metrics:
             "gateway_session_outage_seconds", "Time that calls were without a Realtime session."
         )
         self._count_registrations()
+        self._gauge_trunks()
 
     def _count_registrations(self) -> None:
         self._registrations = self._counter(
@@ -115,6 +127,13 @@ class Metrics:
             "Whether the registrar's last word was yes.",
             ["registrar"],
             registry=self._registry,
+        )
+
+    def _gauge_trunks(self) -> None:
+        gauge = partial(Gauge, labelnames=["trunk"], registry=self._registry)
+        self._trunk_calls = gauge("gateway_trunk_calls", "Calls of ours that a trunk carries.")
+        self._trunk_refused = gauge(
+            "gateway_trunk_refused", "Calls that were one too many for a trunk, since the start."
         )
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
@@ -128,6 +147,11 @@ class Metrics:
         """Add the totals of a SIP agent, which are read at each scrape."""
         self._registry.register(_Sip(read))
 
+    def trunk(self, name: str, calls: Callable[[], float], refused: Callable[[], float]) -> None:
+        """Add a trunk, whose load is read at each scrape."""
+        self._trunk_calls.labels(name).set_function(calls)
+        self._trunk_refused.labels(name).set_function(refused)
+
     def registered(self, registrar: str, read: Callable[[], float]) -> None:
         """Add a registration, whose state is read at each scrape."""
         self._registered.labels(registrar).set_function(read)
@@ -135,6 +159,11 @@ class Metrics:
     def registration(self, result: str) -> None:
         """Count what came of an attempt to register."""
         self._registrations.labels(result).inc()
+
+    def media_dropped(self, packets: Mapping[str, int]) -> None:
+        """Count what a media port did not hear, by why."""
+        for why, count in packets.items():
+            self._rtp_dropped.labels(why).inc(count)
 
     def peer_faults(self, faults: Mapping[str, int]) -> None:
         """Count what went wrong on a peer connection."""
@@ -196,3 +225,11 @@ class _Sip(Collector):
             "SIP messages received that could be neither used nor answered.",
             value=counters.dropped,
         )
+        strangers = CounterMetricFamily(
+            "gateway_sip_strangers",
+            "Sources that were slowed or dropped, and messages of strangers that were not read.",
+            labels=["what"],
+        )
+        for what in ("slowed", "dropped", "unread"):
+            strangers.add_metric([what], counters.strangers.get(what, 0))
+        yield strangers

@@ -31,6 +31,9 @@ def line_config(settings: Settings) -> LineConfig:
             ring_timeout_s=settings.calls_ring_timeout_s,
             max_duration_s=settings.calls_max_duration_s,
             transfer_timeout_s=settings.calls_transfer_timeout_s,
+            bridge=settings.calls_bridge,
+            accepts_refer=settings.sip_accept_refer,
+            targets=split(settings.calls_targets),
             continuity=ContinuityPolicy(
                 give_up_s=settings.realtime_give_up_s, has_fallback=settings.has_fallback
             ),

@@ -1,13 +1,20 @@
 """From settings to SIP: who we are, where we listen, whom we call."""
 
+import asyncio
+
+from gateway.calls.targets import allowed_contact
 from gateway.legs.dialling import DialRules
+from gateway.legs.dns import Dns
 from gateway.legs.sip_endpoint import SipSockets
 from gateway.legs.tls import TlsFiles
 from gateway.settings import Settings, split
-from gateway.settings.values import parse_users
+from gateway.settings.values import parse_name_servers, parse_users
 from gateway.sip.account import Account
 from gateway.sip.config import SipConfig
-from gateway.sip.trunk import Trunk
+from gateway.sip.trunk import parse_trunks
+
+_PENDING = 100
+"""Calls that may wait besides twice those that we take."""
 
 
 def sip_config(settings: Settings, program: str) -> SipConfig:
@@ -26,6 +33,10 @@ def sip_config(settings: Settings, program: str) -> SipConfig:
         realm=settings.sip_realm,
         digests=tuple(split(settings.sip_digest)),
         rate=settings.sip_rate,
+        # One trunk may bring all our calls, and as many again that are just being refused.
+        pending=2 * settings.calls_max + _PENDING,
+        accept_refer=settings.sip_accept_refer,
+        accept_replaces=settings.sip_accept_replaces,
     )
 
 
@@ -51,6 +62,12 @@ def tls_files(settings: Settings) -> TlsFiles:
     )
 
 
+def dns(settings: Settings) -> Dns:
+    """Whom we ask for names; needs a running loop."""
+    servers = parse_name_servers(settings.sip_dns) if settings.sip_dns else ()
+    return Dns(asyncio.get_running_loop().time, servers)
+
+
 def accounts(settings: Settings) -> list[Account]:
     """Where we register."""
     return [Account.parse(text) for text in split(settings.sip_register)]
@@ -58,9 +75,13 @@ def accounts(settings: Settings) -> list[Account]:
 
 def dial_rules(settings: Settings) -> DialRules:
     """Whom this line may call, and by which way."""
+    trunks = parse_trunks(split(settings.sip_trunk))
+    targets = split(settings.calls_targets)
     return DialRules(
         host=settings.sip_advertised_host or settings.sip_host,
         ports=(settings.sip_udp_port, settings.sip_tcp_port, settings.sip_tls_port),
-        trunk=Trunk.parse(settings.sip_trunk) if settings.sip_trunk else None,
+        trunks=trunks,
         allow=settings.sip_networks,
+        redirects=settings.calls_redirects,
+        follows=lambda uri: allowed_contact(uri, targets, [trunk.host for trunk in trunks]),
     )

@@ -53,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backends": {"audio", "realtime", "settings", "upstream"},
     "policies": {"audio", "calls", "settings"},
     "media": {"audio", "legs", "sdp", "settings", "upstream", "webrtc"},
-    "signalling": {"legs", "settings", "sip"},
+    "signalling": {"calls", "legs", "settings", "sip"},
     "app": {
         "api",
         "backends",

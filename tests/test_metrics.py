@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 GATEWAY = ROOT / "gateway"
 SIP = sorted((GATEWAY / "sip").glob("*.py"))
 ABOVE_SIP = [
-    # Whom `dialling` refuses has no call yet that could end.
-    *sorted(path for path in (GATEWAY / "legs").glob("*.py") if path.stem != "dialling"),
+    # Whom `dialling` and `dialler` refuse has no call yet that could end.
+    *sorted(path for path in (GATEWAY / "legs").glob("*.py") if path.stem[:4] != "dial"),
     *sorted((GATEWAY / "calls").glob("*.py")),
     GATEWAY / "app.py",
 ]
@@ -145,6 +145,7 @@ def test_sip_totals_are_read_at_each_scrape() -> None:
     counters.responses["INVITE", 503] += 1
     counters.retransmits += 4
     counters.dropped += 5
+    counters.strangers["unread"] += 6
     lines = metrics.text().decode().splitlines()
     for line in (
         'gateway_sip_requests_total{method="BYE"} 1.0',
@@ -153,9 +154,19 @@ def test_sip_totals_are_read_at_each_scrape() -> None:
         'gateway_sip_responses_total{code="503",method="INVITE"} 1.0',
         "gateway_sip_retransmits_total 4.0",
         "gateway_sip_dropped_total 5.0",
+        'gateway_sip_strangers_total{what="slowed"} 0.0',
+        'gateway_sip_strangers_total{what="unread"} 6.0',
         "# TYPE gateway_sip_requests_total counter",
     ):
         assert line in lines
+
+
+def test_what_media_ports_did_not_hear_adds_up() -> None:
+    metrics = Metrics()
+    metrics.media_dropped({"forged": 2, "source": 1})
+    metrics.media_dropped({"forged": 3, "source": 0})
+    assert b'gateway_rtp_dropped_packets_total{why="forged"} 5.0' in metrics.text()
+    assert b'gateway_rtp_dropped_packets_total{why="source"} 1.0' in metrics.text()
 
 
 def test_what_went_wrong_on_peer_connections_adds_up() -> None:

@@ -140,7 +140,7 @@ def test_a_secret_never_appears(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_bad_trunk_is_named_but_not_shown(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     line = complaint(monkeypatch, SIP_TRUNK=value)
     assert "canary" not in line
-    assert line.startswith("GATEWAY_SIP_TRUNK is no trunk (")
+    assert line.startswith("GATEWAY_SIP_TRUNK holds what is no trunk (")
     assert "; it may hold sip:user:password@host" in line
 
 

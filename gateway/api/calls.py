@@ -1,5 +1,6 @@
 """`/v1/realtime/calls`: what an application asks of its calls."""
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -7,10 +8,16 @@ from typing import Any, Final, Protocol
 from aiohttp import hdrs, web
 
 from gateway.api import offers
-from gateway.api.body import media_type, read_object, unsupported_type
-from gateway.api.orders import check_dial, check_press, check_refer, check_reject
-from gateway.calls.commands import Accept, Command, HangUp, Press, Refer, Reject, no_call
-from gateway.realtime.config import check_session
+from gateway.api.body import media_type, read_bytes, read_object, unsupported_type
+from gateway.api.orders import (
+    check_accept,
+    check_dial,
+    check_hang_up,
+    check_press,
+    check_refer,
+    check_reject,
+)
+from gateway.calls.commands import Accept, Command, Dial, HangUp, Press, Refer, Reject, no_call
 from gateway.realtime.errors import invalid
 from gateway.realtime.session import Session
 
@@ -27,7 +34,7 @@ class PhoneLine(Protocol):
     async def command(self, call_id: str, command: Command) -> None:
         """Do it; returns when it is done."""
 
-    async def dial(self, to: str, caller: str | None, session: Session | None) -> dict[str, Any]:
+    async def dial(self, order: Dial) -> dict[str, Any]:
         """Call somebody; returns the summary of the new call."""
 
     async def connect(
@@ -73,7 +80,7 @@ def routes(line: PhoneLine) -> list[web.RouteDef]:
             )
         if kind not in (None, "application/json"):
             raise unsupported_type(kind, "application/json", *_OFFERS)
-        summary = await line.dial(*check_dial(await read_object(request)))
+        summary = await line.dial(check_dial(await read_object(request)))
         return web.json_response(summary, status=201, headers=_location(summary["id"]))
 
     return [
@@ -89,11 +96,11 @@ def routes(line: PhoneLine) -> list[web.RouteDef]:
 
 
 async def _accept(request: web.Request) -> Accept:
-    return Accept(check_session(await read_object(request)))
+    return check_accept(await read_object(request))
 
 
 async def _reject(request: web.Request) -> Reject:
-    return Reject(check_reject(await read_object(request)))
+    return check_reject(await read_object(request))
 
 
 async def _press(request: web.Request) -> Press:
@@ -101,11 +108,18 @@ async def _press(request: web.Request) -> Press:
 
 
 async def _refer(request: web.Request) -> Refer:
-    return Refer(check_refer(await read_object(request)))
+    return check_refer(await read_object(request))
 
 
-async def _hang_up(_: web.Request) -> HangUp:
-    return HangUp()  # it has no body, and what comes as one is nobody's concern
+async def _hang_up(request: web.Request) -> HangUp:
+    # It needs no body, and what comes as one is nobody's concern unless it says something.
+    if media_type(request) != "application/json":
+        return HangUp()
+    try:
+        body = json.loads(await read_bytes(request) or b"{}")
+    except (ValueError, RecursionError):
+        return HangUp()
+    return check_hang_up(body)
 
 
 def _location(call_id: str) -> dict[str, str]:

@@ -83,8 +83,8 @@ def _calls() -> dict[str, Any]:
     ]
     one = {"parameters": [call_id]}
 
-    def command(what: str, body: dict[str, Any] | None, *errors: int) -> dict[str, Any]:
-        told = (404, 502, 503, *errors) if body is None else (404, 502, 503, *errors, *_BODIED)
+    def command(what: str, body: dict[str, Any], *errors: int) -> dict[str, Any]:
+        told = (404, 502, 503, *errors, *_BODIED)
         done = {"description": "Done."}
         return one | {"post": _operation(what, "Calls", {200: done}, told, body=body)}
 
@@ -123,15 +123,15 @@ def _calls() -> dict[str, Any]:
                 "Look at one call", "Calls", {200: _answer("The call.", "Call")}, (404,)
             )
         },
-        _CALL + "/accept": command(
-            "Connect a session and answer the caller", _body("RealtimeSession")
-        ),
+        _CALL + "/accept": command("Connect a session and answer the caller", _body("Accept")),
         _CALL + "/reject": command(
             "Turn a caller away", _body("Reject", "603 unless it says otherwise.")
         ),
         _CALL + "/refer": command("Transfer the caller", _body("Refer")),
         _CALL + "/dtmf": command("Press keys (an extension of ours)", _body("Press")),
-        _CALL + "/hangup": command("End the call", None),
+        _CALL + "/hangup": command(
+            "End the call", _body("HangUp", "Only `sip_headers` means something.")
+        ),
     }
 
 

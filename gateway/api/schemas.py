@@ -16,6 +16,7 @@ _STATES: Final = (
     "answering",
     "active",
     "transferring",
+    "bridged",
     "ended",
 )
 _TRANSFER_RESULTS: Final = (
@@ -78,6 +79,7 @@ def _call() -> Schema:
             "target": _text("Where to; most of a number is masked."),
             "result": _text(enum=list(_TRANSFER_RESULTS)),
             "sip_status": _or_null("integer", "What the target answered."),
+            "how": _text("Who called the target.", enum=["refer", "replaces", "bridge"]),
         }
     )
     return record(
@@ -97,6 +99,7 @@ def _call() -> Schema:
             "media_security": _text(enum=["rtp", "srtp"]),
             "reason": _or_null("string", "Why it ended."),
             "sip_status": _or_null("integer", "The final SIP status of a call that failed."),
+            "sip_call_id": _or_null("string", "Call-ID, by which a carrier finds the call too."),
             "transfer": {"oneOf": [transfer, {"type": "null"}]},
             "counters": _counters(),
         }
@@ -157,28 +160,77 @@ def _beta() -> dict[str, Schema]:
 
 
 def _bodies() -> dict[str, Schema]:
-    target = _text("A telephone number or a SIP address.", examples=[*_TARGETS])
-    status: Schema = {"type": ["integer", "null"], "minimum": 300, "maximum": 699, "default": 603}
-    session: Schema = {"oneOf": [ref("RealtimeSession"), {"type": "null"}]}
+    target = _target()
     order = {"expires_after": {"oneOf": [_expiry(), {"type": "null"}]}, "session": _any_session()}
     return {
-        "Dial": record(
-            {
-                "to": target,
-                "from": _or_null("string", "Who we say we are, of the same form as `to`."),
-                "session": session,
-            },
-            optional=("from", "session"),
-        ),
+        "Dial": _dial(target),
         "Offer": record(
             {"sdp": _text("An offer of WebRTC."), "session": ref("RealtimeSession")},
             optional=("session",),
         ),
-        "Reject": record({"status_code": status}, optional=("status_code",)),
-        "Refer": record({"target_uri": target}),
+        "Reject": record(
+            {
+                "status_code": {
+                    "type": ["integer", "null"],
+                    "minimum": 300,
+                    "maximum": 699,
+                    "default": 603,
+                },
+                "sip_headers": _sip_headers(),
+            },
+            optional=("status_code", "sip_headers"),
+        ),
+        "HangUp": {"type": "object", "properties": {"sip_headers": _sip_headers()}},
+        "SipHeader": record(
+            {
+                "name": _text("X-…, or one of a few that inform.", maxLength=64),
+                "value": _text("One line of text.", maxLength=1024),
+            }
+        ),
+        "Refer": _refer(target),
         "Press": record({"digits": {"type": "string", "pattern": "^[0-9*#A-Da-d,w]{1,64}$"}}),
         "ClientSecretOrder": record(order, optional=("expires_after", "session")),
     }
+
+
+def _target() -> Schema:
+    return _text("A telephone number or a SIP address.", examples=[*_TARGETS])
+
+
+def _sip_headers() -> Schema:
+    return {
+        "type": ["array", "null"],
+        "items": ref("SipHeader"),
+        "maxItems": 32,
+        "description": "An extension of ours: more headers of the SIP message that this sends.",
+    }
+
+
+def _dial(target: Schema) -> Schema:
+    fields: dict[str, Schema] = {
+        "to": target,
+        "from": _or_null("string", "Who we say we are, of the same form as `to`."),
+        "from_name": _or_null("string", "What stands beside that, for people."),
+        "anonymous": _or_null("boolean", "Keep who we are from whoever is called."),
+        "ring_timeout_s": _or_null(
+            "number", "Ring at most this long, and no longer than the line lets calls ring."
+        ),
+        "sip_headers": _sip_headers(),
+        "session": {"oneOf": [ref("RealtimeSession"), {"type": "null"}]},
+    }
+    return record(fields, optional=tuple(name for name in fields if name != "to"))
+
+
+def _refer(target: Schema) -> Schema:
+    other = _text(
+        "An extension of ours: another call, in which the other side takes our place, or which is "
+        "joined to this one. `target_uri` may then be left out."
+    )
+    both = record(
+        {"target_uri": target, "replaces_call_id": other, "sip_headers": _sip_headers()},
+        optional=("target_uri", "replaces_call_id", "sip_headers"),
+    )
+    return both | {"anyOf": [{"required": ["target_uri"]}, {"required": ["replaces_call_id"]}]}
 
 
 def _any_session() -> Schema:
@@ -235,7 +287,9 @@ def _sessions() -> dict[str, Schema]:
         ref_template="#/components/schemas/{model}",
     )
     described: dict[str, Schema] = _plain(definitions["$defs"])
-    return described
+    session = described["RealtimeSession"]
+    fields = session["properties"] | {"sip_headers": _sip_headers()}
+    return described | {"Accept": session | {"properties": fields}}
 
 
 def _plain(schema: Any) -> Any:

@@ -23,12 +23,18 @@ to say costs two comparisons, and one that talks a slice.
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.audio.formats import AudioFormat
-from gateway.audio.loop import Loop
 
 _LIMIT_MS: Final = 600_000
+
+
+class Background(Protocol):
+    """What sounds while there is nothing to say."""
+
+    def next(self, size: int) -> bytes:
+        """The next `size` bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +106,7 @@ class Playout:
         self, format: AudioFormat, *, frame_samples: int = 160, limit_ms: int = _LIMIT_MS
     ) -> None:
         self.format = format
-        self.background: Loop | None = None
+        self.background: Background | None = None
         """In the same format: what sounds while there is nothing to say."""
         self._sample_bytes = format.bytes_per_sample
         self._bytes_per_ms = format.bytes_per_ms

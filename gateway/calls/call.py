@@ -8,7 +8,7 @@ session goes straight into the playout; the machine only says whose audio is sti
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Literal
 
 from structlog.typing import FilteringBoundLogger
 
@@ -20,43 +20,33 @@ from gateway.calls.commands import Command
 from gateway.calls.continuity import SessionFailed, SessionOpened
 from gateway.calls.control import Control, Controls
 from gateway.calls.effects import (
-    AnswerLeg,
-    Background,
     ClearPlayout,
-    DialLeg,
     DropSession,
     Effect,
-    EndLeg,
     Finish,
-    FinishPart,
     JoinSession,
     Note,
     OpenSession,
-    PlayApology,
     PostWebhook,
     PressKeys,
-    ReferLeg,
-    RejectLeg,
     Retell,
-    RingLeg,
     Settle,
     TellSpeech,
     ToBackend,
     ToControl,
 )
-from gateway.calls.farewell import APOLOGY
 from gateway.calls.machine import CallMachine
-from gateway.calls.media import CallMedia
 from gateway.calls.pressing import press
 from gateway.calls.record import CallRecord
 from gateway.calls.sessions import CallSessions, Sources
+from gateway.calls.sides import Others, Sides
 from gateway.calls.sounds import Sounds
 from gateway.calls.tickets import START, Tickets
 from gateway.legs.leg import (
     EventChannel,
     IncomingLeg,
+    Leg,
     LegBroken,
-    LegError,
     LegEvent,
     MediaPort,
     OutgoingLeg,
@@ -76,6 +66,7 @@ class Call:
         sources: where sessions come from.
         log: bound to nothing yet.
         sounds: what the caller may hear besides.
+        others: the line, with other legs and calls.
         webhook: tells the application of the call; needed when it decides.
         channel: of the leg, if whoever called may control the call over it.
     """
@@ -88,15 +79,14 @@ class Call:
         sources: Sources,
         log: FilteringBoundLogger,
         sounds: Sounds,
+        others: Others,
         webhook: SendsWebhooks | None = None,
         channel: EventChannel | None = None,
     ) -> None:
         self.call_id = call_id
-        self.leg = leg
         self.session: Session = {}
         """As the server last confirmed it; empty until there is one."""
         self._machine = machine
-        self._sounds = sounds
         self._webhook = webhook
         self._log = log.bind(call_id=call_id)
         self._loop = asyncio.get_running_loop()
@@ -110,9 +100,15 @@ class Call:
         self._channel = None if channel is None else ChannelControl(channel, self)
         self._tickets = Tickets()
         self._sessions = CallSessions(sources, leg.format, self, self._start)
-        self._media: CallMedia | None = None
+        self._sides = Sides(
+            leg, machine, self.record, self._sessions, sounds, self._feed, self._start, others
+        )
         self._part: ItemPart | None = None
-        self._background = ""
+
+    @property
+    def leg(self) -> Leg:
+        """Whom the call is with."""
+        return self._sides.leg
 
     # What clients may do.
 
@@ -171,14 +167,40 @@ class Call:
         """End the call from our side."""
         self._feed(lambda now: self._machine.hang_up(reason, now))
 
+    # What other calls do with this one.
+
+    @property
+    def may_be_given_away(self) -> bool:
+        """Whether another call may have the leg, or somebody be sent to whom this one is with."""
+        return self._machine.may_be_given_away
+
+    def told(self, word: Literal["offered", "kept", "transferred"]) -> None:
+        """Hear what another call does with whom this one is with; see `TellCall`."""
+        if word == "transferred":
+            self._feed(lambda now: self._machine.hang_up("transferred", now))
+        else:
+            self._machine.offered(word == "offered")
+
+    def give_away(self) -> tuple[Leg, MediaPort] | None:
+        """Let another call have the leg; this one is over. None when it has none to give."""
+        given = self._sides.release() if self.may_be_given_away else None
+        if given is not None:
+            self._feed(lambda _: self._machine.given_away())
+        return given
+
+    def take_place(self, leg: IncomingLeg) -> None:
+        """Go on with somebody who calls in the other side's place (RFC 3891)."""
+        self._sides.adopt(leg)
+
     async def run(self) -> dict[str, Any]:
         """Live through the call; returns its record when everything is freed."""
         begun = "call.incoming" if self.leg.direction == "inbound" else "call.outgoing"
-        self._log.info(begun, leg=self.leg.kind, direction=self.leg.direction)
+        named = {"sip_call_id": self.leg.sip_call_id} if self.leg.sip_call_id else {}
+        self._log.info(begun, leg=self.leg.kind, direction=self.leg.direction, **named)
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                self.leg.listen(self._leg_event)
+                self._sides.listen(self._leg_event)
                 self._feed(lambda now: self._machine.start(now, START))
                 await self._finished.wait()
                 for task in self._tasks:
@@ -256,9 +278,9 @@ class Call:
         """Queue a piece of the model's speech, unless the caller has interrupted it."""
         self.controls.show_audio(message)
         part, audio = delta
-        media = self._media
+        media = self._sides.media
         conversation = self._machine.talk.conversation
-        if media is None or not conversation.wants_audio(part.response_id):
+        if media is None or media.is_bridged or not conversation.wants_audio(part.response_id):
             return
         if part is not self._part:
             self._part = part
@@ -285,48 +307,14 @@ class Call:
                         announce(self._webhook, self.call_id, self.leg, self._machine, self._log)
                 case OpenSession() | JoinSession() | DropSession() | Retell() | TellSpeech():
                     self._sessions.perform(effect)
-                case FinishPart() | Background() | PlayApology():
-                    self._sound(effect)
+                case PressKeys():
+                    press(effect, self.leg, self._tickets, self.controls)
                 case Finish():
                     self._finished.set()
                     self._session_known.set()
                 case _:
-                    self._ask_leg(effect)
+                    self._sides.perform(effect)
         self._alarm.set(self._machine.next_timeout())
-
-    def _sound(self, effect: FinishPart | Background | PlayApology) -> None:
-        if isinstance(effect, Background):
-            self._background = effect.sound
-        media = self._media
-        if media is None:
-            return
-        match effect:
-            case FinishPart(part):
-                media.finish(part)
-            case Background(sound):
-                media.background(sound)
-            case PlayApology():
-                media.apologise(APOLOGY)
-
-    def _ask_leg(self, effect: Effect) -> None:
-        leg = self.leg
-        match effect:
-            case RingLeg() if leg.direction == "inbound":
-                leg.ring()
-            case AnswerLeg() if leg.direction == "inbound":
-                self._start(self._open_leg(leg.answer))
-            case RejectLeg(status, _, retry_after_s) if leg.direction == "inbound":
-                leg.reject(status, retry_after_s)
-            case DialLeg() if leg.direction == "outbound":
-                self._start(self._open_leg(leg.dial))
-            case ReferLeg(target_uri):
-                self._refer(target_uri)
-            case PressKeys():
-                press(effect, leg, self._tickets, self.controls)
-            case EndLeg():
-                leg.hang_up()
-            case _:
-                raise RuntimeError(f"{type(effect).__name__} does not fit this leg")
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         if self._group is None:
@@ -335,30 +323,9 @@ class Call:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _open_leg(self, open_leg: Callable[[], Coroutine[Any, Any, MediaPort]]) -> None:
-        try:
-            port = await open_leg()
-        except LegError as error:
-            now = self._loop.time()
-            self._perform(self._machine.leg_failed(error.status, error.reason, now))
-            return
-        if self.leg.direction == "inbound":
-            self.record.set_up()
-        self._media = CallMedia(port, self._sessions.tape, self._sounds)
-        self._sessions.attach(self._media)
-        self._media.background(self._background)
-        self.record.opened(self._media)
-        self._perform(self._machine.leg_opened(self._loop.time()))
-
-    def _refer(self, target_uri: str) -> None:
-        try:
-            self.leg.refer(target_uri)
-        except LegError:
-            self._perform(self._machine.refer_failed(self._loop.time()))
-
     def _clear(self, cause: str) -> None:
         began = time.perf_counter()
-        heard = [] if self._media is None else self._media.clear()
+        heard = self._sides.clear()
         flush_ms = _ms(time.perf_counter() - began)
         if heard:
             first = heard[0]
@@ -387,10 +354,8 @@ class Call:
         self._alarm.cancel()
         self._tickets.close()
         self.controls.close()
-        if self._media is not None:
-            self._media.part()
         try:
-            await self.leg.close()
+            await self._sides.close()
         finally:
             await self._sessions.close()
 

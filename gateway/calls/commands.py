@@ -1,9 +1,10 @@
 """What the API may ask of a call, and how a transfer may turn out."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from gateway.legs.leg import Headers
 from gateway.realtime.errors import RealtimeError, invalid_type, missing, unfit
 
 
@@ -12,6 +13,8 @@ class Accept:
     """Connect a Realtime session of this config (GA, checked) and answer the caller."""
 
     session: dict[str, Any]
+    headers: Headers = ()
+    """More of our answer; checked, like those of the other commands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,18 +22,35 @@ class Reject:
     """Refuse the caller with a final SIP status, 300 to 699."""
 
     status: int = 603
+    headers: Headers = ()
+    """More of the refusal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refer:
-    """Have the caller's side call `target_uri` instead of us (RFC 3515)."""
+    """Have the caller speak with somebody else instead of us."""
 
     target_uri: str
+    """Whom to; "" for whoever the call `replaces` is with."""
+    replaces: str = ""
+    """A call of ours in which the caller takes our place (RFC 3891)."""
+    callee: str = field(default="", compare=False)
+    """Who that call is with, as a URI."""
+    headers: Headers = field(default=(), compare=False)
+    """More of the REFER."""
+
+    @property
+    def shown(self) -> str:
+        """Whom to, as far as that is known."""
+        return self.target_uri or self.callee
 
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
     """End the call, whatever its state."""
+
+    headers: Headers = ()
+    """More of the BYE, or of the refusal of a caller who was not answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +60,42 @@ class Press:
     digits: str
 
 
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Call somebody; all but whom may be left open. All of it is checked."""
+
+    to: str
+    """As `check_target` returns it, like `caller`."""
+    caller: str | None = None
+    """Who we say we are; None is the line itself."""
+    caller_name: str = ""
+    anonymous: bool = False
+    """Keep that from whoever is called."""
+    headers: Headers = ()
+    """More of the INVITE."""
+    ring_timeout_s: float | None = None
+    """None: as long as the line lets a call ring; more than that is refused."""
+    session: dict[str, Any] | None = None
+    """A config (GA); None is the line's own."""
+
+
 Command = Accept | Reject | Refer | HangUp | Press
 
 
-def ended_by(command: Command, reason: str, sip_status: int | None, target: str | None) -> bool:
+def ended_by(command: Command, reason: str, sip_status: int | None, asked: Refer | None) -> bool:
     """Whether a call that ended so was ended by a command like this one.
 
     Args:
         reason, sip_status: of the call's end.
-        target: of its transfer, if there was one.
+        asked: its transfer, if there was one.
     """
     match command:
         case HangUp():
             return reason == "hangup"
         case Reject(status):
             return reason == "rejected" and sip_status == status
-        case Refer(target_uri):
-            return reason == "transferred" and target == target_uri
+        case Refer():
+            return reason == "transferred" and asked == command
         case Accept() | Press():
             return False
 
@@ -110,8 +149,10 @@ def no_press(status: int, reason: str) -> RealtimeError:
     return RealtimeError("The other side takes no keys.", code=reason, param="call_id")
 
 
+_BUSY_S: Final = 1
+"""After this long a trunk that was busy is worth another try."""
 _NOBODY_THERE: Final = {
-    "no_trunk": "A telephone number needs a trunk: see GATEWAY_SIP_TRUNK.",
+    "no_trunk": "No trunk carries that telephone number: see GATEWAY_SIP_TRUNK.",
     "not_allowed": "That host is not among those that SIP is exchanged with: see "
     "GATEWAY_SIP_ALLOW.",
     "own_line": "That is this line itself.",
@@ -151,6 +192,14 @@ def no_leg(status: int, reason: str) -> RealtimeError:
     """The caller could not be answered, or the callee not be called; as in `LegError`."""
     if status == 487:
         return no_call()
+    if reason == "trunk_busy":
+        return RealtimeError(
+            "The trunk carries no more calls now: see calls and rate of GATEWAY_SIP_TRUNK.",
+            code=reason,
+            kind="rate_limit_error",
+            status=429,
+            retry_after_s=_BUSY_S,
+        )
     if status in (400, 403, 404):
         text = _NOBODY_THERE.get(reason, "Nobody can be called there.")
         return RealtimeError(text, code=reason, param="to")

@@ -1,9 +1,10 @@
 """What the call machine wants done. A `Call` performs these, in order, and decides nothing."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from gateway.audio.playout import ItemPart
+from gateway.legs.leg import Headers
 from gateway.realtime.errors import RealtimeError
 from gateway.realtime.events import Event
 
@@ -67,6 +68,9 @@ class PlayApology:
 class AnswerLeg:
     """Open media, join it to the session and answer the caller."""
 
+    headers: Headers = ()
+    """More of the answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class DialLeg:
@@ -78,6 +82,87 @@ class ReferLeg:
     """Ask the other side to call `target_uri` instead."""
 
     target_uri: str
+    replaces: str = ""
+    """The call of ours in which it is to take our place; "" as target is whoever that is with."""
+    headers: Headers = ()
+    """More of the REFER."""
+
+
+@dataclass(frozen=True, slots=True)
+class DialSecond:
+    """Call somebody as well; who that is, is the call's second leg."""
+
+    target_uri: str
+    replaces: str = ""
+    """Value of a Replaces header, for one whose call with somebody else is to be taken over."""
+    referred_by: str = ""
+    """Value of a Referred-By header."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeSecond:
+    """Have the leg of another call as the second one."""
+
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndSecond:
+    """Hang up on whoever was called as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class JoinLegs:
+    """Both legs hear each other from here on; nobody else is heard."""
+
+    listens: bool
+    """The session goes on hearing both. It is left otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwapLegs:
+    """The second leg takes the place of the first, which is hung up on."""
+
+
+@dataclass(frozen=True, slots=True)
+class RingBack:
+    """Let the caller hear that it rings elsewhere, while nobody speaks; or no more."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PassKey:
+    """Press a key on one leg that was pressed on the other."""
+
+    key: str
+    to_second: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TellCall:
+    """Tell another call what is being done with its leg."""
+
+    call_id: str
+    word: Literal["offered", "kept", "transferred"]
+    """Somebody was asked to take our place in it; nobody will; somebody has."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRefer:
+    """Say whether we call whom the other side wants us to."""
+
+    refer_id: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRefer:
+    """Tell the other side how that goes."""
+
+    refer_id: str
+    status: int
+    over: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +182,16 @@ class RejectLeg:
     status: int
     reason: str
     retry_after_s: int | None = None
+    headers: Headers = ()
+    """More of the refusal."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndLeg:
     """Hang up."""
+
+    headers: Headers = ()
+    """More of the BYE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +260,16 @@ Effect = (
     | AnswerLeg
     | DialLeg
     | ReferLeg
+    | DialSecond
+    | TakeSecond
+    | EndSecond
+    | JoinLegs
+    | SwapLegs
+    | RingBack
+    | PassKey
+    | TellCall
+    | AnswerRefer
+    | ReportRefer
     | PressKeys
     | RejectLeg
     | EndLeg

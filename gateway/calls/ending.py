@@ -8,6 +8,7 @@ from gateway.calls.effects import Effect, EndLeg, Finish, Note, RejectLeg, Settl
 from gateway.calls.referral import Referral
 from gateway.calls.state import State
 from gateway.calls.transfer import Transfer
+from gateway.legs.leg import Headers
 from gateway.realtime.errors import RealtimeError
 
 
@@ -33,16 +34,23 @@ class Ending:
         self._tickets: list[int] = []  # of those who wait for the answer or for our INVITE to go
         self._deadline: float | None = None
 
-    def _turn_away(self, status: int, reason: str, retry_s: int | None = None) -> list[Effect]:
+    def _turn_away(
+        self, status: int, reason: str, retry_s: int | None = None, headers: Headers = ()
+    ) -> list[Effect]:
         """Let go of a call that is not answered."""
-        return self._hang_up(reason) if self.outbound else self._refuse(status, reason, retry_s)
+        if self.outbound:
+            return self._hang_up(reason)
+        return self._refuse(status, reason, retry_s, headers)
 
-    def _refuse(self, status: int, reason: str, retry_after_s: int | None = None) -> list[Effect]:
+    def _refuse(
+        self, status: int, reason: str, retry_s: int | None = None, headers: Headers = ()
+    ) -> list[Effect]:
         note = Note("call.rejected", {"sip_status": status, "reason": reason})
-        return [RejectLeg(status, reason, retry_after_s), note, *self._end(reason, status)]
+        refusal = RejectLeg(status, reason, retry_s, headers)
+        return [refusal, note, *self._end(reason, status)]
 
-    def _hang_up(self, reason: str) -> list[Effect]:
-        return [EndLeg(), *self._end(reason, None)]
+    def _hang_up(self, reason: str, headers: Headers = ()) -> list[Effect]:
+        return [EndLeg(headers), *self._end(reason, None)]
 
     def _end(self, reason: str, status: int | None) -> list[Effect]:
         self.state = State.ENDED

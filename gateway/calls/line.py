@@ -9,14 +9,16 @@ from structlog.typing import FilteringBoundLogger
 
 from gateway.calls.announce import SendsWebhooks
 from gateway.calls.call import Call
-from gateway.calls.commands import Command, Refer, no_call, no_leg, wrong_state
+from gateway.calls.commands import Command, Dial, Refer, no_call, no_leg, wrong_state
 from gateway.calls.machine import CallMachine
+from gateway.calls.others import Dials, OtherCalls
 from gateway.calls.policy import CallPolicy, Refusal
 from gateway.calls.registry import Registry
 from gateway.calls.sessions import Sources
 from gateway.calls.sounds import Sounds
 from gateway.calls.targets import target_allowed
 from gateway.legs.leg import (
+    CallOrder,
     EventChannel,
     IncomingLeg,
     LegError,
@@ -24,14 +26,12 @@ from gateway.legs.leg import (
     OutgoingLeg,
     PeerLeg,
 )
-from gateway.realtime.errors import RealtimeError
+from gateway.realtime.errors import RealtimeError, invalid
 from gateway.realtime.session import Session
 from gateway.upstream.ids import new_event_id
 
 _ID_BYTES = 16
 
-Dials = Callable[[str, str | None], OutgoingLeg]
-"""Makes the leg to a checked target (`tel:` or `sip:`), as that caller; raises LegError."""
 Meets = Callable[[bytes], PeerLeg]
 """Makes the leg of whoever posted this offer of WebRTC; raises OfferError."""
 
@@ -78,6 +78,7 @@ class Line:
         self._meets = meets
         self._webhook = webhook
         self._log = log
+        self._others = OtherCalls(registry, dials)
 
     def take(self, leg: IncomingLeg, fault: LegError | None) -> None:
         """Somebody calls; `fault` is why the leg cannot be served."""
@@ -86,29 +87,37 @@ class Line:
             refusal = Refusal(fault.status, fault.reason)
         if refusal is None and self._config.reject_all:
             refusal = Refusal(603, "rejected")
+        if leg.replaces and fault is None:
+            replaced = self._others.with_leg(leg.replaces)
+            if replaced is not None:
+                replaced.take_place(leg)
+                return
+            refusal = Refusal(481, "not_replaceable")
         machine = CallMachine(self._config.policy, new_event_id=new_event_id, refusal=refusal)
         self._registry.start(self._call(leg, machine, self._webhook))
 
-    async def dial(self, to: str, caller: str | None, session: Session | None) -> dict[str, Any]:
+    async def dial(self, order: Dial) -> dict[str, Any]:
         """Call somebody; returns the call's summary once the INVITE is on its way.
-
-        Args:
-            to: a target that passed `check_target`.
-            caller: who we say we are, of the same form; None is the line itself.
-            session: a checked config; None is the policy's.
 
         Raises:
             RealtimeError: why there is no such call.
         """
         self._check_room()
-        self._check_allowed(to, "to")
+        self._check_allowed(order.to, "to")
+        policy = self._config.policy
+        if order.ring_timeout_s is not None:
+            if order.ring_timeout_s > policy.ring_timeout_s:
+                most = f"at most {policy.ring_timeout_s:g}, which GATEWAY_CALLS_RING_TIMEOUT_S says"
+                raise invalid("ring_timeout_s", order.ring_timeout_s, most)
+            policy = replace(policy, ring_timeout_s=order.ring_timeout_s)
         try:
-            leg = self._dials(to, caller)
+            leg = self._dials(
+                CallOrder(order.to, order.caller, order.caller_name, order.anonymous, order.headers)
+            )
         except LegError as error:
             raise no_leg(error.status, error.reason) from None
-        policy = self._config.policy
-        if session is not None:
-            policy = replace(policy, session=session)
+        if order.session is not None:
+            policy = replace(policy, session=order.session)
         machine = CallMachine(policy, new_event_id=new_event_id, outbound=True)
         call = self._call(leg, machine, self._webhook)
         self._registry.start(call)
@@ -145,7 +154,7 @@ class Line:
             greet=False,  # the page asks for what it wants to hear
             session=wanted,
         )
-        machine = CallMachine(policy, new_event_id=new_event_id)
+        machine = CallMachine(policy, new_event_id=new_event_id, can_refer=False)
         # The webhook tells of calls that somebody else placed.
         call = self._call(leg, machine, None, leg.channel)
         self._registry.start(call)
@@ -158,12 +167,12 @@ class Line:
         Raises:
             RealtimeError: why it has none.
         """
-        if isinstance(command, Refer):
+        if isinstance(command, Refer) and command.target_uri:
             self._check_allowed(command.target_uri, "target_uri")
         call = self._registry.get(call_id)
         if call is not None:
-            if isinstance(command, Refer) and call.leg.kind != "sip":
-                raise wrong_state("Only telephone calls can be transferred.", "not_a_phone_call")
+            if isinstance(command, Refer):
+                command = self._transfer(command, call)
             await call.command(command)
             return
         record = self._registry.record(call_id)
@@ -200,6 +209,14 @@ class Line:
             raise no_call()
         return record.summary()
 
+    def _transfer(self, asked: Refer, call: Call) -> Refer:
+        """A transfer that can be tried. Raises RealtimeError."""
+        if call.leg.kind != "sip" and self._config.policy.bridge == "off":
+            raise wrong_state("Only telephone calls can be transferred.", "not_a_phone_call")
+        latest = call.record.machine.transfer
+        again = latest is not None and latest.asked == asked
+        return self._others.checked(asked, call) if asked.replaces and not again else asked
+
     def _call(
         self,
         leg: IncomingLeg | OutgoingLeg,
@@ -215,6 +232,7 @@ class Line:
             self._sources,
             self._log,
             self._config.sounds,
+            self._others,
             webhook,
             channel,
         )

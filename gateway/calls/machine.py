@@ -4,7 +4,7 @@
                     ^                    |  |                                   ^ |       |
                     +---- no session ----+  +-----> DIALLING ----LegAnswered----+ Refer   failed
                                                     (calls that we make)          v       |
-    from everywhere --> ENDED <-------------------------------------------- TRANSFERRING -+
+    from everywhere --> ENDED <--- BRIDGED <--- legs joined here ----------- TRANSFERRING -+
 
 * By policy an application decides about a call that comes in (RINGING), or it is accepted at once.
 * The session is connected and configured before the caller is answered, so that a call which costs
@@ -15,6 +15,7 @@
 * Once answered, the `Talk` decides about voice, turns and digits, and about the session that
   carries them. When none is to be had any more, the caller hears an apology, if there is one, and
   is passed on to a human, if one is named.
+* How a call is passed on is the subject of `Passing`.
 
 A command comes with a *ticket*. The effect `Settle(ticket)` says that it has had its effect, or why
 it cannot. The same command again is no error: it shares the outcome of the first one, also when the
@@ -34,31 +35,28 @@ from gateway.calls.continuity import SessionFailed, SessionOpened
 from gateway.calls.effects import (
     AnswerLeg,
     DialLeg,
+    DropSession,
     Effect,
-    EndLeg,
-    Finish,
     Note,
     PostWebhook,
     PressKeys,
-    RejectLeg,
     RingLeg,
     Settle,
     ToControl,
 )
+from gateway.calls.passing import Passing, passed
 from gateway.calls.policy import CallPolicy, Refusal
 from gateway.calls.state import ANSWERED, UNDECIDED, State
-from gateway.calls.talk import Talk
-from gateway.calls.transfer import Transfer
 from gateway.legs import leg
-from gateway.legs.leg import LegEvent
+from gateway.legs.leg import Headers, LegEvent
 from gateway.realtime import events
-from gateway.realtime.errors import RealtimeError, error_event
+from gateway.realtime.errors import error_event
 from gateway.realtime.events import Event
 
 _WITH_SESSION: Final = (State.ANSWERING, State.DIALLING, *ANSWERED)
 
 
-class CallMachine:
+class CallMachine(Passing):
     """Decides what one call does.
 
     Args:
@@ -66,6 +64,7 @@ class CallMachine:
         new_event_id: makes ids for the events that the gateway originates.
         refusal: turn the caller away at once.
         outbound: we make this call.
+        can_refer: the other side may know REFER.
     """
 
     def __init__(
@@ -75,26 +74,17 @@ class CallMachine:
         new_event_id: Callable[[], str],
         refusal: Refusal | None = None,
         outbound: bool = False,
+        can_refer: bool = True,
     ) -> None:
-        self.state = State.INCOMING
-        self.reason = ""
-        """Why the call ended; "" until then."""
-        self.sip_status: int | None = None
+        super().__init__(policy, new_event_id, outbound=outbound, can_refer=can_refer)
         self.is_ringing = False
         """The telephone on the other side was heard to ring."""
-        self.transfer: Transfer | None = None
         self.commanded = False
         """The application has asked something of the call."""
-        self.talk = Talk(policy, new_event_id=new_event_id)
-        self.outbound = outbound
-        self._policy = policy
-        self._new_event_id = new_event_id
         self._refusal = refusal
         self._session = policy.session
-        self._passed_on = False  # the fallback target was tried
+        self._answer_headers: Headers = ()
         self._decided_by_us = not policy.application_decides and not outbound
-        self._tickets: list[int] = []  # of those who wait for the answer or for our INVITE to go
-        self._deadline: float | None = None
 
     def start(self, now: float, ticket: int | None = None) -> list[Effect]:
         """The call has come in, or is to be made; `ticket` waits for our answer or our INVITE."""
@@ -119,23 +109,23 @@ class CallMachine:
         if self.state is State.ENDED:
             return [Settle(ticket, None if self.had_its_effect(command) else no_call())]
         match command:
-            case commands.Accept(session):
-                return self._accept(session, ticket)
-            case commands.Reject(status):
+            case commands.Accept():
+                return self._accept(command, ticket)
+            case commands.Reject(status, headers):
                 if self.outbound or self.state not in UNDECIDED:
                     error = wrong_state("The call is already answered: it can only be hung up.")
                     return [Settle(ticket, error)]
-                return [*self._refuse(status, "rejected"), Settle(ticket)]
-            case commands.HangUp():
-                return [*self.hang_up("hangup", now), Settle(ticket)]
-            case commands.Refer(target_uri):
-                return self._refer(target_uri, ticket, now)
+                return [*self._refuse(status, "rejected", None, headers), Settle(ticket)]
+            case commands.HangUp(headers):
+                return [*self.hang_up("hangup", now, headers), Settle(ticket)]
+            case commands.Refer():
+                return self._refer(command, ticket, now)
             case commands.Press(digits):
                 return self._press(PressKeys(digits, ticket))
 
     def had_its_effect(self, command: Command) -> bool:
         """Whether the call ended because of a command like this one, which is no error then."""
-        asked = None if self.transfer is None else self.transfer.target_uri
+        asked = None if self.transfer is None else self.transfer.asked
         return ended_by(command, self.reason, self.sip_status, asked)
 
     @property
@@ -152,6 +142,8 @@ class CallMachine:
 
     def session_opened(self, opened: SessionOpened, now: float) -> list[Effect]:
         """The Realtime session is connected: the first, or one that is to take over."""
+        if self._is_left:
+            return [DropSession()]
         if self.state in _WITH_SESSION:
             return self._talk(now, lambda talk: talk.session_opened(opened, now))
         if self.state is not State.CONNECTING:
@@ -162,7 +154,7 @@ class CallMachine:
             return [*joined, DialLeg()]
         self.state = State.ANSWERING
         self._deadline = None  # from here the leg itself gives up when the caller stays silent
-        return [*joined, Note("call.accepted", {}), AnswerLeg()]
+        return [*joined, Note("call.accepted", {}), AnswerLeg(self._answer_headers)]
 
     def session_failed(self, failed: SessionFailed, now: float) -> list[Effect]:
         """A Realtime session could not be had."""
@@ -195,6 +187,11 @@ class CallMachine:
         """An event from a client that controls the call."""
         if event["type"] == "gateway.dtmf.send":
             return self._press(PressKeys(event.get("digits"), None, event.get("event_id")))
+        if self._is_left:
+            error = wrong_state("The call was passed on, and its session has ended.")
+            asked = event.get("event_id")
+            told = error_event(error, event_id=self._new_event_id(), client_event_id=asked)
+            return [ToControl(told)]
         return self._talk(now, lambda talk: talk.client_event(event, now))
 
     # The leg.
@@ -218,18 +215,22 @@ class CallMachine:
                 return self._left(reason, status)
             case leg.LegSilent() if self.state is State.TRANSFERRING:
                 return []  # on hold perhaps; if it is still silent afterwards we hear so again
-            case leg.LegSilent():
-                return self._hang_up("media_timeout")
-            case leg.LegBroken():
-                return self._hang_up("internal_error")
+            case leg.LegSilent() | leg.LegBroken():
+                return self._lost(event)
             case leg.LegRinging(status):
                 return self._rings(status)
+            case leg.LegRedirected(status) | leg.KeyRefused(status):
+                redirected = isinstance(event, leg.LegRedirected)
+                name = "call.redirected" if redirected else "dtmf.refused"
+                return [Note(name, {"sip_status": status})]
             case leg.LegAnswered():
                 return self._answered(now)
             case leg.Played(mark):
                 return self._talk(now, lambda talk: talk.played(mark, now))
             case leg.DtmfIn(digit, received_at):
                 note = Note("dtmf.received", {"digit": digit})
+                if self.state is State.BRIDGED:
+                    return [note, *passed(event, to_second=True)]
                 pressed = self._talk(now, lambda talk: talk.digit(digit, received_at, now))
                 return [note, *pressed]
             case leg.LegHeld(held):
@@ -239,10 +240,8 @@ class CallMachine:
                 return self._transfer_news(now, lambda one: one.answered(answer, now))
             case leg.ReferProgress(news, over):
                 return self._transfer_news(now, lambda one: one.progressed(news, over, now))
-
-    def refer_failed(self, now: float) -> list[Effect]:
-        """`ReferLeg` could not be done."""
-        return self._transfer_news(now, lambda transfer: transfer.unsendable())
+            case leg.ReferAsked():
+                return self._asked(event, now)
 
     def cleared(self, heard: list[Heard], cause: str, now: float) -> list[Effect]:
         """The outcome of `ClearPlayout`."""
@@ -250,38 +249,41 @@ class CallMachine:
 
     # The clock, and the end.
 
-    def hang_up(self, reason: str, now: float) -> list[Effect]:
-        """End the call from our side, whatever its state."""
+    def hang_up(self, reason: str, now: float, headers: Headers = ()) -> list[Effect]:
+        """End the call from our side, whatever its state; `headers` go with what says so."""
         if self.state is State.ENDED:
             return []
         if self.state in UNDECIDED:
-            return self._turn_away(480, reason)
-        return self._hang_up(reason)
+            return self._turn_away(480, reason, None, headers)
+        return self._hang_up(reason, headers)
 
     def timeout(self, now: float) -> list[Effect]:
         """The clock reached `next_timeout()`, or passed it."""
         if self._deadline is not None and now >= self._deadline:
             return self._too_late(now)
         transferred = self._transfer_news(now, lambda transfer: transfer.timeout(now))
+        transferred += self._referral_news(lambda one: one.timeout(now))
         return [*transferred, *self._talk(now, lambda talk: talk.timeout(now))]
 
     def next_timeout(self) -> float | None:
         """When `timeout` wants to be called, in the same clock as `now`; None for never."""
         if self.state is State.ENDED:
             return None
-        transfer_at = None if self.transfer is None else self.transfer.next_timeout()
-        deadlines = (self._deadline, transfer_at, self.talk.next_timeout())
+        under_way = (one for one in (self.transfer, self._referral) if one is not None)
+        talk_at = None if self._is_left else self.talk.next_timeout()
+        deadlines = (self._deadline, talk_at, *(one.next_timeout() for one in under_way))
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def _connect(self, session: dict[str, Any]) -> list[Effect]:
         self.state, self._session = State.CONNECTING, session
         return self.talk.begin(session)
 
-    def _accept(self, session: dict[str, Any], ticket: int) -> list[Effect]:
+    def _accept(self, accept: commands.Accept, ticket: int) -> list[Effect]:
         if self.state is State.RINGING:
             self._tickets.append(ticket)
-            return self._connect(session)
-        if self.outbound or self._decided_by_us or session != self._session:
+            self._answer_headers = accept.headers
+            return self._connect(accept.session)
+        if self.outbound or self._decided_by_us or accept.session != self._session:
             error = wrong_state("The call is already accepted.", "call_already_accepted")
             return [Settle(ticket, error)]
         if self.state in ANSWERED or not self._tickets:
@@ -308,42 +310,15 @@ class CallMachine:
         event = events.call_ringing(status, self._new_event_id())
         return [Note("call.ringing", {"sip_status": status}), ToControl(event, extension=True)]
 
-    def _left(self, reason: str, status: int | None) -> list[Effect]:
-        if self.state is not State.TRANSFERRING or self.transfer is None:
-            return self._end(reason, status)
-        told = self.transfer.peer_left(reason)
-        if self.transfer.result == "transferred":
-            reason, status = "transferred", None
-        return [*told, *self._end(reason, status)]
-
     def _too_late(self, now: float) -> list[Effect]:
         self._deadline = None
         if self.state is State.RINGING:
             return self._turn_away(480, "no_decision")
         if self.state in (State.CONNECTING, State.DIALLING):
             return self._turn_away(480, "ring_timeout")
+        if self.state is State.BRIDGED:
+            return self._hang_up("max_duration")
         return self._talk(now, lambda talk: talk.too_long(now))
-
-    def _talk(self, now: float, news: Callable[[Talk], list[Effect]]) -> list[Effect]:
-        """Tell the talk; once it is over the call ends, if no human can take it."""
-        if self.state is State.ENDED:
-            return []
-        effects = news(self.talk)
-        if not self.talk.over or self.state is State.TRANSFERRING:
-            return effects  # a transfer may end the call in a moment; else we come by here again
-        target = self._policy.fallback_target
-        passes_on = target and self.talk.over == "session_lost" and self.state is State.ACTIVE
-        if passes_on and not self._passed_on:
-            self._passed_on = True
-            return [*effects, *self._transfer(target, None, now)]
-        return [*effects, *self._hang_up(self.talk.over)]
-
-    def _refer(self, target_uri: str, ticket: int, now: float) -> list[Effect]:
-        if self.state is State.TRANSFERRING and self.transfer is not None:
-            return self.transfer.again(target_uri, ticket)
-        if self.state is not State.ACTIVE:
-            return [Settle(ticket, wrong_state("Only an answered call can be transferred."))]
-        return self._transfer(target_uri, ticket, now)
 
     def _press(self, press: PressKeys) -> list[Effect]:
         if self.state is State.ACTIVE:
@@ -354,46 +329,3 @@ class CallMachine:
         event_id = self._new_event_id()
         told = error_event(error, event_id=event_id, client_event_id=press.client_event_id)
         return [ToControl(told)]
-
-    def _transfer(self, target_uri: str, ticket: int | None, now: float) -> list[Effect]:
-        self.state = State.TRANSFERRING
-        self.transfer = Transfer(target_uri, self._policy.transfer_timeout_s, self._new_event_id)
-        waits = self._talk(now, lambda talk: talk.away(True, now))
-        return [*waits, *self.transfer.begin(ticket, now)]
-
-    def _transfer_news(self, now: float, news: Callable[[Transfer], list[Effect]]) -> list[Effect]:
-        """Once the outcome is known, the other side is gone, or it is ours again."""
-        if self.state is not State.TRANSFERRING or self.transfer is None:
-            return []
-        effects = news(self.transfer)
-        if self.transfer.result == "transferred":
-            return [*effects, *self._hang_up("transferred")]
-        if self.transfer.result is not None:
-            self.state = State.ACTIVE
-            effects += self._talk(now, lambda talk: talk.away(False, now))
-        return effects
-
-    def _turn_away(self, status: int, reason: str, retry_s: int | None = None) -> list[Effect]:
-        """Let go of a call that is not answered."""
-        return self._hang_up(reason) if self.outbound else self._refuse(status, reason, retry_s)
-
-    def _refuse(self, status: int, reason: str, retry_after_s: int | None = None) -> list[Effect]:
-        note = Note("call.rejected", {"sip_status": status, "reason": reason})
-        return [RejectLeg(status, reason, retry_after_s), note, *self._end(reason, status)]
-
-    def _hang_up(self, reason: str) -> list[Effect]:
-        return [EndLeg(), *self._end(reason, None)]
-
-    def _end(self, reason: str, status: int | None) -> list[Effect]:
-        self.state = State.ENDED
-        self.reason = reason
-        self.sip_status = status
-        self._deadline = None
-        transfer = [] if self.transfer is None else self.transfer.abandon(no_call())
-        gone = not_made(reason) if self.outbound or self._policy.posted else no_call()
-        return [*self._settle(gone), *transfer, Finish()]
-
-    def _settle(self, error: RealtimeError | None = None) -> list[Effect]:
-        """Tell everybody who waits for the call to be answered, or made."""
-        tickets, self._tickets = self._tickets, []
-        return [Settle(ticket, error) for ticket in tickets]

@@ -3,6 +3,12 @@
     port ──► tape, uplink ──► session.append_audio
     session ──► downlink ──► playout of the port
 
+Bridged with a second port, each is sent what the other hears, and a session gets the sum of both:
+
+    port ──► feed ──► second port ──► feed ──► port
+       └──────► mixer ◄─────┘
+                  └──► session.append_audio
+
 Sessions come and go, the port stays: what is queued in its playout is heard whatever becomes of the
 session that sent it. Nothing here decides whose audio is wanted; the conversation does.
 """
@@ -11,6 +17,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.audio.formats import AudioFormat
+from gateway.audio.live import LiveFeed, Mixer
 from gateway.audio.playout import Heard, ItemPart
 from gateway.audio.transcode import Transcoder
 from gateway.calls.sounds import Sounds
@@ -40,24 +47,91 @@ class CallMedia:
 
     def __init__(self, port: MediaPort, tape: Tape, sounds: Sounds) -> None:
         self._port = port
+        self._kept = port.format  # as the tape wants it
+        self._keep: Callable[[bytes], None] = tape.push
         self._tape = tape
         self._sounds = sounds
         self._downlink: Transcoder | None = None
+        self._session: TakesAudio | None = None
+        self._second: MediaPort | None = None
+        self._sound = ""
+        self._rings = False
+
+    @property
+    def is_bridged(self) -> bool:
+        """Whether the caller hears another leg, and no session."""
+        return self._second is not None
 
     def join(self, session: TakesAudio) -> None:
         """From now on the caller's audio goes to this session, and its speech can be played."""
+        self._session = session
+        if self._second is not None:
+            self._connect(self._second)
+            return
         spoken = self._port.format
         self._downlink = None
         if session.output_format != spoken:
             self._downlink = Transcoder(session.output_format, spoken)
-        self._port.join(_uplink(spoken, session, self._tape.push))
+        self._port.join(_uplink(spoken, session, self._keep))
 
     def wait(self) -> None:
         """There is no session: the caller's audio is only kept."""
-        self._port.join(self._tape.push)
+        self._session = None
+        if self._second is not None:
+            self._connect(self._second)
+        else:
+            self._port.join(self._keep)
+
+    def bridge(self, second: MediaPort, *, listens: bool) -> None:
+        """From now on both ports hear each other; the session, if it `listens`, hears both."""
+        self.clear()
+        self._second = second
+        if not listens:
+            self._session = None
+        self._connect(second)
+
+    @property
+    def port(self) -> MediaPort:
+        return self._port
+
+    def release(self) -> MediaPort:
+        """The port, for another call; it is silent, and nothing of it comes here any more."""
+        self.clear()
+        self._port.part()
+        self._port.playout.background = None
+        return self._port
+
+    def move(self, port: MediaPort) -> list[Heard]:
+        """Go on with another port; returns what had not been heard to its end on this one."""
+        heard = self.clear()
+        self._port.part()
+        self._port = port
+        self._keep = _kept(port.format, self._kept, self._tape)
+        if self._session is not None:
+            self.join(self._session)
+        else:
+            self.wait()
+        self.background(self._sound)
+        return heard
+
+    def _connect(self, second: MediaPort) -> None:
+        """Each is sent what the other hears."""
+        port, session = self._port, self._session
+        to_second = LiveFeed(port.format, second.format)
+        to_first = LiveFeed(second.format, port.format)
+        port.playout.background, second.playout.background = to_first, to_second
+        if session is None:
+            port.join(to_second.push)
+            second.join(to_first.push)
+            return
+        mixer = Mixer(port.format, second.format, session.input_format, session.append_audio)
+        port.join(_both(to_second.push, _both(self._keep, mixer.first)))
+        second.join(_both(to_first.push, mixer.second))
 
     def play(self, part: ItemPart, audio: bytes) -> None:
         """Queue a piece of the model's speech. On the hot path."""
+        if self._second is not None:
+            return
         if self._downlink is not None:
             audio = self._downlink.convert(audio)
         self._port.playout.push(part, audio)
@@ -77,10 +151,22 @@ class CallMedia:
 
     def background(self, sound: str) -> None:
         """What is heard while nobody speaks: `comfort`, `filler`, or nothing at all."""
-        self._port.playout.background = self._sounds.loop(sound, self._port.format)
+        self._sound = sound
+        if self._second is None and not self._rings:
+            self._port.playout.background = self._sounds.loop(sound, self._port.format)
+
+    def ring_back(self, on: bool) -> None:
+        """Let it be heard instead that it rings elsewhere."""
+        self._rings = on
+        if on:
+            self._port.playout.background = self._sounds.loop("ringback", self._port.format)
+        else:
+            self.background(self._sound)
 
     def apologise(self, part: ItemPart) -> None:
         """Say the recorded apology, as this part."""
+        if self._second is not None:
+            return
         playout = self._port.playout
         playout.push(part, self._sounds.apology(self._port.format))
         playout.finish(part)
@@ -91,6 +177,23 @@ class CallMedia:
     def part(self) -> None:
         """Hand no more of the caller's audio to anybody."""
         self._port.part()
+        if self._second is not None:
+            self._second.part()
+
+
+def _kept(spoken: AudioFormat, kept: AudioFormat, tape: Tape) -> Callable[[bytes], None]:
+    if spoken == kept:
+        return tape.push
+    convert = Transcoder(spoken, kept).convert
+    return lambda audio: tape.push(convert(audio))
+
+
+def _both(one: Callable[[bytes], None], other: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    def pass_on(audio: bytes) -> None:
+        one(audio)
+        other(audio)
+
+    return pass_on
 
 
 def _uplink(
@@ -98,12 +201,7 @@ def _uplink(
 ) -> Callable[[bytes], None]:
     append = session.append_audio
     if spoken == session.input_format:
-
-        def pass_on(audio: bytes) -> None:
-            keep(audio)
-            append(audio)
-
-        return pass_on
+        return _both(keep, append)
     convert = Transcoder(spoken, session.input_format).convert
 
     def transcode(audio: bytes) -> None:

@@ -1,7 +1,8 @@
 """How calls are treated: the same for all calls of a process, and why one is turned away."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from gateway.calls.continuity import ContinuityPolicy
 from gateway.calls.patience import PatiencePolicy
@@ -36,6 +37,13 @@ class CallPolicy:
     """Counted from the answer."""
     transfer_timeout_s: float = 60.0
     """How long a transfer may be without news."""
+    bridge: Literal["off", "leave", "listen"] = "off"
+    """Whether the gateway itself calls the target of a transfer that the other side cannot make,
+    and joins both; the session then ends (leave), or hears both and is not heard (listen)."""
+    accepts_refer: bool = False
+    """The other side may have us call somebody of `targets` in its place."""
+    targets: Sequence[str] = ()
+    """As `target_allowed` reads them."""
     continuity: ContinuityPolicy = ContinuityPolicy()
     patience: PatiencePolicy = PatiencePolicy()
     has_apology: bool = False

@@ -18,9 +18,11 @@ _STATES: Final = {
     State.DIALLING: "connecting",
     State.ACTIVE: "active",
     State.TRANSFERRING: "transferring",
+    State.BRIDGED: "bridged",
     State.ENDED: "ended",
 }
 _SHOWN_DIGITS: Final = 4
+_MAX_CALL_ID: Final = 256
 
 
 class CallRecord:
@@ -73,10 +75,12 @@ class CallRecord:
             "leg": self._leg.kind,
             "reason": self.machine.reason,
             "sip_status": self._sip_status(),
+            "sip_call_id": self._sip_call_id(),
             "duration_s": self._duration_s(),
             "setup_ms": self.setup_ms,
             "codec": self._codec(),
             "transfer": None if transfer is None else transfer.result,
+            "bridged": transfer is not None and transfer.is_bridged,
             "appends_dropped": dropped_appends,
             "handovers": continuity.handovers,
             "session_losses": continuity.losses,
@@ -107,12 +111,14 @@ class CallRecord:
             "media_security": self._leg.media_security,
             "reason": machine.reason or None,
             "sip_status": self._sip_status(),
+            "sip_call_id": self._sip_call_id(),
             "transfer": None
             if transfer is None
             else {
-                "target": masked(transfer.target_uri),
+                "target": masked(transfer.asked.shown),
                 "result": transfer.result or "pending",
                 "sip_status": transfer.sip_status,
+                "how": transfer.how,
             },
             "counters": self._counters(),
         }
@@ -134,6 +140,10 @@ class CallRecord:
     def _codec(self) -> str | None:
         """Before the answer it is only an offer."""
         return None if self._answered_at is None else self._leg.codec
+
+    def _sip_call_id(self) -> str | None:
+        """As the carrier's log has it, too."""
+        return self._leg.sip_call_id[:_MAX_CALL_ID] or None
 
     def _sip_status(self) -> int | None:
         return self.machine.sip_status if self._leg.kind == "sip" else None

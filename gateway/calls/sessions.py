@@ -131,6 +131,11 @@ class CallSessions:
         if self.current is not None:
             self.current.send(event)
 
+    def leave(self) -> None:
+        """The call needs no session any more."""
+        self._drop()
+        self._retire()
+
     async def close(self) -> None:
         for session in (self.current, self._next):
             if session is not None:

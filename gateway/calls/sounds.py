@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gateway.audio.comfort import TONE, Prompt
+from gateway.audio.comfort import RINGBACK, TONE, Prompt
 from gateway.audio.formats import AudioFormat
 from gateway.audio.loop import Loop
 
@@ -20,7 +20,8 @@ class Sounds:
 
     def loop(self, sound: str, audio_format: AudioFormat) -> Loop | None:
         """The background of that name, from its beginning; None is silence."""
-        prompt = {"comfort": self.comfort, "filler": self.filler}.get(sound)
+        prompts = {"comfort": self.comfort, "filler": self.filler, "ringback": RINGBACK}
+        prompt = prompts.get(sound)
         return None if prompt is None else Loop(prompt.in_format(audio_format))
 
     def apology(self, audio_format: AudioFormat) -> bytes:

@@ -11,8 +11,9 @@ class State(Enum):
     DIALLING = auto()
     ACTIVE = auto()
     TRANSFERRING = auto()
+    BRIDGED = auto()
     ENDED = auto()
 
 
 UNDECIDED = (State.INCOMING, State.RINGING, State.CONNECTING)
-ANSWERED = (State.ACTIVE, State.TRANSFERRING)
+ANSWERED = (State.ACTIVE, State.TRANSFERRING, State.BRIDGED)

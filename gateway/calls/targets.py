@@ -15,7 +15,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-from gateway.realtime.errors import invalid_type, missing, unfit
+from gateway.realtime.errors import RealtimeError, invalid_type, missing, unfit
 from gateway.realtime.validation import check_json
 
 _MAX_LENGTH: Final = 1024
@@ -107,6 +107,33 @@ def target_allowed(target: str, prefixes: Iterable[str]) -> bool:
     except ValueError:
         return False
     return any(_matches(wanted, pattern.strip()) for pattern in patterns)
+
+
+def allowed_contact(
+    uri: str, prefixes: Iterable[str], number_hosts: Iterable[str] = ()
+) -> str | None:
+    """A target that somebody else named (the Contact of a 3xx), as `check_target` returns it.
+
+    Args:
+        prefixes: as for `target_allowed`.
+        number_hosts: of trunks; a number there is one anywhere, and may be allowed as such.
+
+    Returns:
+        None for what is no target, or may not be called.
+    """
+    patterns = list(prefixes)
+    scheme, _, rest = uri.partition(":")
+    number, _, host = rest.partition(";")[0].partition("@")
+    host = host.partition(":")[0].lower()
+    named = {one.lower() for one in number_hosts}
+    for target in (uri, *([f"tel:{number}"] if scheme.lower() == "sip" and host in named else [])):
+        try:
+            checked = check_target(target, "target")
+        except RealtimeError:
+            continue
+        if target_allowed(checked, patterns):
+            return checked
+    return None
 
 
 def _parsed(text: str) -> _Target:

@@ -76,6 +76,8 @@ class AudioPort(ABC):
         self._rtp: RtpSession | None = None
         self._sends = False
         """Whether the caller may be sent audio: not so on hold."""
+        self._early = False
+        """Nothing may be sent yet, reports included."""
         self._pacer = pacer
         self._codec = codec
         self._payload = payload
@@ -135,7 +137,7 @@ class AudioPort(ABC):
         self._sink = None
         if self._rtp is not None:
             now = time.monotonic()
-            if self._rtp.destination(now) is not None:
+            if not self._early and self._rtp.destination(now) is not None:
                 self._transmit_report(self._rtp.bye(now))
 
     # What carries the packets.
@@ -149,7 +151,7 @@ class AudioPort(ABC):
         """Send one compound RTCP packet, if there is anywhere to send it to."""
 
     def _agree(self, config: RtpConfig, *, sends: bool, hears: bool) -> None:
-        """Do from now on what signalling agreed on."""
+        """Do from now on what signalling agreed on; keys are heard also where audio is not."""
         rtp = self._rtp
         if rtp is None:
             flow = self._flow
@@ -167,10 +169,9 @@ class AudioPort(ABC):
             rtp.retarget(config)
         self._sends = sends
         self._talking = False
-        if sends and hears:
+        if hears:
             rtp.start(time.monotonic())
         else:
-            # On hold, in any of its forms. What still comes is music, not the caller.
             rtp.pause()
 
     # Network in.
@@ -281,6 +282,8 @@ class AudioPort(ABC):
 
     def _slow_tick(self, rtp: RtpSession, now: float) -> None:
         """Half a second has passed."""
+        if self._early:
+            return  # to ask for a destination begins the time in which it has to be heard of
         report = rtp.rtcp_report(now, time.time() + _NTP_EPOCH_S)
         if report is not None and rtp.destination(now) is not None:
             self._transmit_report(report)

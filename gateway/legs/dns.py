@@ -50,9 +50,7 @@ class Dns:
             system has more ways than DNS to find a host.
     """
 
-    def __init__(
-        self, clock: Callable[[], float], servers: Sequence[tuple[str, int]] = ()
-    ) -> None:
+    def __init__(self, clock: Callable[[], float], servers: Sequence[tuple[str, int]] = ()) -> None:
         self._clock = clock
         self.knows_hosts = bool(servers)
         """Whether it is asked for hosts that somebody named, too."""

@@ -12,12 +12,14 @@ from typing import Final
 from gateway.rtp.session import RtpSession
 
 PRESS_MS: Final = 160
-KEYS: Final = frozenset("0123456789*#ABCD")
+GAP_MS: Final = 100
+PAUSE_MS: Final = 500
 PAUSES: Final = frozenset(",w")
 MAX_KEYS: Final = 64
+"""That may wait, pauses among them."""
 _TICK_MS: Final = 20
-_GAP_TICKS: Final = 5
-_PAUSE_TICKS: Final = 500 // _TICK_MS
+_GAP_TICKS: Final = GAP_MS // _TICK_MS
+_PAUSE_TICKS: Final = PAUSE_MS // _TICK_MS
 
 
 class KeySender:

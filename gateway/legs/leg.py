@@ -18,7 +18,15 @@ class LegRinging:
     """The callee's side makes progress; told for each provisional answer from 101 to 199."""
 
     status: int
-    """180: it rings. 183: progress, perhaps with early media, which is not listened to."""
+    """180: it rings. 183: progress, perhaps with early media."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegRedirected:
+    """The callee is to be found elsewhere, and is called there."""
+
+    status: int | None
+    """Of whoever said so; None where nobody answered at the place before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,14 @@ class DtmfIn:
     """Unix time in seconds."""
     way: Literal["event", "info", "tone"] = "event"
     """How it came: with the media (RFC 4733), in an INFO, or as tones in the audio."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRefused:
+    """The peer did not take a key that we pressed by INFO; those after it are not pressed."""
+
+    status: int
+    """SIP status; 408 also stands for silence, 503 for a peer that cannot be reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +105,17 @@ class ReferProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class ReferAsked:
+    """The peer asks us to call somebody in its place (RFC 3515); `answer_refer` says whether."""
+
+    refer_id: str
+    target_uri: str
+    """Unchecked, of any scheme; it may have headers."""
+    referred_by: str = ""
+    """Of the REFER's header of that name."""
+
+
+@dataclass(frozen=True, slots=True)
 class LegEnded:
     """Signalling is over; nothing follows this event."""
 
@@ -102,14 +129,17 @@ class LegEnded:
 
 LegEvent = (
     LegRinging
+    | LegRedirected
     | LegAnswered
     | DtmfIn
+    | KeyRefused
     | Played
     | LegHeld
     | LegSilent
     | LegBroken
     | ReferAnswered
     | ReferProgress
+    | ReferAsked
     | LegEnded
 )
 
@@ -124,6 +154,30 @@ class MediaStats:
     jitter_ms: float = 0.0
     mos: float | None = None
     """Estimate after ITU-T G.107; None when nothing was received."""
+
+
+Headers = tuple[tuple[str, str], ...]
+"""(name, value) of SIP headers, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallOrder:
+    """Whom to call, and what they are told."""
+
+    target: str
+    """A checked `tel:` or `sip:` URI."""
+    caller: str | None = None
+    """Who we say we are, of the same form; None is the line itself."""
+    caller_name: str = ""
+    """What stands beside that for people."""
+    anonymous: bool = False
+    """Keep that from whoever is called (RFC 3323)."""
+    headers: Headers = ()
+    """More of the INVITE; checked."""
+    replaces: str = ""
+    """Value of a Replaces header (RFC 3891)."""
+    referred_by: str = ""
+    """Value of a Referred-By header (RFC 3892)."""
 
 
 class LegError(Exception):
@@ -185,6 +239,14 @@ class Leg(Protocol):
         """`sip` or `webrtc`."""
 
     @property
+    def sip_call_id(self) -> str:
+        """Call-ID of its INVITE, the latest of those that we sent; "" when there is none."""
+
+    @property
+    def dialog_id(self) -> str:
+        """Names its dialog; "" as long as there is none."""
+
+    @property
     def direction(self) -> Literal["inbound", "outbound"]: ...
 
     @property
@@ -213,12 +275,23 @@ class Leg(Protocol):
 
     def listen(self, listener: Callable[[LegEvent], None]) -> None: ...
 
-    def refer(self, target_uri: str) -> None:
+    def refer(self, target_uri: str, replaces: "Leg | None" = None, headers: Headers = ()) -> None:
         """Ask the peer to call `target_uri` instead of us (RFC 3515); `ReferAnswered` follows.
+
+        Args:
+            headers: more of the REFER.
+            replaces: another answered leg, in which the peer is to take our place (RFC 3891); ""
+                as target is whoever that one leads to.
 
         Raises:
             LegError: 400 bad_target, it cannot be sent.
         """
+
+    def answer_refer(self, refer_id: str, status: int) -> None:
+        """Agree to a `ReferAsked` (2xx), or refuse it."""
+
+    def report_refer(self, refer_id: str, status: int, *, over: bool) -> None:
+        """Tell whoever asked how it goes with the target; `over` is the last report."""
 
     def press(self, keys: str) -> None:
         """Press keys on an answered leg: 0-9 * # A-D, and `,` or `w` for half a second of pause.
@@ -227,8 +300,11 @@ class Leg(Protocol):
             KeysError: 400 no_digits, the other side takes none; 429 too_many_digits.
         """
 
-    def hang_up(self) -> None:
-        """End the call in whatever way its state allows; `LegEnded` follows, if it has not come."""
+    def hang_up(self, headers: Headers = ()) -> None:
+        """End the call in whatever way its state allows; `LegEnded` follows, if it has not come.
+
+        `headers` go with what says so, but for a CANCEL, which has none.
+        """
 
     async def close(self) -> None:
         """Free what the leg holds; safe to call at any time and more than once."""
@@ -240,16 +316,25 @@ class IncomingLeg(Leg, Protocol):
     @property
     def direction(self) -> Literal["inbound"]: ...
 
+    @property
+    def replaces(self) -> str:
+        """The dialog of ours in which this caller wants to take the other side's place (RFC 3891);
+        "" for a call like any other."""
+
     def ring(self) -> None: ...
 
-    async def answer(self) -> MediaPort:
+    async def answer(self, headers: Headers = ()) -> MediaPort:
         """Open media and answer the call; `LegAnswered` follows, or `LegEnded`.
+
+        Args:
+            headers: more of the answer.
 
         Raises:
             LegError: 503 no_media_port, or 487 leg_ended, the caller has gone.
         """
 
-    def reject(self, status: int, retry_after_s: int | None = None) -> None: ...
+    def reject(self, status: int, retry_after_s: int | None = None, headers: Headers = ()) -> None:
+        """Refuse the call; `headers` are more of the refusal."""
 
 
 class EventChannel(Protocol):

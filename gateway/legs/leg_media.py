@@ -65,6 +65,10 @@ class MediaConfig:
     """Keys are also looked for in the audio of phones."""
     early: Prompt | None = None
     """What callers hear, over and over, before they are answered; None: their own ringing tone."""
+    tell_dropped: Callable[[Mapping[str, int]], None] = lambda _: None
+    """Is handed what a phone's port did not hear, as `RtpPort.dropped` names it, at its end."""
+    keys_out: Literal["auto", "rfc4733", "info"] = "auto"
+    """How keys are pressed on phones: with the media, by INFO, or as the phone can."""
     hears_early: bool = False
     """Whom we call is heard before the answer: announcements, their ringing tone."""
 

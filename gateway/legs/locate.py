@@ -81,8 +81,11 @@ class Locator:
     ) -> list[Address]:
         if hop.transport and hop.transport not in transports:
             raise LegError(502, "no_transport")
-        dns = self._dns
-        if dns is not None and not hop.port and not _is_literal(hop.host) and dns.is_domain(hop.host):
+        hop = replace(hop, name=hop.name.lower())  # as connections are looked for
+        dns = None if _is_literal(hop.host) else self._dns
+        if dns is not None and not dns.is_domain(hop.host):
+            dns = None
+        if dns is not None and not hop.port:
             servers = await self._servers(dns, hop, transports)
             if servers is not None:
                 return await self._places(dns, servers, bind_host)
@@ -90,10 +93,12 @@ class Locator:
         if transport not in transports:
             raise LegError(502, "no_transport")
         port = hop.port or DEFAULT_PORTS.get(transport, 0)
-        hosts = await self._hosts(hop.host, bind_host)
-        return [replace(hop, host=host, port=port, transport=transport) for host in hosts][
-            :MAX_PLACES
-        ]
+        if dns is None or not dns.knows_hosts:
+            hosts = await self._names.resolve(hop.host, bind_host)
+        else:
+            hosts = callable_from(bind_host, await dns.addresses(hop.host, family_of(bind_host)))
+        places = [replace(hop, host=host, port=port, transport=transport) for host in hosts]
+        return places[:MAX_PLACES]
 
     async def _servers(
         self, dns: Dns, hop: Address, transports: Collection[str]
@@ -102,8 +107,9 @@ class Locator:
         wanted = [hop.transport] if hop.transport else list(transports)
         usual = usual_services(hop.host, wanted)
         # Most domains have no NAPTR: nobody waits for that before the usual names are asked for.
-        pointers, *found = await asyncio.gather(
-            dns.pointers(hop.host), *(dns.servers(service.name) for service in usual)
+        pointers, found = await asyncio.gather(
+            dns.pointers(hop.host),
+            asyncio.gather(*(dns.servers(service.name) for service in usual)),
         )
         known = dict(zip(usual, found, strict=True))
         services = preferred_services(pointers, wanted)[:_MAX_SERVICES] or usual
@@ -117,27 +123,23 @@ class Locator:
             servers += self._in_order(hop, service, records)
         return servers if told else None
 
-    def _in_order(
-        self, hop: Address, service: Service, records: Sequence[Server]
-    ) -> list[Address]:
+    def _in_order(self, hop: Address, service: Service, records: Sequence[Server]) -> list[Address]:
         # Whatever host serves a domain has to prove that domain (RFC 5922 section 4).
-        name = (hop.name or hop.host) if service.transport == "tls" else ""
+        name = (hop.name or hop.host.lower()) if service.transport == "tls" else ""
         return [
             Address(server.host, server.port, service.transport, name)
             for server in ranked(records, self._fraction)
             if server.port
         ]
 
-    async def _places(
-        self, dns: Dns, servers: Sequence[Address], bind_host: str
-    ) -> list[Address]:
+    async def _places(self, dns: Dns, servers: Sequence[Address], bind_host: str) -> list[Address]:
         """Their addresses. What is wrong with one is told if it is wrong with all."""
         failure = LegError(404, "unknown_host")
         places: list[Address] = []
         family = family_of(bind_host)
         wanted = servers[:_MAX_HOSTS]
         hosts = list(dict.fromkeys(server.host for server in wanted))
-        told = await asyncio.gather(*(_addresses(dns, host, family) for host in hosts))
+        told = await asyncio.gather(*(dns.addresses(host, family) for host in hosts))
         known = dict(zip(hosts, told, strict=True))
         for server in wanted:
             try:
@@ -149,16 +151,6 @@ class Locator:
         if not places:
             raise failure
         return list(dict.fromkeys(places))[:MAX_PLACES]
-
-    async def _hosts(self, host: str, bind_host: str) -> list[str]:
-        dns = self._dns
-        if dns is None or not dns.knows_hosts or _is_literal(host) or not dns.is_domain(host):
-            return await self._names.resolve(host, bind_host)
-        return callable_from(bind_host, await dns.addresses(host, family_of(bind_host)))
-
-
-async def _addresses(dns: Dns, host: str, family: socket.AddressFamily) -> tuple[str, ...] | None:
-    return (host,) if _is_literal(host) else await dns.addresses(host, family)
 
 
 def _is_literal(host: str) -> bool:

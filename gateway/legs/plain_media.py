@@ -101,27 +101,40 @@ class PlainMedia:
             return port
         raise LegError(503, "no_media_port")
 
+    def called_at(self, host: str) -> None:
+        """Note the IP address that signalling goes to now."""
+        self._peer_host = host
+
     def answer(self) -> bytes:
-        if self._offered is None:
+        if self._offered is None or self._plan is None:
             raise RuntimeError("nothing was offered")
-        description, plan = offer_answer.answer(self._offered, self._local)
+        plan = self._plan
+        if self._last is None:
+            description, plan = offer_answer.answer(self._offered, self._local)
+            self._last = description
+        # Else it was told with early media, and perhaps changed since (RFC 3311).
         if self._port is not None:
             self._port.apply(plan, reachable=self._reachable(plan))
-        return self._described(description)
+        return self._last.to_bytes()
 
     def offer(self) -> bytes:
-        return self._described(offer_answer.offer(self._local))
+        if self._plan is None and self._last is not None and self._local.keys:
+            # Somebody else is asked now: who was asked before knows the keys.
+            self._local = replace(self._local, keys=_new_keys())
+        return self._described(offer_answer.offer(self._local, before=self._last))
 
     def take_answer(self, body: bytes) -> None:
-        self._apply(self._checked(offer_answer.plan_from_answer(parse(body), self._local)))
+        if self._last is None or offer_answer.has_audio(self._last):
+            self._apply(self._agreed(body))
+        # Else the session was refreshed while the stream is taken away, and so it stays.
 
     def hear_early(self, body: bytes) -> None:
         """What comes before the answer, by an early description of the callee's, is heard; nothing
-        is sent, since whoever has not answered is not to hear us either. Raises SdpError."""
-        plan = self._checked(offer_answer.plan_from_answer(parse(body), self._local))
+        is sent, since whoever has not answered is not to hear us either. Of a call that was forked
+        the latest description counts. Raises SdpError."""
+        plan = self._agreed(body)
         if self._port is not None:
-            quiet = replace(plan, direction="recvonly" if plan.can_receive else "inactive")
-            self._port.apply(quiet, reachable=self._reachable(plan))
+            self._port.apply(plan, reachable=self._reachable(plan), early=True)
 
     def answer_again(self, offer: SessionDescription) -> bytes:
         description, plan = self._answered_again(offer)
@@ -136,9 +149,15 @@ class PlainMedia:
         port, self._port = self._port, None
         if port is not None:
             port.close()
+            self._config.tell_dropped(port.dropped())
         number, self._port_number = self._port_number, None
         if number is not None:
             self._config.ports.give_back(number)
+
+    def _agreed(self, body: bytes) -> AudioPlan:
+        """What follows from an answer to what we said last."""
+        answer = parse(body)
+        return self._checked(offer_answer.plan_from_answer(answer, self._local, said=self._last))
 
     def _answered_again(self, offer: SessionDescription) -> tuple[SessionDescription, AudioPlan]:
         """Stay with the codec in use if the new offer still has it, else take what it has."""
@@ -181,6 +200,9 @@ class PlainMedia:
         if self._plan is None:
             self.codec = plan.codec
         was_held = self._plan is not None and not self._plan.can_send
+        if self._plan is not None and plan.remote_port == 0:
+            # A stream that is taken away sleeps with its keys; nobody may wake it without them.
+            plan = replace(plan, srtp=self._plan.srtp)
         self._take_fresh_key(plan)
         self._plan = plan
         if self._port is not None:

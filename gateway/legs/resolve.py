@@ -104,9 +104,7 @@ class Resolver:
         self._under_way[name] = waiting
         return waiting
 
-    def _found(
-        self, name: _Name, waiting: asyncio.Future[Addresses], addresses: Addresses
-    ) -> None:
+    def _found(self, name: _Name, waiting: asyncio.Future[Addresses], addresses: Addresses) -> None:
         if waiting.done():
             return  # we were closed
         del self._under_way[name]

@@ -17,7 +17,7 @@ from gateway.rtp.payload import G711
 from gateway.rtp.session import RtpConfig, RtpSession
 from gateway.rtp.srtp import Opener, Seal
 from gateway.sdp.answer import AudioPlan
-from gateway.sdp.crypto import SrtpKeys
+from gateway.sdp.crypto import SrtpKeys, Suite
 
 
 class RtpPort(AudioPort):
@@ -53,7 +53,9 @@ class RtpPort(AudioPort):
         self._rtp_socket = _Datagrams(self._received)
         self._rtcp_socket = _Datagrams(self._received_rtcp)
         self._seal: Seal | None = None
+        self._seals: dict[Suite, tuple[bytes, Seal]] = {}
         self._opener: Opener | None = None
+        self._forged = 0
         self._srtp_keys: SrtpKeys | None = None
         self._heard_at = 0.0
         self._told_at = 0.0
@@ -70,11 +72,12 @@ class RtpPort(AudioPort):
             lambda: self._rtcp_socket, sock=bind_udp(host, port + 1)
         )
 
-    def apply(self, plan: AudioPlan, *, reachable: bool = True) -> None:
+    def apply(self, plan: AudioPlan, *, reachable: bool = True, early: bool = False) -> None:
         """Do from now on what offer and answer agreed on.
 
         Unless the plan's address is `reachable` nothing is sent before the caller was heard, and
-        then to where the caller's packets come from.
+        then to where the caller's packets come from. What is `early`, before the answer, is heard,
+        and nothing at all is sent.
         """
         self._plan = plan
         self._remote, rtcp_port = plan.target(self._remote)
@@ -91,7 +94,10 @@ class RtpPort(AudioPort):
         self._g711.wire(plan.codec)
         self._protect(plan.srtp)
         self._heard_at = time.monotonic()
-        self._agree(config, sends=plan.can_send, hears=plan.can_receive)
+        self._early = early
+        # On hold, in any of its forms, what still comes is music, not the caller.
+        hears = plan.can_receive and (plan.can_send or early)
+        self._agree(config, sends=plan.can_send and not early, hears=hears)
 
     def close(self) -> None:
         """Say goodbye over RTCP and free the sockets."""
@@ -99,22 +105,44 @@ class RtpPort(AudioPort):
         self._rtp_socket.close()
         self._rtcp_socket.close()
 
+    def dropped(self) -> dict[str, int]:
+        """How many packets were not heard, by what was wrong with them: `forged` were not sealed
+        with the peer's key, or came again; `source` came from elsewhere; `payload` was not agreed
+        on; `malformed` was no RTP or RTCP."""
+        stats = None if self._rtp is None else self._rtp.stats
+        return {
+            "forged": self._forged + (0 if self._opener is None else self._opener.forged),
+            "source": 0 if stats is None else stats.dropped_source,
+            "payload": 0 if stats is None else stats.dropped_payload,
+            "malformed": 0 if stats is None else stats.malformed,
+        }
+
     def _protect(self, keys: SrtpKeys | None) -> None:
         """Encrypt with these keys from now on. What goes on with its key goes on as it is: packet
-        numbers must not begin anew."""
+        numbers must not begin anew, whatever came in between, such as another branch of a call
+        that was forked."""
         before, self._srtp_keys = self._srtp_keys, keys
         if keys is None:
-            self._seal = self._opener = None
+            self._seal = None
+            self._open_with(None)
             self._rtp_socket.receive = self._received
             self._rtcp_socket.receive = self._received_rtcp
             return
-        same_suite = before is not None and before.suite == keys.suite
-        if before is None or not same_suite or before.sends != keys.sends:
-            self._seal = Seal(keys.suite, keys.sends)
-        if before is None or not same_suite or before.receives != keys.receives:
-            self._opener = Opener(keys.suite, keys.receives)
+        key, seal = self._seals.get(keys.suite, (b"", None))
+        if seal is None or key != keys.sends:
+            seal = Seal(keys.suite, keys.sends)
+            self._seals[keys.suite] = keys.sends, seal
+        self._seal = seal
+        if before is None or (before.suite, before.receives) != (keys.suite, keys.receives):
+            self._open_with(Opener(keys.suite, keys.receives, self._opener))
         self._rtp_socket.receive = self._received_sealed
         self._rtcp_socket.receive = self._received_sealed_rtcp
+
+    def _open_with(self, opener: Opener | None) -> None:
+        before, self._opener = self._opener, opener
+        if before is not None:
+            before.stand_alone()
+            self._forged += before.forged
 
     def _received_sealed(self, data: bytes, source: Source) -> None:
         """Nothing is looked at, not even where it comes from, that the peer did not make."""
@@ -147,8 +175,8 @@ class RtpPort(AudioPort):
         plan = self._plan
         if rtp.last_received is not None:
             self._heard_at = max(self._heard_at, rtp.last_received)
-        if plan is not None and not (plan.can_send and plan.can_receive):
-            self._heard_at = now  # nobody has to send on hold
+        if plan is not None and (self._early or not (plan.can_send and plan.can_receive)):
+            self._heard_at = now  # nobody has to send on hold, or before the answer
         if now - max(self._heard_at, self._told_at) > self._timeout_s:
             self._told_at = now
             self._emit(LegSilent())

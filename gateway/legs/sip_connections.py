@@ -6,6 +6,7 @@ What travels on them is the business of `sip_tcp` and `sip_websocket`.
 import asyncio
 import socket
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
@@ -14,6 +15,8 @@ from gateway.sip.message import Address
 
 FIRST_MESSAGE_S = 5.0
 """A connection on which no whole message, or no whole handshake, has come by then is closed."""
+REST_S = 30.0
+"""Within this a message that has begun must be whole."""
 _KEEP_ALIVE_S = 60.0
 """On connections that we opened (RFC 5626 section 4.4.1); NATs on the way forget what is silent."""
 _PING = b"\r\n\r\n"
@@ -102,6 +105,11 @@ class Connection(ABC):
             return None
         return transport
 
+    def _expect_rest(self) -> None:
+        """A message has begun: nobody may take for ever to say one."""
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().call_later(REST_S, self.close)
+
     def _has_proved_itself(self) -> None:
         """Somebody is there who speaks the protocol."""
         if self._deadline is not None:
@@ -121,34 +129,50 @@ class Connections:
         self._admits = admits
         self._lost = lost
         self._open: dict[Address, Connection] = {}
+        self._by_host: Counter[str] = Counter()
+        self._aliases: dict[Address, Connection] = {}
 
     def __len__(self) -> int:
         return len(self._open)
 
     def find(self, peer: Address) -> Connection | None:
-        return self._open.get(peer)
+        return self._open.get(peer) or self._aliases.get(peer)
+
+    def alias(self, connection: Connection, address: Address) -> None:
+        """What is sent to this address, where its peer listens, may take this connection too
+        (RFC 5923); the latest such connection serves."""
+        if self._open.get(connection.peer) is connection:
+            self._aliases[address] = connection
 
     def take(self, connection: Connection) -> bool:
         """Returns whether the connection may stay: no host may shut the others out."""
         if connection.accepted and not self.has_room(connection.peer):
             return False
+        if connection.peer not in self._open:
+            self._by_host[connection.peer.host] += 1
         self._open[connection.peer] = connection
         return True
 
     def has_room(self, peer: Address) -> bool:
         """Whether a connection that this peer opens would be taken."""
-        of_this_host = sum(other.host == peer.host for other in self._open)
         return (
-            self._admits(peer)
-            and len(self._open) < _MAX_CONNECTIONS
-            and of_this_host < _MAX_CONNECTIONS_OF_ONE_HOST
+            len(self._open) < _MAX_CONNECTIONS
+            and self._by_host[peer.host] < _MAX_CONNECTIONS_OF_ONE_HOST
+            and self._admits(peer)
         )
 
     def drop(self, connection: Connection) -> None:
         """Forget a connection that has ended."""
         if self._open.get(connection.peer) is connection:
             del self._open[connection.peer]
-            self._lost(connection.peer)
+            self._by_host[connection.peer.host] -= 1
+            if not self._by_host[connection.peer.host]:
+                del self._by_host[connection.peer.host]
+            aliases = [name for name, one in self._aliases.items() if one is connection]
+            for name in aliases:
+                del self._aliases[name]
+            for peer in (connection.peer, *aliases):
+                self._lost(peer)
 
     def close(self) -> None:
         for connection in list(self._open.values()):

@@ -9,19 +9,19 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
 
 from gateway.alarm import Alarm
-from gateway.legs.leg import LegError
+from gateway.legs.dns import Dns
 from gateway.legs.leg_media import MediaConfig
+from gateway.legs.locate import Locator
 from gateway.legs.ports import bind_udp
-from gateway.legs.resolve import Resolver
 from gateway.legs.sip_connections import Connections
 from gateway.legs.sip_incoming import SipIncomingLeg
 from gateway.legs.sip_leg import SipLeg
-from gateway.legs.sip_outgoing import DialPlan, SipOutgoingLeg
+from gateway.legs.sip_outgoing import Course, DialPlan, SipOutgoingLeg
 from gateway.legs.sip_registrations import SipRegistrations
 from gateway.legs.sip_tcp import Tcp, Tls
 from gateway.legs.sip_websocket import WebSockets
@@ -62,6 +62,7 @@ class SipEndpoint:
         serves: whether anything is accepted from an address whom no call of ours is with.
         log: for what concerns no call.
         tls: who we are over TLS, and whom we believe.
+        dns: where domains are asked for what they offer; None: nowhere, each is a host.
 
     Raises:
         OSError: one of these files cannot be used.
@@ -75,6 +76,7 @@ class SipEndpoint:
         serves: Callable[[Address], bool],
         log: FilteringBoundLogger,
         tls: TlsFiles,
+        dns: Dns | None = None,
     ) -> None:
         self._agent = agent
         self._media = media
@@ -84,7 +86,7 @@ class SipEndpoint:
         self._loop = asyncio.get_running_loop()
         self._legs: dict[str, SipLeg] = {}
         self._alarm = Alarm(self._timeout)
-        self._resolver = Resolver(self._loop.time)
+        self._locator = Locator(self._loop.time, dns)
         self._host = ""
         self._udp: asyncio.DatagramTransport | None = None
         self._connections = Connections(self._admits, self._disconnected)
@@ -123,9 +125,9 @@ class SipEndpoint:
         """Read the certificates again, for the connections to come."""
         self._refresh(force=True)
 
-    def dial(self, plan: DialPlan) -> SipOutgoingLeg:
+    def dial(self, plan: DialPlan, course: Course | None = None) -> SipOutgoingLeg:
         """A leg that calls somebody; nothing is sent before its `dial`."""
-        return SipOutgoingLeg(self, plan, self._media)
+        return SipOutgoingLeg(self, plan, self._media, course)
 
     # What the legs ask.
 
@@ -134,16 +136,18 @@ class SipEndpoint:
         action(self._agent, self._loop.time())
         self._drain()
 
-    async def locate(self, hop: Address) -> Address:
-        """Where to send what is meant for `hop`, whose host may be a name.
+    async def locate(self, hop: Address) -> list[Address]:
+        """Where to send what is meant for `hop`, the best place first; see `Locator.locate`.
 
         Raises:
-            LegError: 502 no_transport, its transport is off here; and as `Resolver.resolve`.
+            LegError: 502 no_transport, its transport is off here; and as `callable_from`.
         """
         open_ones = {"udp": self._udp is not None, "tcp": self._tcp.is_open, "tls": True}
-        if not open_ones.get(hop.transport):
-            raise LegError(502, "no_transport")
-        return replace(hop, host=await self._resolver.resolve(hop.host, self._host))
+        transports = [transport for transport, is_open in open_ones.items() if is_open]
+        found = await self._locator.locate(hop, transports, self._host)
+        # Who is registered there is known at one of them, and has a connection to it.
+        known = self._agent.registrations.address_of(hop)
+        return found if known is None else [known, *(one for one in found if one != known)]
 
     def place(self, leg: SipLeg, invite: Callable[[SipAgent, float], str]) -> None:
         """Call somebody; the events of the dialog that `invite` returns go to `leg`."""
@@ -170,7 +174,7 @@ class SipEndpoint:
                 await self._quiet.wait()
         self._alarm.cancel()
         await self.registrations.close()
-        self._resolver.close()
+        await self._locator.close()
         if self._next_look is not None:
             self._next_look.cancel()
         await self._tcp.close()

@@ -10,7 +10,7 @@ from typing import Final
 
 from gateway.audio.comfort import Prompt
 from gateway.audio.loop import Loop
-from gateway.legs.leg import LegEnded, LegError, MediaPort
+from gateway.legs.leg import Headers, LegEnded, LegError, MediaPort
 from gateway.legs.leg_media import MediaConfig
 from gateway.legs.plain_media import PlainMedia
 from gateway.legs.sip_leg import Signalling, SipLeg, warning_header
@@ -30,6 +30,7 @@ class SipIncomingLeg(SipLeg):
             signalling,
             media,
             dialog_id=incoming.dialog_id,
+            sip_call_id=incoming.call_id,
             peer_host=incoming.source.host,
             headers=incoming.headers,
             caller=incoming.from_uri,
@@ -38,6 +39,7 @@ class SipIncomingLeg(SipLeg):
         )
         self.fault: LegError | None = None
         """Why this caller cannot be served."""
+        self.replaces = incoming.replaces
         self._warning: str | None = None
         self._early: asyncio.Task[MediaPort | None] | None = None
         self._late = incoming.offer is None  # the ACK brings the answer to an offer of ours
@@ -63,13 +65,15 @@ class SipIncomingLeg(SipLeg):
         self._signalling.act(lambda agent, now: agent.progress(self.dialog_id, 183, body, now))
         return port
 
-    async def answer(self) -> MediaPort:
+    async def answer(self, headers: Headers = ()) -> MediaPort:
         port = None if self._early is None else await asyncio.shield(self._early)
         if port is None:
             port = await self._open_media()
         port.playout.background = None
         body = self._media.offer() if self._late else self._media.answer()
-        self._signalling.act(lambda agent, now: agent.accept(self.dialog_id, body, now))
+        self._signalling.act(
+            lambda agent, now: agent.accept(self.dialog_id, body, now, headers=headers)
+        )
         return port
 
     async def close(self) -> None:
@@ -78,12 +82,12 @@ class SipIncomingLeg(SipLeg):
             await asyncio.gather(self._early, return_exceptions=True)
         await super().close()
 
-    def reject(self, status: int, retry_after_s: int | None = None) -> None:
-        headers = warning_header(self._warning)
+    def reject(self, status: int, retry_after_s: int | None = None, headers: Headers = ()) -> None:
+        told = (*warning_header(self._warning), *headers)
         if retry_after_s is not None:
-            headers += (("Retry-After", str(retry_after_s)),)
+            told += (("Retry-After", str(retry_after_s)),)
         self._signalling.act(
-            lambda agent, now: agent.reject(self.dialog_id, status, now, headers=headers)
+            lambda agent, now: agent.reject(self.dialog_id, status, now, headers=told)
         )
 
     def _look_at(self, offer: bytes) -> None:

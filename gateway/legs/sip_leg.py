@@ -6,15 +6,18 @@ may offer changes of the session, and we may ask the peer to call somebody else 
 
 import time
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.audio.formats import AudioFormat
-from gateway.legs.key_sender import KEYS, MAX_KEYS, PRESS_MS
+from gateway.legs.info_sender import InfoSender
+from gateway.legs.key_sender import PRESS_MS
 from gateway.legs.leg import (
     DtmfIn,
+    Headers,
+    KeyRefused,
     KeysError,
+    Leg,
     LegAnswered,
     LegEnded,
     LegError,
@@ -23,6 +26,7 @@ from gateway.legs.leg import (
     LegSilent,
     MediaPort,
     ReferAnswered,
+    ReferAsked,
     ReferProgress,
 )
 from gateway.legs.leg_media import LegMedia, MediaConfig
@@ -35,6 +39,9 @@ from gateway.sip.agent import SipAgent
 from gateway.sip.info_keys import key_in, relay_body
 from gateway.sip.message import Address
 
+_REFERRED_BY: Final = ("referred-by", "b")
+"""The header's name, and its short form (RFC 3892)."""
+
 
 class Signalling(Protocol):
     """The endpoint as a leg sees it."""
@@ -42,8 +49,9 @@ class Signalling(Protocol):
     def act(self, action: Callable[[SipAgent, float], None]) -> None:
         """Ask something of the agent and send what comes of it."""
 
-    async def locate(self, hop: Address) -> Address:
-        """`hop` with the IP address that its host has. Raises LegError."""
+    async def locate(self, hop: Address) -> list[Address]:
+        """Where to send what is meant for `hop`, the best place first (RFC 3263): its host may be
+        a name, its port 0 and its transport "" where they are for DNS to say. Raises LegError."""
 
     def place(self, leg: "SipLeg", invite: Callable[[SipAgent, float], str]) -> None:
         """Have `invite` call somebody: the events of the dialog that it returns go to `leg`, whose
@@ -54,7 +62,7 @@ class SipLeg(ABC):
     """One dialog.
 
     Args:
-        dialog_id: "" until there is one.
+        dialog_id: "" until there is one, like the Call-ID.
         peer_host: the IP address that signalling goes to; "" until it is known.
         headers: of the INVITE that came in.
         caller, callee: URIs of From and To.
@@ -69,6 +77,7 @@ class SipLeg(ABC):
         media: MediaConfig,
         *,
         dialog_id: str = "",
+        sip_call_id: str = "",
         peer_host: str = "",
         headers: tuple[tuple[str, str], ...] = (),
         caller: str,
@@ -76,6 +85,7 @@ class SipLeg(ABC):
         private: bool = False,
     ) -> None:
         self.dialog_id = dialog_id
+        self.sip_call_id = sip_call_id
         self.headers = headers
         self.caller, self.callee = caller, callee
         self._signalling = signalling
@@ -84,7 +94,7 @@ class SipLeg(ABC):
         self._emit = self._outlet.emit
         self._is_up = False
         self._presses = Presses()
-        self._infos: deque[str] = deque()  # keys to be sent so, the first one on its way
+        self._infos = InfoSender(self._send_info)
         self._media: LegMedia = PlainMedia(media, peer_host, self._media_event, private=private)
 
     # What is agreed on.
@@ -106,35 +116,47 @@ class SipLeg(ABC):
     def listen(self, listener: Callable[[LegEvent], None]) -> None:
         self._outlet.listen(listener)
 
-    def refer(self, target_uri: str) -> None:
+    def refer(self, target_uri: str, replaces: Leg | None = None, headers: Headers = ()) -> None:
+        other = "" if replaces is None else replaces.dialog_id
         try:
-            self._signalling.act(lambda agent, now: agent.refer(self.dialog_id, target_uri, now))
+            self._signalling.act(
+                lambda agent, now: agent.refer(
+                    self.dialog_id, target_uri, now, headers=headers, replaces=other
+                )
+            )
         except ValueError as error:
             raise LegError(400, "bad_target") from error
 
+    def answer_refer(self, refer_id: str, status: int) -> None:
+        self._signalling.act(
+            lambda agent, now: agent.answer_refer(self.dialog_id, refer_id, status, now)
+        )
+
+    def report_refer(self, refer_id: str, status: int, *, over: bool) -> None:
+        self._signalling.act(
+            lambda agent, now: agent.report_refer(self.dialog_id, refer_id, status, over, now)
+        )
+
     def press(self, keys: str) -> None:
-        if self._media.press(keys):
+        way = self._config.keys_out
+        if way != "info" and self._media.press(keys):
             return
-        # The peer takes no keys with its media: each in an INFO, after the answer to the last.
-        wanted = [key for key in keys if key in KEYS]
-        if len(self._infos) + len(wanted) > MAX_KEYS:
+        if way == "rfc4733":
+            raise KeysError(400, "no_digits")
+        if not self._infos.add(keys):
             raise KeysError(429, "too_many_digits")
-        idle = not self._infos
-        self._infos += wanted
-        if idle:
-            self._send_info()
 
-    def _send_info(self) -> None:
-        if self._infos:
-            body = relay_body(self._infos[0], PRESS_MS)
-            self._signalling.act(
-                lambda agent, now: agent.info(self.dialog_id, "application/dtmf-relay", body, now)
-            )
+    def _send_info(self, key: str) -> None:
+        body = relay_body(key, PRESS_MS)
+        self._signalling.act(
+            lambda agent, now: agent.info(self.dialog_id, "application/dtmf-relay", body, now)
+        )
 
-    def hang_up(self) -> None:
-        self._signalling.act(lambda agent, now: agent.hang_up(self.dialog_id, now))
+    def hang_up(self, headers: Headers = ()) -> None:
+        self._signalling.act(lambda agent, now: agent.hang_up(self.dialog_id, now, headers=headers))
 
     async def close(self) -> None:
+        self._infos.close()
         self._outlet.close()
         if not self._outlet.ended:
             self.hang_up()  # nobody may be left on a line that leads nowhere
@@ -149,21 +171,25 @@ class SipLeg(ABC):
                 self._answered(body)
             case events.Reoffer(offer=body):
                 self._reoffered(body)
-            case events.Reanswered(body=body):
+            case events.Reanswered(status=status, body=body) if status < 300:
                 self._take_answer(body)
             case events.ReferAnswered(status=status):
                 self._emit(ReferAnswered(status))
             case events.ReferProgress(status=status, over=over):
                 self._emit(ReferProgress(status, over))
+            case events.ReferReceived(refer_id=refer_id, target_uri=uri, headers=headers):
+                by = next((value for name, value in headers if name.lower() in _REFERRED_BY), "")
+                self._emit(ReferAsked(refer_id, uri, by))
             case events.CallEnded(cause=cause, status=status):
                 self._emit(LegEnded(cause, status))
             case events.InfoReceived(content_type=content_type, body=body):
                 key = key_in(content_type, body)
                 if key is not None:
                     self._media_event(DtmfIn(key, int(time.time()), "info"))
-            case events.InfoAnswered():
-                self._infos.popleft()
-                self._send_info()
+            case events.InfoAnswered(status=status):
+                self._infos.answered(status)
+                if status >= 300:
+                    self._emit(KeyRefused(status))
             case events.Ringing(status=status, body=body):
                 self._rings(status, body)
             case events.IncomingCall():

@@ -25,8 +25,8 @@ class Office(Protocol):
     def act(self, action: Callable[[SipAgent, float], None]) -> None:
         """Ask something of the agent and send what comes of it."""
 
-    async def locate(self, hop: Address) -> Address:
-        """`hop` with the IP address that its host has. Raises LegError."""
+    async def locate(self, hop: Address) -> list[Address]:
+        """Where to send what is meant for `hop`, the best place first. Raises LegError."""
 
 
 @dataclass(slots=True)
@@ -107,7 +107,7 @@ class SipRegistrations:
     async def _find(self, account: Account) -> None:
         addresses: list[Address] = []
         try:
-            addresses = [await self._office.locate(account.hop)]
+            addresses = await self._office.locate(account.hop)
         except LegError:
             pass  # told as unresolved
         finally:

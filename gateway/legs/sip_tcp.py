@@ -10,6 +10,8 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Coroutine
+from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 from structlog.typing import FilteringBoundLogger
@@ -17,7 +19,10 @@ from structlog.typing import FilteringBoundLogger
 from gateway.legs.sip_connections import FIRST_MESSAGE_S, Connection, Connections, Endpoint
 from gateway.legs.tls import TlsContexts
 from gateway.sip.errors import SipError
-from gateway.sip.message import Address
+from gateway.sip.headers import top_via
+from gateway.sip.message import Address, Request
+from gateway.sip.parse import parse
+from gateway.sip.services import DEFAULT_PORTS
 from gateway.sip.stream import StreamFramer
 
 _CONNECT_TIMEOUT_S = 5.0
@@ -25,6 +30,10 @@ _LAST_WORDS_S = 0.5
 """For a peer to hear that its TLS connection is closed."""
 _AFTER_FAILURE_S = 0.1
 _MAX_HANDSHAKES, _MAX_HANDSHAKES_OF_ONE_HOST = 200, 50
+_QUIET_S = 60.0
+"""Between two lines of one kind about handshakes, which strangers can make fail at will."""
+_MAX_NAMES = 16
+"""Of one certificate."""
 _MAX_WAITING = 64
 """Messages for one connection that is being made."""
 
@@ -92,10 +101,11 @@ class Tcp:
     def _failed(self, to: Address, error: Exception) -> None:
         """No connection could be made; the transactions that wanted one tell."""
 
-    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+    def _own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 class Tls(Tcp):
@@ -115,6 +125,8 @@ class Tls(Tcp):
         """Handshakes that came to nothing, of either side."""
         self._contexts = contexts
         self._log = log
+        self._untold: Counter[str] = Counter()  # lines left out since the last one of that kind
+        self._quiet_until: dict[str, float] = {}
         self._listener: socket.socket | None = None
         self._shaking: Counter[str] = Counter()  # handshakes under way, by host
 
@@ -149,7 +161,8 @@ class Tls(Tcp):
                 accepted.close()
                 continue
             self._shaking[host] += 1
-            self._own(self._let_in(host, accepted))
+            shaking = self._own(self._let_in(host, accepted))
+            shaking.add_done_callback(partial(_close_if_called_off, accepted))
 
     async def _let_in(self, host: str, accepted: socket.socket) -> None:
         try:
@@ -160,8 +173,8 @@ class Tls(Tcp):
                 ssl_handshake_timeout=FIRST_MESSAGE_S,
                 ssl_shutdown_timeout=_LAST_WORDS_S,
             )
-        except OSError:
-            self.failures += 1
+        except OSError as error:
+            self._complain("sip.tls_failed", host, error)
         finally:
             self._shaking[host] -= 1
             if not self._shaking[host]:
@@ -179,12 +192,19 @@ class Tls(Tcp):
         )
 
     def _failed(self, to: Address, error: Exception) -> None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            self.failures += 1
-            self._log.warning("sip.tls_refused", peer=to.name or to.host, why=error.verify_message)
-        elif isinstance(error, ssl.SSLError):
-            self.failures += 1
-            self._log.warning("sip.tls_refused", peer=to.name or to.host, why=error.reason)
+        if isinstance(error, ssl.SSLError):
+            self._complain("sip.tls_refused", to.name or to.host, error)
+
+    def _complain(self, event: str, peer: str, error: Exception) -> None:
+        """Count a handshake that came to nothing, and tell of it if that was not just done."""
+        self.failures += 1
+        now = self._loop.time()
+        if now < self._quiet_until.get(event, 0.0):
+            self._untold[event] += 1
+            return
+        self._quiet_until[event] = now + _QUIET_S
+        more = {"others": untold} if (untold := self._untold.pop(event, 0)) else {}
+        self._log.warning(event, peer=peer, why=_why(error), **more)
 
 
 class _StreamConnection(Connection, asyncio.Protocol):
@@ -196,11 +216,14 @@ class _StreamConnection(Connection, asyncio.Protocol):
         self._endpoint = endpoint
         self._framer = StreamFramer()
         self._to = to
+        self._proven: tuple[str, ...] = ()  # domains that the peer is, until it has said where
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports do what asyncio.Transport declares without being one.
         stream = cast(asyncio.Transport, transport)
         if self.opened(stream, self._streams.kind, self._to):
+            if self.accepted:
+                self._proven = _proven_names(stream)
             self._streams.connected(self)
         else:
             self.close()
@@ -209,12 +232,16 @@ class _StreamConnection(Connection, asyncio.Protocol):
         try:
             for message in self._framer.feed(data):
                 self._has_proved_itself()
+                if self._proven:
+                    self._note_alias(message)
                 self._endpoint.receive(message, self.peer)
         except SipError as error:
             # Where the next message starts is unknown, so this one is the last of the connection.
             self._endpoint.refuse(error, self.peer)
             self.close()
             return
+        if self._framer.awaits_rest:
+            self._expect_rest()
         self.send(self._framer.replies())
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -227,3 +254,38 @@ class _StreamConnection(Connection, asyncio.Protocol):
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+    def _note_alias(self, message: bytes) -> None:
+        """A peer that has proved its name, and says where it listens, need not be connected to."""
+        try:
+            request = parse(message)
+            via = top_via(request.headers)
+        except SipError:
+            return
+        if not isinstance(request, Request) or via.param("alias") is None:
+            return
+        port = DEFAULT_PORTS["tls"] if via.port is None else via.port
+        for name in self._proven:
+            self._connections.alias(self, replace(self.peer, port=port, name=name))
+        self._proven = ()
+
+
+def _proven_names(transport: asyncio.Transport) -> tuple[str, ...]:
+    """The domains of a certificate that was asked for and believed, without wildcards."""
+    certificate = transport.get_extra_info("peercert") or {}
+    names = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"]
+    return tuple(name.lower() for name in names[:_MAX_NAMES] if "*" not in name)
+
+
+def _close_if_called_off(accepted: socket.socket, shaking: asyncio.Task[None]) -> None:
+    """A handshake that ends before it begins closes nothing itself."""
+    if shaking.cancelled():
+        accepted.close()
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, ssl.SSLError):
+        return error.reason or "no TLS"
+    return "no handshake in time, or an end of the connection"

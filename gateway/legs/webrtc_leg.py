@@ -11,7 +11,9 @@ from typing import Final
 from gateway.audio.formats import AudioFormat
 from gateway.legs.leg import (
     EventChannel,
+    Headers,
     KeysError,
+    Leg,
     LegAnswered,
     LegEnded,
     LegError,
@@ -36,6 +38,9 @@ class WebRtcLeg:
     """
 
     kind: Final = "webrtc"
+    dialog_id: Final = ""
+    sip_call_id: Final = ""
+    replaces: Final = ""
     direction: Final = "inbound"
     headers: Final = ()
     caller: Final = ""
@@ -81,23 +86,29 @@ class WebRtcLeg:
     def ring(self) -> None:
         """Nobody hears ringing: the caller waits for the answer."""
 
-    async def answer(self) -> MediaPort:
+    async def answer(self, headers: Headers = ()) -> MediaPort:
         port = await self._media.open()
         self.description = self._media.answer()
         return port
 
-    def reject(self, status: int, retry_after_s: int | None = None) -> None:
+    def reject(self, status: int, retry_after_s: int | None = None, headers: Headers = ()) -> None:
         """Whoever posted the offer is told by the API."""
         self.hang_up()
 
-    def refer(self, target_uri: str) -> None:
+    def refer(self, target_uri: str, replaces: Leg | None = None, headers: Headers = ()) -> None:
         raise LegError(400, "bad_target")
+
+    def answer_refer(self, refer_id: str, status: int) -> None:
+        """A browser asks for none."""
+
+    def report_refer(self, refer_id: str, status: int, *, over: bool) -> None:
+        """Nobody waits for it."""
 
     def press(self, keys: str) -> None:
         if not self._media.press(keys):
             raise KeysError(400, "no_digits")
 
-    def hang_up(self) -> None:
+    def hang_up(self, headers: Headers = ()) -> None:
         self._outlet.emit(LegEnded("local_bye"))
 
     async def close(self) -> None:

@@ -60,7 +60,8 @@ class WebRtcPort(AudioPort):
             consented=True,
             rtcp_mux=True,
         )
-        self._agree(config, sends=plan.can_send, hears=plan.can_receive)
+        # On hold, in any of its forms, what still comes is music, not the caller.
+        self._agree(config, sends=plan.can_send, hears=plan.can_send and plan.can_receive)
 
     def received(self, data: bytes) -> None:
         """An RTP packet of the peer, decrypted."""

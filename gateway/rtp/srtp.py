@@ -19,6 +19,8 @@ _PROFILES: Final[dict[str, int]] = {
 }
 _WINDOW: Final = 1024
 """Packets that may come late: 20 s of them, as after a pause of a bad network."""
+_MOST_SOURCES: Final = 32
+"""Of a peer at a time. It needs two or three: a device, its keys, music on hold."""
 
 
 class Seal:
@@ -41,13 +43,20 @@ class Seal:
 
 
 class Opener:
-    """What comes in; the arguments are those of `Seal`."""
+    """What comes in; the arguments are those of `Seal`.
 
-    __slots__ = ("_session", "forged")
+    Whoever changes its key goes on with the old one until it has our answer: what the new key does
+    not open is shown to the opener `before`, as long as the new one has opened nothing.
+    """
 
-    def __init__(self, suite: str, key: bytes) -> None:
+    __slots__ = ("_before", "_latest", "_session", "_sources", "forged")
+
+    def __init__(self, suite: str, key: bytes, before: "Opener | None" = None) -> None:
+        self._before = before
         self.forged = 0
         """Packets that were not made with the key, or came a second time."""
+        self._latest = b""
+        self._sources: dict[bytes, None] = {}  # SSRCs, the one that spoke last at the end
         policy = Policy(key, Policy.SSRC_ANY_INBOUND, srtp_profile=_PROFILES[suite])
         policy.window_size = _WINDOW
         self._session = Session(policy)
@@ -57,7 +66,33 @@ class Opener:
         peer did not make, or not for the first time."""
         rtcp = len(data) > 1 and 192 <= data[1] <= 223
         try:
-            return self._session.unprotect_rtcp(data) if rtcp else self._session.unprotect(data)
+            packet = self._session.unprotect_rtcp(data) if rtcp else self._session.unprotect(data)
         except (Error, ValueError):
-            self.forged += 1
-            return None
+            older = None if self._before is None else self._before.unprotect(data)
+            if older is None:
+                self.forged += 1
+            return older
+        ssrc = data[4:8] if rtcp else data[8:12]
+        if ssrc != self._latest:
+            self._note(ssrc)
+        return packet
+
+    def stand_alone(self) -> None:
+        """Ask nobody else any more."""
+        self._before = None
+
+    def _note(self, ssrc: bytes) -> None:
+        """Let libsrtp forget whom it has not heard for longest, once it knows too many.
+
+        It looks each packet's source up in a list, which a peer could make as long as it likes and
+        every packet as slow. Only who has the key can push a source out.
+        """
+        self._before = None
+        self._latest = ssrc
+        sources = self._sources
+        sources.pop(ssrc, None)
+        sources[ssrc] = None
+        if len(sources) > _MOST_SOURCES:
+            oldest = next(iter(sources))
+            del sources[oldest]
+            self._session.remove_stream(int.from_bytes(oldest))

@@ -134,13 +134,35 @@ def answer(offer: SessionDescription, local: LocalMedia) -> tuple[SessionDescrip
     return _description(local, media, offer.timing), plan
 
 
-def offer(local: LocalMedia, direction: Direction = "sendrecv") -> SessionDescription:
-    """Our own offer: all our codecs and telephone-events."""
+def offer(
+    local: LocalMedia,
+    direction: Direction = "sendrecv",
+    before: SessionDescription | None = None,
+) -> SessionDescription:
+    """Our own offer: all our codecs and telephone-events.
+
+    Within a session it has the streams of what we said `before` in the same places (RFC 3264
+    section 8), and the audio is protected if it was.
+    """
+    if before is None or not before.media:
+        protocol = "RTP/SAVP" if local.secure else "RTP/AVP"
+        return _description(local, (_offered_audio(protocol, local, direction),), "0 0")
+    place = _audio_place(before)
+    was = before.media[place]
+    keyed = replace(local, offers_keys=local.offers_keys or was.has("crypto"))
+    media = tuple(
+        _offered_audio(was.protocol, keyed, direction) if n == place else _refused(line, local)
+        for n, line in enumerate(before.media)
+    )
+    return _description(local, media, before.timing)
+
+
+def _offered_audio(protocol: str, local: LocalMedia, direction: Direction) -> MediaDescription:
     codecs = [Codec(_PAYLOAD_TYPES[name], name, _CLOCK_HZ) for name in local.codecs]
-    media = MediaDescription(
+    return MediaDescription(
         kind="audio",
         port=local.port,
-        protocol="RTP/SAVP" if local.secure else "RTP/AVP",
+        protocol=protocol,
         formats=(*(str(codec.payload_type) for codec in codecs), str(_DTMF_PAYLOAD_TYPE)),
         connection=_connection(local),
         direction=direction,
@@ -153,26 +175,49 @@ def offer(local: LocalMedia, direction: Direction = "sendrecv") -> SessionDescri
             *(("crypto", one.to_text()) for one in _offered(local)),
         ),
     )
-    return _description(local, (media,), "0 0")
 
 
 def _offered(local: LocalMedia) -> tuple[Crypto, ...]:
     return crypto.lines(local.keys) if local.secure or local.offers_keys else ()
 
 
+def has_audio(description: SessionDescription) -> bool:
+    """Whether a stream of audio is in use."""
+    return any(line.kind == "audio" and line.port for line in description.media)
+
+
+def _audio_place(description: SessionDescription) -> int:
+    """Which of the streams is the audio: the one in use, or else the first."""
+    places = [n for n, line in enumerate(description.media) if line.kind == "audio"]
+    return next((n for n in places if description.media[n].port), places[0] if places else 0)
+
+
 def plan_from_answer(
-    answer: SessionDescription, local: LocalMedia, offered: Direction = "sendrecv"
+    answer: SessionDescription,
+    local: LocalMedia,
+    offered: Direction = "sendrecv",
+    *,
+    said: SessionDescription | None = None,
 ) -> AudioPlan:
     """The plan that follows from a peer's answer to our `offer` of that direction.
+
+    What we offer may also be what we have `said` before, an answer of ours for instance, when a
+    session is refreshed by saying it again (RFC 4028). Then its streams, keys and direction count.
 
     Raises:
         SdpError: the peer refused the audio, or answered with something we cannot use.
     """
-    line = answer.media[0] if answer.media else None
+    place, keys_offered = 0, _offered(local)
+    if said is not None:
+        place = _audio_place(said)
+        stream = said.media[place]
+        offered = stream.direction
+        keys_offered = crypto.read(values(stream.attributes, "crypto"))
+    line = answer.media[place] if place < len(answer.media) else None
     if line is None or line.kind != "audio" or line.port == 0:
         raise _unacceptable(304, "Media type not available")
     told = values(line.attributes, "crypto")
-    both = crypto.taken(told, _offered(local))
+    both = crypto.taken(told, keys_offered)
     if both is None and (local.secure or line.protocol.upper() in _SECURE or told):
         raise _unacceptable(399, "No key for SRTP that was offered")
     ours, theirs = both or (None, None)

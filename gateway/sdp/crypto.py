@@ -27,7 +27,7 @@ KEY_BYTES: Final[Mapping[Suite, int]] = {
 """Master key and master salt together."""
 
 _LINE: Final = re.compile(
-    r"(?P<tag>[1-9][0-9]{0,8})[ \t]++(?P<suite>[A-Za-z0-9_]++)[ \t]++"
+    r"(?P<tag>0|[1-9][0-9]{0,8})[ \t]++(?P<suite>[A-Za-z0-9_]++)[ \t]++"
     r"inline:(?P<key>[A-Za-z0-9+/]++={0,2})(?:\|(?:2\^)?[0-9]{1,15})?"
     r"(?P<rest>(?:[ \t]++[!-~]++)*+)[ \t]*+"
 )
@@ -80,19 +80,23 @@ class SrtpKeys:
     """The peer's."""
 
 
+def read(values: Iterable[str]) -> tuple[Crypto, ...]:
+    """The lines that we can do, in order."""
+    found = (Crypto.parse(value) for value in values)
+    return tuple(one for one in found if one is not None)
+
+
 def first_usable(values: Iterable[str], keys: Mapping[Suite, bytes]) -> Crypto | None:
     """The first line of an offer that we can take, and have a key of our own for."""
-    found = (Crypto.parse(value) for value in values)
-    return next((one for one in found if one is not None and one.suite in keys), None)
+    return next((one for one in read(values) if one.suite in keys), None)
 
 
 def taken(values: Iterable[str], offered: Iterable[Crypto]) -> tuple[Crypto, Crypto] | None:
     """The line of our offer that an answer takes, and that of the answer."""
     by_tag = {one.tag: one for one in offered}
-    for value in values:
-        theirs = Crypto.parse(value)
-        ours = None if theirs is None else by_tag.get(theirs.tag)
-        if theirs is not None and ours is not None and theirs.suite == ours.suite:
+    for theirs in read(values):
+        ours = by_tag.get(theirs.tag)
+        if ours is not None and theirs.suite == ours.suite:
             return ours, theirs
     return None
 

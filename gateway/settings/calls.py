@@ -66,10 +66,28 @@ class CallSettings(Group):
             "patterns like tel:+49 and sip:*@example.com, comma-separated",
         ),
     ] = ""
+    calls_redirects: Annotated[
+        int,
+        Field(ge=0, le=5),
+        Meaning(
+            "how many other targets are tried that whom we call names instead (3xx), each of which "
+            "must be one of GATEWAY_CALLS_TARGETS; 0: such an answer ends the call",
+            "0 to 5",
+        ),
+    ] = 0
     calls_transfer_timeout_s: Annotated[
         Seconds,
         Meaning("a transfer without news for so long has failed, and the caller is back", SECONDS),
     ] = 60
+    calls_bridge: Annotated[
+        Literal["off", "leave", "listen"],
+        Meaning(
+            "a transfer that the other side cannot make (405 or 501 to REFER, or a browser) is "
+            "made by calling the target and joining both here; the agent then leaves, or listens "
+            "and is not heard",
+            "off, leave, listen",
+        ),
+    ] = "off"
     calls_max: Annotated[
         int, Field(ge=1, le=100_000), Meaning("calls at once; more get 503", "1 to 100000")
     ] = 200
@@ -144,6 +162,14 @@ class CallSettings(Group):
             "true, false",
         ),
     ] = False
+    dtmf_out: Annotated[
+        Literal["auto", "rfc4733", "info"],
+        Meaning(
+            "how keys are pressed in calls over SIP: with the media (RFC 4733), by INFO "
+            "(dtmf-relay), or by INFO only where the other side takes none with its media",
+            "auto, rfc4733, info",
+        ),
+    ] = "auto"
     session: Annotated[
         str,
         AfterValidator(values.session_json),

@@ -67,6 +67,15 @@ class SipSettings(Group):
             "a file",
         ),
     ] = ""
+    sip_dns: Annotated[
+        str,
+        AfterValidator(values.name_servers),
+        Meaning(
+            "name servers that are asked where trunks and registrars are (RFC 3263); empty: those "
+            "of the system",
+            "IP addresses, each with a port if that is not 53, comma-separated",
+        ),
+    ] = ""
     sip_advertised_host: Annotated[
         str,
         AfterValidator(lambda value: value and values.ip(value)),
@@ -130,12 +139,14 @@ class SipSettings(Group):
     ] = ""
     sip_trunk: Annotated[
         str,
-        AfterValidator(lambda value: value and values.trunk(value)),
+        AfterValidator(values.trunks),
         Meaning(
-            "who carries calls that we make to telephone numbers; a password is told only to the "
-            "realm given, which is the host if left out; no user and password for a trunk that "
-            "knows us by our address",
-            "sip:user:password@host:port;transport=tcp;realm=example, all but the host optional",
+            "who carries calls that we make to telephone numbers, several with prefixes; a "
+            "password is told only to the realm given, which is the host if left out; no user and "
+            "password for a trunk that knows us by our address; each is described in deploy/sip.md",
+            "sip:user:password@host:port;transport=tls;realm=example and further parameters proxy, "
+            "prefix, calls, rate and identity, comma-separated, all but the host optional; "
+            "port and transport that are left out are asked of DNS",
             secret=True,
         ),
     ] = ""
@@ -155,6 +166,22 @@ class SipSettings(Group):
             "off, supported, required",
         ),
     ] = "supported"
+    sip_accept_refer: Annotated[
+        bool,
+        Meaning(
+            "the other side of a call may have it passed on (REFER), to targets that "
+            "GATEWAY_CALLS_TARGETS names; the agent speaks on with them",
+            "true, false",
+        ),
+    ] = False
+    sip_accept_replaces: Annotated[
+        bool,
+        Meaning(
+            "a caller may take the place of the other side of a call by naming it (RFC 3891), as "
+            "the target of an attended transfer does; the agent speaks on with them",
+            "true, false",
+        ),
+    ] = False
     sip_srtp: Annotated[
         Literal["off", "offer", "require"],
         Meaning(

@@ -18,7 +18,7 @@ from gateway.realtime.errors import RealtimeError
 from gateway.sdp.webrtc import AudioCodecName
 from gateway.sip.account import Account
 from gateway.sip.challenge import ALGORITHMS
-from gateway.sip.trunk import Trunk
+from gateway.sip.trunk import parse_trunks
 from gateway.upstream.presets import PRESETS
 from gateway.upstream.target import (
     check_auth,
@@ -100,6 +100,26 @@ def targets(value: str) -> str:
 def networks(value: str) -> str:
     for network in parts(value):
         ipaddress.ip_network(network)
+    return value
+
+
+def parse_name_servers(value: str) -> tuple[tuple[str, int], ...]:
+    """(IP address, port) of each. Raises ValueError."""
+    found = []
+    for text in parts(value):
+        try:
+            host, port = str(ipaddress.ip_address(text)), "53"
+        except ValueError:
+            host, _, port = text.rpartition(":")
+            host = str(ipaddress.ip_address(host.removeprefix("[").removesuffix("]")))
+        if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65_536):
+            raise ValueError("no port")
+        found.append((host, int(port)))
+    return tuple(found)
+
+
+def name_servers(value: str) -> str:
+    parse_name_servers(value)
     return value
 
 
@@ -292,11 +312,11 @@ def session_timer(value: int) -> int:
     return value
 
 
-def trunk(value: str) -> str:
+def trunks(value: str) -> str:
     try:
-        Trunk.parse(value)
+        parse_trunks(parts(value))
     except ValueError as error:
-        raise Fault(f"is no trunk ({error})") from None
+        raise Fault(f"holds what is no trunk ({error})") from None
     return value
 
 

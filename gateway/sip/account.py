@@ -8,8 +8,7 @@ from gateway.sip.auth import Credentials
 from gateway.sip.message import Address
 from gateway.sip.uri import SipUri, UriError, format_host
 
-_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
-_KEEP_ALIVE_S = {"udp": 25, "tcp": 100, "tls": 100}
+_KEEP_ALIVE_S = {"": 25, "udp": 25, "tcp": 100, "tls": 100}
 """RFC 5626 section 4.4: NATs forget UDP within half a minute, connections within minutes."""
 _PARAMS = frozenset(("transport", "realm", "auth", "proxy", "expires", "contact", "keepalive"))
 MIN_EXPIRES_S, MAX_EXPIRES_S = 30, 86_400
@@ -26,6 +25,7 @@ class Account:
     port: int | None
     """As it was given."""
     transport: str
+    """ "" if DNS is to say (RFC 3263)."""
     credentials: Credentials | None
     """None at a registrar that knows us by our address."""
     proxy: tuple[str, int | None] | None = None
@@ -58,8 +58,8 @@ class Account:
             raise ValueError("a parameter that says nothing about a registration, or says it twice")
         if any(not value for _, value in uri.params):
             raise ValueError("a parameter without a value")
-        transport = (uri.param("transport") or "udp").lower()
-        if uri.scheme != "sip" or transport not in _PORTS or uri.headers:
+        transport = (uri.param("transport") or "").lower()
+        if uri.scheme != "sip" or transport not in _KEEP_ALIVE_S or uri.headers:
             raise ValueError("not a registrar that can be reached")
         if uri.user is None:
             raise ValueError("no user")
@@ -71,7 +71,7 @@ class Account:
             port=uri.port,
             transport=transport,
             credentials=_credentials(uri),
-            proxy=None if proxy is None else _host_and_port(proxy),
+            proxy=None if proxy is None else host_and_port(proxy),
             expires_s=_seconds(uri.param("expires") or "600", MIN_EXPIRES_S, MAX_EXPIRES_S),
             contact=_user(contact) if contact else "",
             keepalive_s=0 if keepalive == "0" else _seconds(keepalive, 5, 3600),
@@ -79,10 +79,10 @@ class Account:
 
     @property
     def hop(self) -> Address:
-        """Where requests go, host names allowed."""
+        """Where requests go: a host name is allowed; port 0 and transport "" are for DNS to say."""
         host, port = self.proxy or (self.host, self.port)
         name = host if self.transport == "tls" else ""
-        return Address(host, port or _PORTS[self.transport], self.transport, name)
+        return Address(host, port or 0, self.transport, name)
 
     @property
     def registrar(self) -> str:
@@ -110,7 +110,8 @@ def _credentials(uri: SipUri) -> Credentials | None:
     )
 
 
-def _host_and_port(text: str) -> tuple[str, int | None]:
+def host_and_port(text: str) -> tuple[str, int | None]:
+    """A host, or host:port, as the parameter `proxy` has it. Raises ValueError."""
     try:
         uri = SipUri.parse(f"sip:{text}")
     except UriError:

@@ -38,7 +38,7 @@ from gateway.sip.switchboard import Switchboard
 from gateway.sip.throttle import Notice
 from gateway.sip.uac import UacCall
 from gateway.sip.uas import UasCall
-from gateway.sip.uri import NameAddr, SipUri
+from gateway.sip.uri import NameAddr, SipUri, uri_scheme
 
 
 class SipAgent:
@@ -107,7 +107,7 @@ class SipAgent:
 
     def notices(self) -> list[Notice]:
         """What there is to tell of strangers since this was last asked."""
-        return self._reception.throttle.notices()
+        return self._reception.notices()
 
     def next_timeout(self) -> float | None:
         """When to call `timeout`; None while nothing is due ever."""
@@ -205,22 +205,25 @@ class SipAgent:
         *,
         to: Address,
         from_uri: str,
+        from_name: str = "",
         headers: Sequence[tuple[str, str]] = (),
         credentials: Credentials | None = None,
         replaces: str = "",
         referred_by: str = "",
+        silent_s: float = 0.0,
     ) -> str:
         """Call `target` through `to`; returns the dialog id.
 
         `body` is the SDP offer; None asks the peer for one, which `ack` then answers. With
         `credentials` a challenge is answered (see `auth`). `replaces` and `referred_by` are what a
-        REFER that we follow wants to stand in the headers of that name (RFC 3891, RFC 3892). Raises
+        REFER that we follow wants to stand in the headers of that name (RFC 3891, RFC 3892). If
+        nothing at all is heard for `silent_s`, it has timed out; 0 is as long as SIP waits. Raises
         ValueError (also as UriError) for text that must not go into a message, and for `headers`
         that the agent writes itself.
         """
         board = self._board
         uri = as_request_uri(str(target))
-        caller = NameAddr("", from_uri, (("tag", board.token()),))
+        caller = NameAddr(from_name, from_uri, (("tag", board.token()),))
         invite = Request("INVITE", uri, Headers(), body or b"")
         for name, value in (
             ("Max-Forwards", MAX_FORWARDS),
@@ -229,7 +232,7 @@ class SipAgent:
             ("To", str(NameAddr("", uri))),
             ("Call-ID", f"{board.token()}@{self._config.host}"),
             ("CSeq", "1 INVITE"),
-            ("Contact", self._config.contact(to.transport)),
+            ("Contact", self._config.contact(to.transport, sips=uri_scheme(uri) == "sips")),
             *abilities(self._config, reliable=bool(body)),
             *wanted(self._config),
             *additions(headers).items(),
@@ -239,8 +242,13 @@ class SipAgent:
         ):
             invite.headers.add(name, value)
         call = UacCall(board, invite, to, credentials)
-        call.begin(now)
+        call.begin(now, silent_s)
         return call.id
+
+    def call_id(self, dialog_id: str) -> str:
+        """The Call-ID of a call that still holds state; "" for any other."""
+        call = self._board.calls.get(dialog_id)
+        return "" if call is None else call.dialog.call_id
 
     def ack(self, dialog_id: str, body: bytes | None, now: float) -> None:
         """Answer the offer that came with `Answered` after an INVITE without one."""

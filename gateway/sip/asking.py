@@ -70,7 +70,7 @@ class Requests:
         `on_repeat` gets the request that takes its place when it is asked again. Raises ValueError
         if it holds what must not be sent.
         """
-        request.headers.add("User-Agent", self._board.config.user_agent)
+        request.headers.set("User-Agent", self._board.config.user_agent)
         to = dialog.next_hop() if to is None else to
         asking = Asking(request, dialog, to, on_response, on_failure, on_repeat)
         self._ask(asking, now)
@@ -138,8 +138,10 @@ class Requests:
             if answer is None:
                 return None
             name, proof, nonce = answer
-            again = renumbered(asked, asking.dialog.local_cseq + 1, without=(name,))
-            again.headers.add(name, proof)
+            proofs = [(name, proof), *self.login.repeated(asked, name)]
+            again = renumbered(asked, asking.dialog.local_cseq + 1, without=PROOFS)
+            for name, proof in proofs:
+                again.headers.add(name, proof)
         except ValueError:  # a challenge of a length that no line of ours can hold
             return None
         asking.dialog.local_cseq += 1

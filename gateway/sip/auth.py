@@ -183,15 +183,17 @@ def _quoted(text: str) -> str:
 class Login:
     """What one call of ours may answer challenges with, and to whom."""
 
-    __slots__ = ("_count", "_credentials", "_host", "_nonce", "_token")
+    __slots__ = ("_asked", "_counts", "_credentials", "_host", "_token")
 
     def __init__(self, credentials: Credentials, host: str, token: Callable[[], str]) -> None:
         """`host` is where the call's INVITE goes; `token` makes cnonces."""
         self._credentials = credentials
         self._host = host
         self._token = token
-        self._nonce: str | None = None
-        self._count = 0
+        self._asked: dict[str, Challenge] = {}
+        """What was asked last, by the header that answers it."""
+        self._counts: dict[str, int] = {}
+        """How often each nonce of these was used."""
 
     def is_for(self, host: str) -> bool:
         """Whether a proof may go there."""
@@ -203,29 +205,41 @@ class Login:
         """The header (name, value) that answers a refusal of `request`, and the nonce used.
 
         `host` is where the request was sent, `answered` the nonces that its earlier repetitions
-        answered. None when the refusal is to be taken as it is.
+        answered. A proxy and the server behind it may each want a proof; from the same one a
+        second challenge is a refusal, unless it only wants a fresh nonce. None when the refusal is
+        to be taken as it is.
         """
         if response.status not in _ANSWERS or not self.is_for(host):
             return None
         asks, answers = _ANSWERS[response.status]
         offered = challenges(response.headers, asks)
         challenge = next((one for one in offered if self._credentials.are_for(one.realm)), None)
-        if challenge is None or (answered and not self._is_stale(challenge, answered)):
+        if challenge is None or len(answered) > MAX_STALE:
             return None
-        if challenge.nonce != self._nonce:
-            self._nonce, self._count = challenge.nonce, 0
-        self._count = min(self._count + 1, MAX_COUNT)
-        value = proof(
+        refused = bool(answered) and answers in request.headers
+        if refused and not (challenge.stale and challenge.nonce not in answered):
+            return None
+        return answers, self._proof(answers, challenge, request), challenge.nonce
+
+    def repeated(self, request: Request, answers: str) -> list[tuple[str, str]]:
+        """Headers that prove anew what `request` proves besides the one called `answers`: whoever
+        asked for them takes no proof twice."""
+        return [
+            (name, self._proof(name, self._asked[name], request))
+            for name in PROOFS
+            if name != answers and name in request.headers and name in self._asked
+        ]
+
+    def _proof(self, answers: str, challenge: Challenge, request: Request) -> str:
+        self._asked[answers] = challenge
+        counts = {one.nonce: self._counts.get(one.nonce, 0) for one in self._asked.values()}
+        counts[challenge.nonce] = min(counts[challenge.nonce] + 1, MAX_COUNT)
+        self._counts = counts
+        return proof(
             challenge,
             self._credentials,
             method=request.method,
             uri=request.uri,
-            count=self._count,
+            count=counts[challenge.nonce],
             cnonce=self._token(),
         )
-        return answers, value, challenge.nonce
-
-    @staticmethod
-    def _is_stale(challenge: Challenge, answered: Sequence[str]) -> bool:
-        fresh = challenge.nonce not in answered
-        return challenge.stale and fresh and len(answered) <= MAX_STALE

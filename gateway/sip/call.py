@@ -114,12 +114,22 @@ class Call(CallLife):
             dialog.refresh(request)
             headers = self._update_headers(request, now)
             self._voice.respond(request, transaction, 200, now, headers)
-        elif self._has_open_offer:
-            self._voice.come_again(request, transaction, now)
-        elif self._is_inviting or (self._unacked is not None and self._unacked.late):
-            self._voice.respond(request, transaction, 491, now)
-        else:
-            self._updates.ask(Asked(request, transaction, dialog, offer), now)
+            return
+        match self._untimely(dialog):
+            case None:
+                self._updates.ask(Asked(request, transaction, dialog, offer), now)
+            case 500:
+                self._voice.come_again(request, transaction, now)
+            case status:
+                self._voice.respond(request, transaction, status, now)
+
+    def _untimely(self, dialog: Dialog) -> int | None:
+        """How an offer that is no INVITE is refused now: 500 while another one of the peer waits
+        for our answer, 491 while one of ours waits for the peer's."""
+        if self._has_open_offer:
+            return 500
+        waits = self._is_inviting or (self._unacked is not None and self._unacked.late)
+        return 491 if waits else None
 
     def _heard_prack(
         self, request: Request, transaction: ServerTransaction, dialog: Dialog, now: float

@@ -18,7 +18,7 @@ own; they speak through the call's `Voice`.
 from collections.abc import Sequence
 from enum import Enum, auto
 
-from gateway.sip.compose import abilities, sequence_number, why
+from gateway.sip.compose import abilities, reason_of, sequence_number, why
 from gateway.sip.deadlines import Deadline
 from gateway.sip.dialog import Dialog
 from gateway.sip.events import (
@@ -266,8 +266,8 @@ class CallLife:
     ) -> None:
         if self.phase is Phase.ENDED or self._lost_peer(status, now):
             return
-        if not is_refresh or 200 <= status < 300:
-            answer = None if response is None or status >= 300 else sdp_of(response)
+        answer = None if response is None or status >= 300 else sdp_of(response)
+        if not is_refresh or answer is not None:  # a refresh changes nothing if nobody says so
             self._voice.tell(Reanswered(self.id, status, answer))
         self._offer_when_free(now)
 
@@ -294,7 +294,7 @@ class CallLife:
         """
         if status not in (408, 481):
             return False
-        self._say_bye(now)
+        self._say_bye(now, why(status, reason_of(status)))
         self._end("timeout" if status == 408 else "refused", status, now)
         return True
 

@@ -47,6 +47,8 @@ class SipConfig:
     """What a proof may be made with, in the order in which it is asked for (RFC 8760)."""
     rate: float = 0.0
     """Requests a second that are read of one source that is not in `allow`; 0: all."""
+    pending: int = 0
+    """Calls of one source that may wait for an answer, or for the ACK of a refusal; 0: any."""
     accept_refer: bool = False
     """Whether a peer may ask us to call somebody; `ReferReceived` is told then."""
     accept_replaces: bool = False
@@ -58,14 +60,16 @@ class SipConfig:
         ports["tls"] = self.tls_port or 5061
         return self.host, ports.get(transport, self.udp_port)
 
-    def contact(self, transport: str) -> str:
-        """Value of our Contact for a dialog over "udp", "tcp", "tls", "ws" or
-        "wss"."""
+    def contact(self, transport: str, *, sips: bool = False) -> str:
+        """Value of our Contact for a dialog over "udp", "tcp", "tls", "ws" or "wss"; `sips` for one
+        that is private on every hop (RFC 3261 section 12.1.1)."""
         host, port = self.sent_by(transport)
         # RFC 7118 section 5.2.2 has `ws` for both.
         named = {"tcp": "tcp", "tls": "tls", "ws": "ws", "wss": "ws"}.get(transport)
+        if sips and named == "tls":
+            named = None  # the scheme says it (RFC 5630 section 3.1.3)
         suffix = f";transport={named}" if named else ""
-        return f"<sip:{format_host(host)}:{port}{suffix}>"
+        return f"<{'sips' if sips else 'sip'}:{format_host(host)}:{port}{suffix}>"
 
     def may_connect(self, source: Address) -> bool:
         """Whether a connection from that address is taken: whoever is there may have a password."""

@@ -17,7 +17,7 @@ from typing import Self
 from gateway.sip.compose import MAX_FORWARDS, adopted, sequence_number
 from gateway.sip.headers import name_addrs, split_list, tag_of, with_tag
 from gateway.sip.message import Address, Message, Request, Response
-from gateway.sip.uri import NameAddr, SipUri, UriError
+from gateway.sip.uri import NameAddr, SipUri, UriError, uri_scheme
 
 MAX_TARGET_CHARS = 4096
 """A longer Contact is not followed: it would not fit into a request line with room to spare."""
@@ -46,6 +46,8 @@ class Dialog:
     """Where the peer was last heard."""
     flow_is_open: bool = True
     """False once the connection that `flow` names is gone."""
+    is_sips: bool = False
+    """Whether it was begun to be private on every hop."""
 
     @classmethod
     def of_invite(cls, invite: Request, source: Address, tag: str) -> Self:
@@ -64,6 +66,7 @@ class Dialog:
             target=contact_of(invite) or as_request_uri(NameAddr.parse(caller).uri),
             routes=tuple(str(route) for route in name_addrs(headers, "Record-Route")),
             flow=source,
+            is_sips=uri_scheme(invite.uri) == "sips",
         )
 
     @classmethod
@@ -81,6 +84,7 @@ class Dialog:
             target=invite.uri,
             routes=(),
             flow=to,
+            is_sips=uri_scheme(invite.uri) == "sips",
         )
 
     @classmethod

@@ -43,7 +43,8 @@ class Answered:
     """The call is up.
 
     Called: the ACK arrived; `body` is the answer to a late offer, else None.
-    Calling: the 2xx arrived; `body` is its SDP: the answer, or the offer which `ack` answers.
+    Calling: the 2xx arrived; `body` is its SDP: the answer, or the offer which `ack` answers. If it
+    has none, it is what the same callee said before (RFC 3262 section 5, RFC 3311).
     """
 
     dialog_id: str

@@ -12,6 +12,8 @@ when it is gone. They are let go of at its end.
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
 
 from gateway.sip.compose import ack_of_refusal
 from gateway.sip.config import SipConfig
@@ -31,6 +33,7 @@ from gateway.sip.transaction import (
     Transaction,
     signal_of,
 )
+from gateway.sip.uri import Params
 
 OnResponse = Callable[[Response, Address, float], None]
 OnAck = Callable[[Request, float], None]
@@ -39,11 +42,17 @@ OnCancel = Callable[[Request, "ServerTransaction", float], None]
 OnOver = Callable[[float], None]
 Key = tuple[str, ...]
 
+MAX_UDP_REQUEST_BYTES: Final = 1300
+"""Longer ones go over TCP: in pieces, UDP is easily lost (RFC 3261 section 18.1.1)."""
+_WITHOUT_TCP_S: Final = 600.0
+"""Where TCP was tried in vain it is not tried again for so long."""
+_MAX_WITHOUT_TCP: Final = 256
+
 
 class ClientTransaction(Transaction):
     """A request of ours."""
 
-    __slots__ = ("_gone", "_heard", "on_failure", "on_over", "on_response", "request")
+    __slots__ = ("_gone", "_heard", "on_failure", "on_over", "on_response", "request", "second_way")
 
     def __init__(
         self,
@@ -55,6 +64,8 @@ class ClientTransaction(Transaction):
     ) -> None:
         super().__init__(machine, to, layer.config, layer.outbox, layer.deadlines)
         self.request = request
+        self.second_way: Address | None = None
+        """Over UDP, where the request was too long for that."""
         self.on_response: OnResponse | None = None
         self.on_failure: OnFailure | None = None
         self.on_over: OnOver | None = None
@@ -65,6 +76,13 @@ class ClientTransaction(Transaction):
         self._say(data)
         self._send()
         self._keep_timers(now)
+
+    def take_second_way(self, via: Via, now: float) -> None:
+        """The first one leads nowhere: say it again as if nothing had been said."""
+        if self.second_way is not None:
+            self.to, self.second_way = self.second_way, None
+            self.request.headers.replace_first("Via", str(via))
+            self.start(self.request.to_bytes(), now)
 
     def receive(self, response: Response, source: Address, now: float) -> None:
         self._heard = (response, source)
@@ -159,6 +177,7 @@ class TransactionLayer:
         self._servers: dict[Key, ServerTransaction] = {}
         self._asked: Counter[str] = Counter()  # hosts that requests of ours were sent to
         self._calls_heard: set[Key] = set()  # INVITEs outside dialogs, however they came
+        self._without_tcp: dict[Address, float] = {}  # and the time until which that is believed
 
     def __len__(self) -> int:
         return len(self._clients) + len(self._servers)
@@ -187,12 +206,23 @@ class TransactionLayer:
     ) -> ClientTransaction:
         """Send a request and see it through. It gets our Via, unless it has one (CANCEL).
 
-        Raises ValueError if it holds what must not be sent.
+        One that is too long for UDP goes over TCP to the same place, and over UDP after all if no
+        connection can be made there. Raises ValueError if it holds what must not be sent.
         """
+        second_way: Address | None = None
         if "Via" not in request.headers:
             self._sign(request, to)
-        key = (top_via(request.headers).branch or "", request.method)
+        elif (
+            invite := self._clients.get((top_via(request.headers).branch or "", "INVITE"))
+        ) is not None:
+            to = invite.to  # a CANCEL goes the same way (section 9.1)
+        branch = top_via(request.headers).branch or ""
+        key = (branch, request.method)
         data = request.to_bytes()
+        if len(data) > MAX_UDP_REQUEST_BYTES and self._may_connect(to, now):
+            to, second_way = replace(to, transport="tcp"), to
+            request.headers.replace_first("Via", str(self._via(to, branch)))
+            data = request.to_bytes()
 
         def gone(_: float) -> None:
             del self._clients[key]
@@ -203,6 +233,7 @@ class TransactionLayer:
         self._asked[to.host] += 1
         machine = CLIENT_INVITE if request.method == "INVITE" else CLIENT_NON_INVITE
         client = ClientTransaction(machine, request, to, self, gone)
+        client.second_way = second_way
         client.on_response = on_response
         client.on_failure = on_failure
         client.on_over = on_over
@@ -218,10 +249,31 @@ class TransactionLayer:
         return Outgoing(data, to)
 
     def _sign(self, request: Request, to: Address) -> None:
+        request.headers.add_first("Via", str(self._via(to, BRANCH_MAGIC + self._token())))
+
+    def _via(self, to: Address, branch: str) -> Via:
         host, port = self.config.sent_by(to.transport)
-        branch = ("branch", BRANCH_MAGIC + self._token())
-        via = Via(to.transport.upper(), host, port, (branch, ("rport", None)))
-        request.headers.add_first("Via", str(via))
+        params: Params = (("branch", branch), ("rport", None))
+        if to.transport == "tls" and self.config.tls_port:
+            params += (("alias", None),)  # requests to us may take the same connection (RFC 5923)
+        return Via(to.transport.upper(), host, port, params)
+
+    def _may_connect(self, to: Address, now: float) -> bool:
+        """Whether what is meant for a UDP address may be tried over TCP."""
+        if to.transport != "udp" or not self.config.tcp_port:
+            return False
+        return self._without_tcp.get(to, now) <= now
+
+    def _goes_second_way(self, client: ClientTransaction, now: float) -> bool:
+        to = client.second_way
+        if to is None or client.state not in (State.CALLING, State.TRYING):
+            return False
+        self._without_tcp.pop(to, None)
+        if len(self._without_tcp) >= _MAX_WITHOUT_TCP:
+            del self._without_tcp[next(iter(self._without_tcp))]  # the oldest
+        self._without_tcp[to] = now + _WITHOUT_TCP_S
+        client.take_second_way(self._via(to, top_via(client.request.headers).branch or ""), now)
+        return True
 
     def receive_response(self, response: Response, source: Address, now: float) -> bool:
         """Returns whether it belongs to one of our requests."""
@@ -270,7 +322,8 @@ class TransactionLayer:
     def requests_failed(self, to: Address, now: float) -> None:
         """Tell every request of ours that was sent to `to`."""
         for client in [one for one in self._clients.values() if one.to == to]:
-            client.feed(Signal.TRANSPORT_ERROR, now)
+            if not self._goes_second_way(client, now):
+                client.feed(Signal.TRANSPORT_ERROR, now)
 
 
 def _server_key(request: Request, method: str) -> Key:

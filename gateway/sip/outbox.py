@@ -24,6 +24,8 @@ class Counters:
     """Messages we sent again."""
     dropped: int = 0
     """Messages received that could be neither used nor answered."""
+    strangers: Counter[str] = field(default_factory=Counter)
+    """Sources that were slowed or dropped, and messages of strangers that were not read."""
 
 
 class Outbox:

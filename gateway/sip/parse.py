@@ -9,7 +9,8 @@ escapes, unknown methods, schemes and headers, empty lines in front, bytes that 
 (U+FFFD), a datagram longer than its Content-Length, and what RFC 2543 left out (branch, From tag,
 Max-Forwards, Contact, Content-Length). Strict: everything that two readers could understand in two
 ways, such as lines that end in anything but CRLF, start lines with blanks too many, doubled headers
-that may be there once, URIs that leak into their header's parameters, quotes left open.
+that may be there once, blanks before the colon of headers that proxies guard, URIs that leak into
+their header's parameters, quotes left open.
 
 What is well formed but cannot be served is not decided here: the scheme of the Request-URI (416),
 Require (420), the type of the body (415) and of the answer (406), the method (405), a response for
@@ -72,6 +73,20 @@ _SPELLED = {name: key for key, name in _NAMED.items()} | {
 _ONCE = frozenset(
     ("from", "to", "call-id", "cseq", "max-forwards", "content-length", "content-type")
 )
+# In a request they decide what is done; a response that doubles them is only odd.
+_ONCE_ASKED = frozenset(
+    (
+        *("event", "subscription-state", "refer-to", "referred-by", "replaces", "rack"),
+        *("session-expires", "min-se", "expires", "content-disposition"),
+    )
+)
+# Proxies take away what strangers write into these. Some overlook a blank before the colon.
+_GUARDED = frozenset(
+    (
+        *("p-asserted-identity", "p-preferred-identity", "remote-party-id", "privacy"),
+        *("diversion", "history-info", "identity", "authorization", "proxy-authorization"),
+    )
+)
 _REQUIRED = ("via", "from", "to", "call-id", "cseq")
 
 _Entry = tuple[str, str, str]
@@ -101,12 +116,7 @@ def parse(data: bytes) -> Message:
     message = _start(lines[0], faults)
     entries = _entries(lines, faults)
     message.headers = Headers.adopt(entries)
-    first: dict[str, str] = {}
-    for key, _, value in entries:
-        if key not in first:
-            first[key] = value
-        elif key in _ONCE:
-            faults.append((400, f"Multiple {_NAMED[key]} Headers"))
+    first = _first_values(message, entries, faults)
     for key in _REQUIRED:
         if key not in first:
             faults.append((400, f"Missing {_NAMED[key]} Header"))
@@ -202,11 +212,26 @@ def _entries(lines: list[str | None], faults: list[_Fault]) -> list[_Entry]:
                 faults.append((400, "Malformed Header Line"))
                 continue
             key = header_key(name)
+            if line[len(name)] == " " and (key in _GUARDED or key.startswith("x-")):
+                faults.append((400, "Malformed Header Line"))
+                continue
         if len(line) > MAX_LINE_CHARS:
             faults.append((513, f"{_NAMED.get(key, '')} Header Too Long".strip()))
             continue
         entries.append((key, name, value.strip(" ")))
     return entries
+
+
+def _first_values(message: Message, entries: list[_Entry], faults: list[_Fault]) -> dict[str, str]:
+    """By name; what may be there once and is there twice, two readers would read in two ways."""
+    once = _ONCE | _ONCE_ASKED if isinstance(message, Request) else _ONCE
+    first: dict[str, str] = {}
+    for key, name, value in entries:
+        if key not in first:
+            first[key] = value
+        elif key in once:
+            faults.append((400, f"Multiple {_NAMED.get(key, name)} Headers"))
+    return first
 
 
 def _check_values(entries: list[_Entry], faults: list[_Fault]) -> None:

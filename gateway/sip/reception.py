@@ -15,9 +15,11 @@ from gateway.sip.headers import replace_top_via, tag_of, top_via
 from gateway.sip.invites import AskedInvite
 from gateway.sip.message import Address, Request
 from gateway.sip.outbox import countable
-from gateway.sip.screening import objection
+from gateway.sip.pending import Pending
+from gateway.sip.replaces import replaced_by
+from gateway.sip.screening import Refusal, objection
 from gateway.sip.switchboard import Switchboard
-from gateway.sip.throttle import Throttle
+from gateway.sip.throttle import ASKED, FAILED, Notice, Throttle
 from gateway.sip.uac import UacCall
 from gateway.sip.uas import UasCall
 
@@ -32,6 +34,7 @@ class Reception:
         """`trusts` says of addresses that are not listed whether they are let in all the same."""
         self.available = True
         self.throttle = Throttle(board.config.rate)
+        self._pending = Pending(board.config.pending)
         self._trusts = trusts
         self._board = board
         self._config = config = board.config
@@ -48,14 +51,22 @@ class Reception:
         if self.throttle.admits(source.host, now):
             return True
         self._board.outbox.counters.dropped += 1
+        self._board.outbox.counters.strangers["unread"] += 1
         return False
+
+    def notices(self) -> list[Notice]:
+        """What there is to tell of strangers since this was last asked."""
+        notices = self.throttle.notices()
+        for notice in notices:
+            self._board.outbox.counters.strangers[notice.kind] += 1
+        return notices
 
     def refuse(self, error: SipError, source: Address, now: float) -> None:
         """Answer what a parser or a framer made of a broken message, if that can be done."""
         request = error.request
         if request is None or request.method == "ACK":
             self._board.outbox.counters.dropped += 1
-            if not self._knows(source):
+            if not (self._knows(source) or self._talks_to(source.host)):
                 self.throttle.failed(source.host, now)
             return
         self._board.outbox.counters.requests[countable(request.method)] += 1
@@ -119,12 +130,14 @@ class Reception:
             return False
         verdict = self._challenger.judge(request, now)
         if verdict is Verdict.GOOD:
+            self.throttle.proved(source.host, now)
             return True
         asked = self._challenger.challenges(now, stale=verdict is Verdict.STALE)
-        if verdict is Verdict.WRONG:
-            self._refuse_stranger(request, source, reply_to, 401, now, asked)
-        else:
+        if verdict is Verdict.STALE:  # it knows a password
             self._answer(request, reply_to, 401, asked)
+        else:
+            weight = FAILED if verdict is Verdict.WRONG else ASKED
+            self._refuse_stranger(request, source, reply_to, 401, now, asked, weight)
         return False
 
     def _refuse_stranger(
@@ -135,9 +148,11 @@ class Reception:
         status: int,
         now: float,
         headers: Sequence[tuple[str, str]] = (),
+        weight: float = FAILED,
     ) -> None:
         """Answer a failure, the later the more there have been."""
-        wait_s = self.throttle.failed(source.host, now)
+        talks = self._talks_to(source.host)
+        wait_s = 0.0 if talks else self.throttle.failed(source.host, now, weight)
         if not wait_s:
             self._answer(request, reply_to, status, headers)
         elif self._delayed < MAX_DELAYED:
@@ -154,18 +169,23 @@ class Reception:
     ) -> None:
         """A request that belongs to no dialog."""
         transactions = self._board.transactions
+        retry_after = (("Retry-After", str(self._config.retry_after_s)),)
         if request.method not in ("INVITE", "OPTIONS"):
             self._answer(request, reply_to, 481)
         elif transactions.is_merged(request):
             self._answer(request, reply_to, 482)
         elif request.method == "OPTIONS" and not self.available:
-            retry_after = (("Retry-After", str(self._config.retry_after_s)),)
             self._answer(request, reply_to, 503, retry_after)
         elif request.method == "OPTIONS":
             self._answer(request, reply_to, 200, options_answer(self._config))
+        elif not self._pending.has_room(source.host):
+            self._answer(request, reply_to, 503, retry_after)
+        elif isinstance(replaced := replaced_by(request, self._board), Refusal):
+            self._answer(request, reply_to, replaced.status, reason=replaced.reason)
         else:
             asked = AskedInvite(request, transactions.serve(request, reply_to))
-            UasCall(self._board, request, source).begin(asked, now)
+            self._pending.add(source.host, asked.transaction)
+            UasCall(self._board, request, source).begin(asked, now, replaced)
 
     def _receive_ack(self, ack: Request, now: float) -> None:
         if call := self._call_of(ack):

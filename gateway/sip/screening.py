@@ -23,7 +23,8 @@ from gateway.sip.session_timer import is_too_brief
 from gateway.sip.uri import uri_scheme
 
 SCHEMES = frozenset(("sip", "tel"))
-"""Of Request-URIs that may mean us. sips would promise TLS on every hop."""
+"""Of Request-URIs that may mean us; over TLS also `sips`, which promises TLS on every hop."""
+_PRIVATE = frozenset(("TLS", "WSS"))
 MAX_TAGS, MAX_TAG_CHARS = 32, 64
 """What we repeat of a Require header."""
 
@@ -45,7 +46,7 @@ def objection(request: Request, config: SipConfig) -> Refusal | None:
         # Section 21.5.2: what nobody here has heard of is no matter of permission.
         status = 405 if request.method in KNOWN_METHODS else 501
         return Refusal(status, (("Allow", allowed),))
-    if uri_scheme(request.uri) not in SCHEMES:
+    if not _is_meant_for_us(request):
         return Refusal(416)
     outside = tag_of(request.headers.get("To") or "") is None
     if request.method == "INVITE" and outside and _is_spent(request):
@@ -53,6 +54,8 @@ def objection(request: Request, config: SipConfig) -> Refusal | None:
     refusal = _objection_to_requirements(request, config)
     if refusal is None and request.method == "INVITE":
         refusal = _objection_to_invite(request, outside)
+    if refusal is None and request.method in ("UPDATE", "PRACK"):
+        refusal = _objection_to_body(request)
     if refusal is None and request.method in ("INVITE", "UPDATE") and is_too_brief(request, config):
         return Refusal(422, (("Min-SE", str(config.min_se_s)),))
     return refusal
@@ -90,14 +93,9 @@ def _objection_to_invite(request: Request, outside: bool) -> Refusal | None:
         return Refusal(400, reason="Missing Contact Header")
     if len(headers.get("From") or "") > MAX_TARGET_CHARS:
         return Refusal(513)
-    if request.body and not is_optional(request):
-        content_type = headers.get("Content-Type")
-        if content_type is None:
-            return Refusal(400, reason="Missing Content-Type Header")
-        if media_type(content_type) != ACCEPT:
-            return Refusal(415, (("Accept", ACCEPT),))
-        if (headers.get("Content-Encoding") or "identity").lower() != "identity":
-            return Refusal(415, (("Accept-Encoding", "identity"),))
+    refusal = _objection_to_body(request)
+    if refusal is not None:
+        return refusal
     try:
         accepted = {media_type(element) for element in option_tags(headers, "Accept")}
     except HeaderError:
@@ -107,12 +105,32 @@ def _objection_to_invite(request: Request, outside: bool) -> Refusal | None:
     return None
 
 
+def _objection_to_body(request: Request) -> Refusal | None:
+    if not request.body or is_optional(request):
+        return None
+    content_type = request.headers.get("Content-Type")
+    if content_type is None:
+        return Refusal(400, reason="Missing Content-Type Header")
+    if media_type(content_type) != ACCEPT:
+        return Refusal(415, (("Accept", ACCEPT),))
+    if (request.headers.get("Content-Encoding") or "identity").lower() != "identity":
+        return Refusal(415, (("Accept-Encoding", "identity"),))
+    return None
+
+
 def sdp_of(message: Message) -> bytes | None:
     """The session description in a message; None without one that we read."""
     content_type = message.headers.get("Content-Type")
     if not message.body or content_type is None or media_type(content_type) != ACCEPT:
         return None
     return message.body
+
+
+def _is_meant_for_us(request: Request) -> bool:
+    scheme = uri_scheme(request.uri)
+    if scheme == "sips":
+        return top_via(request.headers).transport.upper() in _PRIVATE
+    return scheme in SCHEMES
 
 
 def _is_spent(request: Request) -> bool:

@@ -14,6 +14,8 @@ from gateway.sip.parse import parse
 
 _FOLD = re.compile(rb"\r\n[ \t]++")
 _LENGTH = re.compile(rb"[0-9]{1,10}")
+_LINE_END_BYTES = 3
+"""What may be kept of a keep-alive that is not whole; no message is so short."""
 
 
 class StreamFramer:
@@ -26,6 +28,11 @@ class StreamFramer:
         self._total_bytes = 0
         self._pongs = 0
         self._broken = False
+
+    @property
+    def awaits_rest(self) -> bool:
+        """Whether a message has begun that is not whole yet."""
+        return len(self._buffer) > _LINE_END_BYTES
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Take what arrived; iterate over the whole messages that it completes.

@@ -2,9 +2,10 @@
 
 Whoever is not on the list of those who may call has a bucket of requests that fills at a steady
 rate; what finds it empty is not even read. Who fails (a wrong password, a call that is not let in,
-a message that is none) gets a worse name with each failure, which mends with time. A bad name first
-makes answers slow, so that trying doors takes longer than coming in; a worse one makes us deaf to
-that source for a while. Neither tells apart a door that exists from one that does not.
+a message that is none) gets a worse name with each failure, which mends with time; who is asked for
+a password is half suspected until it brings one. A bad name first makes answers slow, so that
+trying doors takes longer than coming in; a worse one makes us deaf to that source for a while.
+Neither tells apart a door that exists from one that does not.
 
 One IPv6 customer has a whole /64, so that is one source. What is remembered is bounded: in a flood
 from everywhere, those who were heard longest ago are forgotten first.
@@ -18,6 +19,8 @@ BURST_S: Final = 2.0
 """The bucket holds what comes in so long at the steady rate."""
 SLOW_FROM, DEAF_FROM = 5.0, 20.0
 """Failures: from there on answers are slow, and from there on there are none."""
+FAILED, ASKED = 1.0, 0.5
+"""How much a failure counts, and a question for a proof that has not come yet."""
 MENDS_PER_S: Final = 0.1
 SLOWER_S, SLOWEST_S = 0.25, 4.0
 """Each failure more makes answers slower by this, up to that."""
@@ -72,18 +75,24 @@ class Throttle:
         source.tokens -= 1
         return True
 
-    def failed(self, host: str, now: float) -> float:
+    def failed(self, host: str, now: float, weight: float = FAILED) -> float:
         """It failed. Returns for how many seconds the answer is to wait."""
         if not self._rate:
             return 0.0
         source = self._heard(host, now)
-        source.failures += 1
+        source.failures += weight
         if source.failures >= DEAF_FROM:
             source.deaf_until = now + DEAF_S
             self._tell("dropped", host, source)
         elif source.failures > SLOW_FROM:
             self._tell("slowed", host, source)
         return min(max(source.failures - SLOW_FROM, 0.0) * SLOWER_S, SLOWEST_S)
+
+    def proved(self, host: str, now: float) -> None:
+        """It brought the proof that it was asked for."""
+        if self._rate:
+            source = self._heard(host, now)
+            source.failures = max(source.failures - ASKED, 0.0)
 
     def notices(self) -> list[Notice]:
         """What there is to tell since this was last asked."""

@@ -1,32 +1,69 @@
 """A trunk: who carries our calls to telephone numbers."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Literal, Self, cast
 from urllib.parse import unquote
 
+from gateway.sip.account import host_and_port
 from gateway.sip.auth import Credentials
+from gateway.sip.message import Address
 from gateway.sip.uri import SipUri, UriError
 
-_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
-_PARAMS = frozenset(("transport", "realm"))
+Identity = Literal["", "asserted", "preferred"]
+
+_TRANSPORTS: Final = frozenset(("", "udp", "tcp", "tls"))
+_PARAMS: Final = frozenset(
+    ("transport", "realm", "proxy", "calls", "rate", "prefix", "identity"),
+)
+_IDENTITIES: Final = ("asserted", "preferred")
+_MAX_TRUNKS: Final = 16
+_CALLS: Final = re.compile(r"[1-9][0-9]{0,4}")
+_RATE: Final = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,3})?")
+_PREFIX: Final = re.compile(r"\+?[0-9]{1,15}")
 
 
 @dataclass(frozen=True, slots=True)
 class Trunk:
-    """Where its proxy is, and how it knows us."""
+    """Where its proxy is, how it knows us, and how much it carries."""
 
     host: str
+    """Whose numbers these are: the domain of the URIs that are called."""
     port: int
+    """0 if DNS is to say (RFC 3263)."""
     transport: str
+    """ "" if DNS is to say."""
     credentials: Credentials | None = None
+    proxy: tuple[str, int | None] | None = None
+    """Host and port that everything is sent to instead of the trunk's own."""
+    calls: int = 0
+    """Of ours at once; 0 is without a limit."""
+    rate: float = 0.0
+    """Of ours a second; 0 is without a limit."""
+    prefixes: tuple[str, ...] = ()
+    """What the numbers that it carries begin with; () carries any that no other trunk names."""
+    identity: Identity = ""
+    """Whether it is told who calls by P-Asserted-Identity or P-Preferred-Identity too (RFC 3325):
+    one that believes us in the first, or is to judge in the second."""
+
+    @property
+    def hop(self) -> Address:
+        """Where requests go: a host name is allowed; port 0 and transport "" are for DNS to say."""
+        host, port = self.proxy or (self.host, self.port)
+        return Address(host, port or 0, self.transport, host if self.transport == "tls" else "")
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `sip:user:password@host:port;transport=tcp;realm=REALM`, escapes (%40) allowed.
 
-        User and password go together, and they, port, transport and realm may be left out. The
+        User and password go together, and they and all that follows the host may be left out. The
         realm is what the trunk asks for the password by; no other is told anything. It is the
         trunk's host unless it is said, and then exactly as it is said.
+
+        Further parameters: `proxy` is a host, or host:port, that everything is sent to; `calls` and
+        `rate` are the most calls at once and in a second; `prefix` is what the numbers begin with
+        that it carries, several with a slash between them; `identity` is `asserted` or `preferred`.
 
         Raises:
             ValueError: it is none; the text quotes nothing of it.
@@ -38,20 +75,80 @@ class Trunk:
         names = [name.lower() for name, _ in uri.params]
         if not _PARAMS.issuperset(names) or len(set(names)) < len(names):
             raise ValueError("a parameter that says nothing about a trunk, or says it twice")
-        transport = (uri.param("transport") or "udp").lower()
-        if uri.scheme != "sip" or transport not in _PORTS or uri.headers:
+        if any(not value for _, value in uri.params):
+            raise ValueError("a parameter without a value")
+        transport = (uri.param("transport") or "").lower()
+        if uri.scheme != "sip" or transport not in _TRANSPORTS or uri.headers:
             raise ValueError("not a trunk that can be reached")
-        realm = uri.param("realm")
-        if realm == "" or (realm is not None and uri.user is None):
-            raise ValueError("a realm of nobody, or an empty one")
-        if uri.user is None:
-            return cls(uri.host, uri.port or _PORTS[transport], transport)
-        if uri.password is None:
-            raise ValueError("a user without a password")
-        credentials = Credentials(
-            unquote(uri.user),
-            unquote(uri.password),
-            uri.host if realm is None else unquote(realm),
-            realm_is_host=realm is None,
+        proxy = uri.param("proxy")
+        return cls(
+            uri.host,
+            uri.port or 0,
+            transport,
+            _credentials(uri),
+            proxy=None if proxy is None else host_and_port(proxy),
+            calls=int(_fitting(_CALLS, uri.param("calls") or "0", "calls")),
+            rate=float(_fitting(_RATE, uri.param("rate") or "0", "a rate")),
+            prefixes=_prefixes(uri.param("prefix")),
+            identity=_identity(uri.param("identity") or ""),
         )
-        return cls(uri.host, uri.port or _PORTS[transport], transport, credentials)
+
+
+def parse_trunks(texts: Sequence[str]) -> tuple[Trunk, ...]:
+    """Trunks, of which a number goes to the one that names most of its beginning, or else to the
+    first that names none. Raises ValueError, also for one that stands twice."""
+    trunks = tuple(Trunk.parse(text) for text in texts)
+    if len(trunks) > _MAX_TRUNKS:
+        raise ValueError(f"more than {_MAX_TRUNKS}")
+    if len({trunk.host.lower() for trunk in trunks}) < len(trunks):
+        raise ValueError("a host that stands twice")
+    return trunks
+
+
+def trunk_for(number: str, trunks: Sequence[Trunk]) -> Trunk | None:
+    """Who carries a number, which has no visual separators; see `parse_trunks`."""
+
+    def named(trunk: Trunk) -> int:
+        if not trunk.prefixes:
+            return 0
+        return max((len(one) for one in trunk.prefixes if number.startswith(one)), default=-1)
+
+    best = max(trunks, key=named, default=None)
+    return None if best is None or named(best) < 0 else best
+
+
+def _credentials(uri: SipUri) -> Credentials | None:
+    realm = uri.param("realm")
+    if uri.user is None:
+        if realm is not None:
+            raise ValueError("a realm of nobody")
+        return None
+    if uri.password is None:
+        raise ValueError("a user without a password")
+    return Credentials(
+        unquote(uri.user),
+        unquote(uri.password),
+        uri.host if realm is None else unquote(realm),
+        realm_is_host=realm is None,
+    )
+
+
+def _fitting(form: re.Pattern[str], text: str, what: str) -> str:
+    if text != "0" and not (form.fullmatch(text) and float(text)):
+        raise ValueError(f"{what} of no number, or none at all")
+    return text
+
+
+def _prefixes(text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    prefixes = tuple(text.split("/"))
+    if not all(_PREFIX.fullmatch(prefix) for prefix in prefixes):
+        raise ValueError("a prefix that no number has")
+    return prefixes
+
+
+def _identity(text: str) -> Identity:
+    if text and text.lower() not in _IDENTITIES:
+        raise ValueError("an identity that is neither asserted nor preferred")
+    return cast("Identity", text.lower())

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.sip.asking import renumbered
-from gateway.sip.auth import Credentials, Login
+from gateway.sip.auth import PROOFS, Credentials, Login
 from gateway.sip.call import Call
 from gateway.sip.call_life import Phase
-from gateway.sip.compose import cancel_of, sequence_number
+from gateway.sip.compose import cancel_of, sequence_number, why
 from gateway.sip.dialog import Dialog
 from gateway.sip.events import Answered, Ringing
 from gateway.sip.headers import name_addrs, tag_of
@@ -24,6 +24,7 @@ from gateway.sip.message import Address, Outgoing, Request, Response
 from gateway.sip.reliable import number_of
 from gateway.sip.screening import sdp_of
 from gateway.sip.switchboard import Switchboard
+from gateway.sip.updates import Asked
 from gateway.sip.uri import UriError, uri_scheme
 
 MAX_FORKS = 16
@@ -40,6 +41,10 @@ class Fork:
     """Of its 2xx, for the next copy of it."""
     number: int | None = None
     """Of its last reliable provisional answer (RFC 3262)."""
+    session: bytes | None = None
+    """The SDP that it said last. A 2xx need not say again what a provisional answer said."""
+    has_agreed: bool = False
+    """It said that reliably, so that our offer is answered and others may be made."""
 
 
 class UacCall(Call):
@@ -59,13 +64,25 @@ class UacCall(Call):
         self._late_offer = not invite.body
         self._ack_due = False
         self._was_heard = False
+        self._has_answered = False
         self._cancel_due = False
 
-    def begin(self, now: float) -> None:
-        """Send the INVITE. Raises ValueError if it holds what must not be sent."""
+    def begin(self, now: float, silent_s: float = 0.0) -> None:
+        """Send the INVITE; `silent_s` is as in `SipAgent.invite`.
+
+        Raises ValueError if it holds what must not be sent.
+        """
         self._send_invite(now)
         self._voice.session = self._invite.body
         self._board.calls[self.id] = self
+        if silent_s:
+            self._board.deadlines.set(now + silent_s, self._if_silent)
+
+    def _if_silent(self, now: float) -> None:
+        """Leave a place where nobody seems to be; whoever is there after all is told so."""
+        if self.phase is Phase.EARLY and not self._has_answered:
+            self._give_up(now)
+            self._end("timeout", 408, now)
 
     def _send_invite(self, now: float) -> None:
         self._requests.send(
@@ -109,6 +126,17 @@ class UacCall(Call):
     def _is_inviting(self) -> bool:
         return super()._is_inviting or self.phase is Phase.EARLY or self._ack_due
 
+    def _untimely(self, dialog: Dialog) -> int | None:
+        fork = self._forks.get(dialog.remote_tag)
+        if self.phase is Phase.EARLY and fork is not None and fork.has_agreed:
+            return 500 if self._has_open_offer else None
+        return 500 if self._ack_due else super()._untimely(dialog)
+
+    def _answer_update(self, asked: Asked, body: bytes, now: float) -> None:
+        if fork := self._forks.get(asked.dialog.remote_tag):
+            fork.session = asked.offer
+        super()._answer_update(asked, body, now)
+
     def _dialog_of(self, request: Request) -> Dialog | None:
         fork = self._forks.get(tag_of(request.headers.get("From") or "") or "")
         return None if fork is None else fork.dialog
@@ -131,6 +159,7 @@ class UacCall(Call):
         self._requests.send(cancel_of(self._invite), self.dialog, now, to=self._to)
 
     def _heard(self, response: Response, source: Address, now: float) -> None:
+        self._has_answered = True
         if response.status < 200:
             self._progressed(response, source, now)
         elif response.status < 300:
@@ -145,7 +174,9 @@ class UacCall(Call):
     def _invite_for_longer(self, now: float) -> None:
         """Somebody on the way wants to be told less often that the call is still there."""
         number = self.dialog.local_cseq + 1
-        invite = renumbered(self._invite, number, without=("Session-Expires", "Min-SE"))
+        # A proof is good for one request: whoever wants one asks again.
+        left_out = ("Session-Expires", "Min-SE", *PROOFS)
+        invite = renumbered(self._invite, number, without=left_out)
         for name, value in self._timer.asks_first():
             invite.headers.add(name, value)
         self.dialog.local_cseq = number
@@ -174,12 +205,16 @@ class UacCall(Call):
             if len(self._forks) == 1:
                 self._voice.dialog = fork.dialog
         number, known = number_of(response), self._forks.get(dialog.remote_tag)
+        body = sdp_of(response)
         if number is not None and known is not None:
             if known.number is not None and number != known.number + 1:
                 return  # it was told, or one before it has yet to come again
             known.number = number
+            known.has_agreed = known.has_agreed or body is not None
             self._acknowledge_progress(known, number, now)
-        self._voice.tell(Ringing(self.id, response.status, sdp_of(response)))
+        if known is not None:
+            known.session = body or known.session
+        self._voice.tell(Ringing(self.id, response.status, body))
 
     def _acknowledge_progress(self, fork: Fork, number: int, now: float) -> None:
         prack = fork.dialog.request("PRACK")
@@ -201,7 +236,7 @@ class UacCall(Call):
             fork.dialog = self._voice.dialog = dialog  # the route set is that of the 2xx (13.2.2.4)
             self.phase = Phase.CONFIRMED
             self._timer.answered(response, now)
-            self._voice.tell(Answered(self.id, sdp_of(response)))
+            self._voice.tell(Answered(self.id, sdp_of(response) or fork.session))
             if self._late_offer:
                 self._ack_due = True
             else:
@@ -210,7 +245,10 @@ class UacCall(Call):
         elif not (self._ack_due and dialog.remote_tag == self.dialog.remote_tag):
             fork.dialog = dialog
             self._send_ack(fork, None)
-            self._requests.send(dialog.request("BYE"), dialog, now)
+            bye = dialog.request("BYE")
+            for name, value in why(200, "Call completed elsewhere"):
+                bye.headers.add(name, value)
+            self._requests.send(bye, dialog, now)
 
     def _send_ack(self, fork: Fork, answer: bytes | None) -> None:
         fork.ack = self._requests.acknowledge(self._invite, fork.dialog, answer)

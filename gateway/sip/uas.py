@@ -40,8 +40,8 @@ class UasCall(Call):
         self._accepted: tuple[bytes, Sequence[tuple[str, str]]] | None = None
         """Our 2xx, which waits for a PRACK."""
 
-    def begin(self, asked: AskedInvite, now: float) -> None:
-        """Say that we are at it, and tell the application who calls."""
+    def begin(self, asked: AskedInvite, now: float, replaces: str = "") -> None:
+        """Say that we are at it, and tell the application who calls, and in whose place."""
         invite, transaction = asked
         self._board.calls[self.id] = self
         self._ask(asked)
@@ -62,6 +62,7 @@ class UasCall(Call):
                 headers=tuple(invite.headers.items()),
                 offer=sdp_of(invite),
                 source=self.dialog.flow,
+                replaces=replaces,
             )
         )
 
@@ -74,9 +75,13 @@ class UasCall(Call):
         self._voice.cancel(self._ring_again)
         again = partial(self.progress, status, body)
         self._ring_again = self._voice.later(RING_AGAIN_S, again, now)
+        headers = asked.request.headers
         if asked.is_late_offer:
             body = b""
-        headers = asked.request.headers
+            # The first reliable answer would have to bring an offer (RFC 3262 section 5): such a
+            # caller hears nothing but the 100.
+            if asks_for(headers, "Require"):
+                return
         wants = asks_for(headers, "Require") or (body and asks_for(headers, "Supported"))
         self._voice.session = body or self._voice.session
         if wants and self._board.config.reliable_provisionals != "off":
@@ -90,7 +95,7 @@ class UasCall(Call):
         asked, reliable = self._asked, self._reliable
         if self.phase is not Phase.EARLY or asked is None or reliable is None:
             return
-        if reliable.holds_up:
+        if reliable.holds_up or self._updates.asked is not None:
             self._accepted = body, headers
             return
         self._stop_waiting()
@@ -141,7 +146,15 @@ class UasCall(Call):
         else:
             self._updates.ask(Asked(request, transaction, dialog, offer), now)
         reliable.go_on(now)
-        if self._accepted is not None and not reliable.holds_up:
+        self._accept_when_free(now)
+
+    def _offer_when_free(self, now: float) -> None:
+        self._accept_when_free(now)
+        super()._offer_when_free(now)
+
+    def _accept_when_free(self, now: float) -> None:
+        """Send the 2xx that had to wait, unless it has to wait on."""
+        if self._accepted is not None:
             (body, headers), self._accepted = self._accepted, None
             self.accept(body, now, headers)
 

@@ -42,7 +42,8 @@ class Voice:
 
     def contact(self) -> str:
         """The value of our Contact."""
-        return self.board.config.contact(self.dialog.flow.transport)
+        dialog = self.dialog
+        return self.board.config.contact(dialog.flow.transport, sips=dialog.is_sips)
 
     def respond(
         self,

@@ -14,6 +14,7 @@ const STATES = {
   answering: 'Answering',
   active: 'Talking',
   transferring: 'Being transferred',
+  bridged: 'Talking to somebody else',
   ended: 'Ended',
 };
 

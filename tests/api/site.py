@@ -16,7 +16,7 @@ from gateway.api.limits import Limits
 from gateway.api.pages import Softphone
 from gateway.api.secrets import SecretStore
 from gateway.api.server import application
-from gateway.calls.commands import Command, no_call
+from gateway.calls.commands import Command, Dial, no_call
 from gateway.realtime.errors import RealtimeError
 from gateway.realtime.session import Session
 
@@ -42,6 +42,7 @@ def summary(call_id: str, state: str = "active") -> dict[str, Any]:
         "media_security": "rtp",
         "reason": "caller" if state == "ended" else None,
         "sip_status": None,
+        "sip_call_id": "a84b4c76e66710@pc33.example.com",
         "transfer": None,
         "counters": {
             "rtp_received": 3000,
@@ -62,7 +63,7 @@ class FakeLine:
     def __init__(self) -> None:
         self.calls = [summary(CALL_ID), summary(ENDED_ID, "ended")]
         self.commands: list[tuple[str, Command]] = []
-        self.dialled: list[tuple[str, str | None, Session | None]] = []
+        self.dialled: list[Dial] = []
         self.offers: list[tuple[bytes, Session | None, str | None]] = []
         self.failure: Exception | None = None
         self.forgotten: list[str] = []
@@ -75,10 +76,10 @@ class FakeLine:
             raise no_call()
         self.commands.append((call_id, command))
 
-    async def dial(self, to: str, caller: str | None, session: Session | None) -> dict[str, Any]:
+    async def dial(self, order: Dial) -> dict[str, Any]:
         if self.failure is not None:
             raise self.failure
-        self.dialled.append((to, caller, session))
+        self.dialled.append(order)
         return summary("rtc_new", "connecting")
 
     async def connect(

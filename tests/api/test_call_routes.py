@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.calls.commands import Accept, HangUp, Refer, Reject
+from gateway.calls.commands import Accept, Dial, HangUp, Press, Refer, Reject
 from gateway.realtime.errors import RealtimeError
 from tests.api.site import CALL_ID, ENDED_ID, KEY, Site, serving, summary
 
@@ -193,9 +193,59 @@ async def test_somebody_is_called(site: Site) -> None:
     assert answer.json == summary("rtc_new", "connecting")
     assert (await site.ask("POST", CALLS, json={"to": "sip:a@b.example"})).status == 201
     assert site.line.dialled == [
-        ("tel:+15551234567", "sip:line@example.com", SESSION),
-        ("sip:a@b.example", None, None),
+        Dial("tel:+15551234567", "sip:line@example.com", session=SESSION),
+        Dial("sip:a@b.example"),
     ]
+
+
+HEADERS = [{"name": "X-Case", "value": " 7 "}, {"name": "user-to-user", "value": "3031"}]
+CHECKED = (("X-Case", "7"), ("user-to-user", "3031"))
+
+
+async def test_somebody_is_called_with_all_that_can_be_said(site: Site) -> None:
+    order = {
+        "to": "tel:+15551234567",
+        "from": "tel:+4930",
+        "from_name": "Zoë",
+        "anonymous": True,
+        "ring_timeout_s": 12,
+        "sip_headers": HEADERS,
+    }
+    assert (await site.ask("POST", CALLS, json=order)).status == 201
+    assert site.line.dialled == [
+        Dial("tel:+15551234567", "tel:+4930", "Zoë", True, CHECKED, ring_timeout_s=12)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("action", "body"),
+    [
+        ("accept", SESSION),
+        ("reject", {"status_code": 486}),
+        ("refer", {"target_uri": "tel:+15551234567"}),
+        ("hangup", {}),
+    ],
+)
+async def test_chosen_headers_come_with_a_command(site: Site, action: str, body: Any) -> None:
+    answer = await site.ask("POST", path(action), json=body | {"sip_headers": HEADERS})
+    assert answer.status == 200
+    ((_, command),) = site.line.commands
+    assert not isinstance(command, Press) and command.headers == CHECKED
+    refused = HEADERS + [{"name": "Route", "value": "<sip:evil.example;lr>"}]
+    answer = await site.ask("POST", path(action), json=body | {"sip_headers": refused})
+    assert (answer.status, answer.error["param"]) == (400, "sip_headers[2].name")
+    assert len(site.line.commands) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [(b"{not json", "application/json"), (b"[1]", "application/json"), (b"x", "text/plain")],
+)
+async def test_what_else_comes_as_the_body_of_a_hangup_is_nobodys_concern(
+    site: Site, data: bytes, kind: str
+) -> None:
+    answer = await site.ask("POST", path("hangup"), data=data, headers={"Content-Type": kind})
+    assert (answer.status, site.line.commands) == (200, [(CALL_ID, HangUp())])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.api.orders import check_dial, check_refer, check_reject
+from gateway.calls.commands import Dial, Refer, Reject
 from gateway.realtime.errors import RealtimeError
 
 pytestmark = pytest.mark.pure
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.pure
     ],
 )
 def test_the_status_of_a_reject(body: object, status: int) -> None:
-    assert check_reject(body) == status
+    assert check_reject(body) == Reject(status)
 
 
 @pytest.mark.parametrize(
@@ -65,15 +66,19 @@ def test_a_refer_that_is_none(body: object, code: str, param: str | None) -> Non
 
 
 def test_a_refer() -> None:
-    assert check_refer({"target_uri": "TEL:+1555"}) == "tel:+1555"
+    assert check_refer({"target_uri": "TEL:+1555"}) == Refer("tel:+1555")
+    assert check_refer({"replaces_call_id": "rtc_1"}) == Refer("", "rtc_1")
+    both = {"target_uri": "tel:+1555", "replaces_call_id": "rtc_1"}
+    assert check_refer(both) == Refer("tel:+1555", "rtc_1")
 
 
 def test_an_outgoing_call() -> None:
-    assert check_dial({"to": "tel:+1555"}) == ("tel:+1555", None, None)
-    assert check_dial({"to": "tel:+1", "from": None, "session": None}) == ("tel:+1", None, None)
+    assert check_dial({"to": "tel:+1555"}) == Dial("tel:+1555")
+    nothing = ("from", "from_name", "anonymous", "ring_timeout_s", "sip_headers", "session")
+    assert check_dial({"to": "tel:+1", **dict.fromkeys(nothing)}) == Dial("tel:+1")
     session = {"type": "realtime", "instructions": "Be kind."}
     order = check_dial({"to": "sip:a@b", "from": "tel:+1555", "session": session})
-    assert order == ("sip:a@b", "tel:+1555", session)
+    assert order == Dial("sip:a@b", "tel:+1555", session=session)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +91,19 @@ def test_an_outgoing_call() -> None:
         ({"to": "tel:+1", "from_": "tel:+1"}, "unknown_parameter", "from_"),
         ({"to": "tel:+1", "session": {}}, "missing_required_parameter", "session.type"),
         ({"to": "tel:+1", "session": 5}, "invalid_type", "session"),
+        ({"to": "tel:+1", "from_name": 5}, "invalid_type", "from_name"),
+        ({"to": "tel:+1", "from_name": "a\r\nb"}, "invalid_value", "from_name"),
+        ({"to": "tel:+1", "from_name": "a" * 129}, "invalid_value", "from_name"),
+        ({"to": "tel:+1", "anonymous": "yes"}, "invalid_type", "anonymous"),
+        ({"to": "tel:+1", "ring_timeout_s": True}, "invalid_type", "ring_timeout_s"),
+        ({"to": "tel:+1", "ring_timeout_s": 0}, "invalid_value", "ring_timeout_s"),
+        ({"to": "tel:+1", "ring_timeout_s": 1e6}, "decimal_above_max_value", "ring_timeout_s"),
+        ({"to": "tel:+1", "sip_headers": {}}, "invalid_type", "sip_headers"),
+        (
+            {"to": "tel:+1", "sip_headers": [{}]},
+            "missing_required_parameter",
+            "sip_headers[0].name",
+        ),
         (
             {"to": "tel:+1", "session": {"type": "realtime", "x": 1}},
             "unknown_parameter",

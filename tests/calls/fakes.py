@@ -7,7 +7,18 @@ from typing import Any, Literal
 
 from gateway.audio.formats import PCM24K, PCMU, AudioFormat
 from gateway.audio.playout import Playout
-from gateway.legs.leg import LegError, LegEvent, MediaStats, Played
+from gateway.calls.effects import TellCall
+from gateway.legs.leg import (
+    CallOrder,
+    Headers,
+    Leg,
+    LegEnded,
+    LegError,
+    LegEvent,
+    MediaPort,
+    MediaStats,
+    Played,
+)
 from gateway.realtime.session import settled_formats, with_formats
 from gateway.upstream.errors import BackendError
 from gateway.upstream.webhook import Delivered, WebhookError
@@ -31,6 +42,9 @@ class FakePort:
     def part(self) -> None:
         self.sink = None
 
+    def press(self, keys: str) -> bool:
+        return True
+
     def stats(self) -> MediaStats:
         return MediaStats(rtp_sent=len(self.sent))
 
@@ -51,6 +65,9 @@ class FakeLeg:
     codec = "pcmu"
     media_security = "rtp"
     direction: Literal["inbound"] = "inbound"
+    dialog_id = "dialog"
+    sip_call_id = "1@example.com"
+    replaces = ""
 
     def __init__(
         self,
@@ -80,22 +97,33 @@ class FakeLeg:
     def ring(self) -> None:
         self.done.append("ring")
 
-    async def answer(self) -> FakePort:
+    async def answer(self, headers: Headers = ()) -> FakePort:
         if self._answer_error is not None:
             raise self._answer_error
-        self.done.append("answer")
+        self.done.append(("answer", headers) if headers else "answer")
         return self.port
 
-    def reject(self, status: int, retry_after_s: int | None = None) -> None:
-        self.done.append(("reject", status, retry_after_s))
+    def reject(self, status: int, retry_after_s: int | None = None, headers: Headers = ()) -> None:
+        self.done.append(("reject", status, retry_after_s, *((headers,) if headers else ())))
 
-    def refer(self, target_uri: str) -> None:
+    def refer(self, target_uri: str, replaces: Leg | None = None, headers: Headers = ()) -> None:
         if self._refer_error is not None:
             raise self._refer_error
-        self.done.append(("refer", target_uri))
+        more = (*(() if replaces is None else (replaces,)), *((headers,) if headers else ()))
+        self.done.append(("refer", target_uri, *more))
 
-    def hang_up(self) -> None:
-        self.done.append("hang_up")
+    def answer_refer(self, refer_id: str, status: int) -> None:
+        self.done.append(("answer_refer", refer_id, status))
+
+    def report_refer(self, refer_id: str, status: int, *, over: bool) -> None:
+        self.done.append(("report_refer", refer_id, status, over))
+
+    def press(self, keys: str) -> None:
+        self.done.append(("press", keys))
+
+    def hang_up(self, headers: Headers = ()) -> None:
+        self.done.append(("hang_up", headers) if headers else "hang_up")
+        self.emit(LegEnded("local_bye"))
 
     async def close(self) -> None:
         self.done.append("close")
@@ -112,6 +140,34 @@ class FakeCallee(FakeLeg):
             raise self._answer_error
         self.done.append("dial")
         return self.port
+
+
+class FakeOthers:
+    """The line as one call sees it: whom it may call, and other calls' legs."""
+
+    def __init__(self) -> None:
+        self.callees: list[FakeCallee | LegError] = []
+        """Who is called next, or why nobody is."""
+        self.orders: list[CallOrder] = []
+        self.legs: dict[str, FakeLeg] = {}
+        self.told: list[TellCall] = []
+
+    def second(self, order: CallOrder) -> Any:
+        self.orders.append(order)
+        callee = self.callees.pop(0)
+        if isinstance(callee, LegError):
+            raise callee
+        return callee
+
+    def leg_of(self, call_id: str) -> Leg | None:
+        return self.legs.get(call_id)
+
+    def take_leg(self, call_id: str) -> tuple[Leg, MediaPort] | None:
+        leg = self.legs.pop(call_id, None)
+        return None if leg is None else (leg, leg.port)
+
+    def tell(self, told: TellCall) -> None:
+        self.told.append(told)
 
 
 class FakeChannel:

@@ -18,7 +18,14 @@ from gateway.calls.policy import CallPolicy
 from gateway.calls.sessions import Sources
 from gateway.calls.sounds import Sounds
 from gateway.legs.leg import LegAnswered, LegEnded
-from tests.calls.fakes import FakeBackend, FakeControl, FakeLeg, FakeSession, settle
+from tests.calls.fakes import (
+    FakeBackend,
+    FakeControl,
+    FakeLeg,
+    FakeOthers,
+    FakeSession,
+    settle,
+)
 
 VOICE = bytes(range(160))  # one frame, nothing in it is silence
 
@@ -71,6 +78,7 @@ class Line:
         machine = CallMachine(policy, new_event_id=lambda: f"event_{next(numbers)}")
         self.leg = leg
         self.backend = backend
+        self.others = FakeOthers()
         self.call = Call(
             "rtc_1",
             leg,
@@ -78,6 +86,7 @@ class Line:
             sources or Sources(backend),
             structlog.get_logger(),
             sounds or Sounds(),
+            self.others,
         )
         self.control = FakeControl()
         self.call.attach(self.control)

@@ -17,7 +17,7 @@ from gateway.calls.policy import CallPolicy, Refusal
 from gateway.calls.sessions import Sources
 from gateway.calls.sounds import Sounds
 from gateway.legs.leg import DtmfIn, LegAnswered, LegBroken, LegEnded, LegError
-from tests.calls.fakes import SILENCE, FakeBackend, FakeLeg
+from tests.calls.fakes import SILENCE, FakeBackend, FakeLeg, FakeOthers
 from tests.calls.line import SPEECH, VOICE, audio_done, created, delta, done, line, record_of
 
 pytestmark = pytest.mark.loop
@@ -486,7 +486,9 @@ async def test_broken_media_ends_the_call() -> None:
 async def test_a_refusal_ends_at_once() -> None:
     leg, backend = FakeLeg(), FakeBackend()
     machine = CallMachine(CallPolicy(), new_event_id=str, refusal=Refusal(503, "full", 10))
-    call = Call("rtc_2", leg, machine, Sources(backend), structlog.get_logger(), Sounds())
+    call = Call(
+        "rtc_2", leg, machine, Sources(backend), structlog.get_logger(), Sounds(), FakeOthers()
+    )
     record = await asyncio.wait_for(call.run(), 1)
     assert leg.done == [("reject", 503, 10), "close"]
     assert (record["reason"], record["sip_status"]) == ("full", 503)

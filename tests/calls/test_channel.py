@@ -19,6 +19,7 @@ from tests.calls.fakes import (
     FakeBackend,
     FakeChannel,
     FakeControl,
+    FakeOthers,
     FakePeerLeg,
     FakeSession,
     settle,
@@ -47,6 +48,7 @@ class Browser:
             Sources(self.backend),
             structlog.get_logger(),
             Sounds(),
+            FakeOthers(),
             channel=self.leg.channel,
         )
         self.task = asyncio.ensure_future(self.call.run())

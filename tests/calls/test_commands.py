@@ -7,17 +7,20 @@ from typing import Any
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
-from gateway.calls.commands import Accept, Command, HangUp, Refer, Reject
+from gateway.calls.commands import Accept, Command, Dial, HangUp, Refer, Reject
 from gateway.calls.control import MAX_CONTROLS
 from gateway.calls.line import Line, LineConfig
 from gateway.calls.policy import CallPolicy
 from gateway.calls.registry import Registry
 from gateway.calls.sessions import Sources
 from gateway.legs.leg import (
+    CallOrder,
     LegAnswered,
     LegEnded,
     LegError,
+    LegRedirected,
     LegRinging,
     OfferError,
     ReferAnswered,
@@ -50,7 +53,8 @@ class Desk:
         self.webhook = FakeWebhook()
         self.records: list[dict[str, Any]] = []
         self.callee = FakeCallee()
-        self.dialled: list[tuple[str, str | None]] = []
+        self.dialled: list[CallOrder] = []
+        self.busy: LegError | None = None
         self.peer = FakePeerLeg()
         self.offers: list[bytes] = []
         self.registry = Registry(config.pop("limit", 10), self.records.append)
@@ -86,8 +90,10 @@ class Desk:
             raise OfferError("There is no audio in it")
         return self.peer
 
-    def _dial(self, target: str, caller: str | None) -> FakeCallee:
-        self.dialled.append((target, caller))
+    def _dial(self, order: CallOrder) -> FakeCallee:
+        if self.busy is not None:
+            raise self.busy
+        self.dialled.append(order)
         return self.callee
 
 
@@ -228,7 +234,12 @@ async def test_a_transfer_is_followed_to_its_outcome() -> None:
         leg.emit(ReferAnswered(202))
         await referring
         shown = place.line.summary(call_id)["transfer"]
-        assert shown == {"target": "tel:…3456", "result": "pending", "sip_status": None}
+        assert shown == {
+            "target": "tel:…3456",
+            "result": "pending",
+            "sip_status": None,
+            "how": "refer",
+        }
         leg.emit(ReferProgress(486, over=True))
         assert place.line.summary(call_id)["transfer"]["result"] == "busy"
         assert place.state(call_id) == "active"
@@ -255,17 +266,19 @@ async def test_only_targets_that_the_operator_allows_are_called_or_transferred_t
         error = await place.error(call_id, Refer("tel:+1900555"))
         assert (error.code, error.param) == ("target_not_allowed", "target_uri")
         with pytest.raises(RealtimeError) as caught:
-            await place.line.dial("tel:+1900555", None, None)
+            await place.line.dial(Dial("tel:+1900555"))
         assert (caught.value.code, caught.value.param) == ("target_not_allowed", "to")
         assert place.dialled == []
 
 
 async def test_a_call_of_ours_is_made_followed_and_answered() -> None:
     async with desk() as place:
-        summary = await place.line.dial("sip:bob@127.0.0.1:5090", "tel:+49301", SESSION)
+        summary = await place.line.dial(
+            Dial("sip:bob@127.0.0.1:5090", "tel:+49301", session=SESSION)
+        )
         call_id = summary["id"]
         assert (summary["direction"], summary["state"]) == ("outbound", "connecting")
-        assert place.dialled == [("sip:bob@127.0.0.1:5090", "tel:+49301")]
+        assert place.dialled == [CallOrder("sip:bob@127.0.0.1:5090", "tel:+49301")]
         assert place.webhook.bodies == []
         asked, unasked = FakeControl(extensions=True), FakeControl()
         call = await place.line.joined(call_id, 1)
@@ -284,9 +297,72 @@ async def test_a_call_of_ours_is_made_followed_and_answered() -> None:
         assert place.records[0]["direction"] == "outbound"
 
 
+async def test_all_that_an_order_says_reaches_the_leg() -> None:
+    headers = (("X-Order", "1"), ("User-to-User", "3031"))
+    async with desk() as place:
+        order = Dial("tel:+1555", "tel:+49301", "Zoë", True, headers, ring_timeout_s=5)
+        await place.line.dial(order)
+        assert place.dialled == [CallOrder("tel:+1555", "tel:+49301", "Zoë", True, headers)]
+
+
+async def test_no_call_rings_longer_than_the_line_lets_it() -> None:
+    async with desk(policy=CallPolicy(ring_timeout_s=20)) as place:
+        with pytest.raises(RealtimeError) as caught:
+            await place.line.dial(Dial("sip:bob@127.0.0.1", ring_timeout_s=20.5))
+        assert (caught.value.code, caught.value.param) == ("invalid_value", "ring_timeout_s")
+        assert place.dialled == []
+
+
+async def test_a_busy_trunk_is_worth_another_try() -> None:
+    async with desk() as place:
+        place.busy = LegError(429, "trunk_busy")
+        with pytest.raises(RealtimeError) as caught:
+            await place.line.dial(Dial("tel:+1555"))
+        error = caught.value
+        assert (error.status, error.code, error.retry, error.retry_after_s) == (
+            429,
+            "trunk_busy",
+            True,
+            1,
+        )
+
+
+async def test_chosen_headers_stand_in_what_a_command_has_us_send() -> None:
+    headers = (("X-Case", "7"),)
+    async with desk() as place:
+        call_id, leg = await place.call()
+        await place.line.command(call_id, Accept(SESSION, headers))
+        leg.emit(LegAnswered())
+        assert leg.done[-1] == ("answer", headers)
+        referring = asyncio.ensure_future(
+            place.line.command(call_id, Refer(TARGET, headers=headers))
+        )
+        await settle()
+        assert leg.done[-1] == ("refer", TARGET, headers)
+        leg.emit(ReferAnswered(603))
+        with pytest.raises(RealtimeError):
+            await referring
+        await place.line.command(call_id, HangUp(headers))
+        assert ("hang_up", headers) in leg.done
+        for command in (Reject(486, headers), HangUp(headers)):
+            call_id, leg = await place.call()
+            await place.line.command(call_id, command)
+            status = 486 if isinstance(command, Reject) else 480
+            assert ("reject", status, None, headers) in leg.done
+
+
+async def test_a_call_that_goes_elsewhere_is_logged_and_rings_on() -> None:
+    async with desk() as place:
+        summary = await place.line.dial(Dial("sip:bob@127.0.0.1"))
+        with capture_logs() as logs:
+            place.callee.emit(LegRedirected(302))
+        assert [(log["event"], log["sip_status"]) for log in logs] == [("call.redirected", 302)]
+        assert place.state(summary["id"]) == "connecting"
+
+
 async def test_a_callee_who_is_busy_ends_the_call_with_that_status() -> None:
     async with desk() as place:
-        summary = await place.line.dial("sip:bob@127.0.0.1", None, None)
+        summary = await place.line.dial(Dial("sip:bob@127.0.0.1"))
         place.callee.emit(LegEnded("refused", 486))
         await settle()
         ended = place.line.summary(summary["id"])
@@ -297,7 +373,7 @@ async def test_a_call_that_cannot_be_made_is_an_error_and_a_record() -> None:
     async with desk() as place:
         place.callee = FakeCallee(answer_error=LegError(404, "unknown_host"))
         with pytest.raises(RealtimeError) as caught:
-            await place.line.dial("sip:bob@nowhere.example", None, None)
+            await place.line.dial(Dial("sip:bob@nowhere.example"))
         assert (caught.value.status, caught.value.param) == (400, "to")
         await settle()
         assert [record["reason"] for record in place.records] == ["unknown_host"]
@@ -305,7 +381,7 @@ async def test_a_call_that_cannot_be_made_is_an_error_and_a_record() -> None:
 
 async def test_a_call_that_ends_before_it_is_made_is_no_404() -> None:
     async with desk(backend=FakeBackend(hang=True)) as place:
-        dialling = asyncio.ensure_future(place.line.dial("sip:bob@127.0.0.1", None, None))
+        dialling = asyncio.ensure_future(place.line.dial(Dial("sip:bob@127.0.0.1")))
         await settle()
         (call_id,) = place.line.call_ids()
         await place.line.command(call_id, HangUp())
@@ -330,7 +406,7 @@ async def test_a_full_line_makes_no_calls() -> None:
     async with desk(limit=1) as place:
         await place.call()
         with pytest.raises(RealtimeError) as caught:
-            await place.line.dial("sip:bob@127.0.0.1", None, None)
+            await place.line.dial(Dial("sip:bob@127.0.0.1"))
         assert (caught.value.status, caught.value.code) == (429, "full")
 
 

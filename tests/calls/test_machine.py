@@ -35,7 +35,7 @@ from gateway.calls.farewell import APOLOGY
 from gateway.calls.machine import CallMachine
 from gateway.calls.patience import PatiencePolicy
 from gateway.calls.policy import CallPolicy, Refusal
-from gateway.calls.state import State
+from gateway.calls.state import ANSWERED, State
 from gateway.legs.leg import (
     DtmfIn,
     LegAnswered,
@@ -47,6 +47,7 @@ from gateway.legs.leg import (
     LegSilent,
     Played,
     ReferAnswered,
+    ReferAsked,
     ReferProgress,
 )
 from gateway.realtime.errors import RealtimeError
@@ -65,7 +66,11 @@ NO_SESSION = RealtimeError("no", code="backend_unavailable", status=502)
 
 
 def machine(
-    policy: CallPolicy = POLICY, refusal: Refusal | None = None, *, outbound: bool = False
+    policy: CallPolicy = POLICY,
+    refusal: Refusal | None = None,
+    *,
+    outbound: bool = False,
+    can_refer: bool = True,
 ) -> CallMachine:
     numbers = itertools.count()
     return CallMachine(
@@ -73,6 +78,7 @@ def machine(
         new_event_id=lambda: f"event_{next(numbers)}",
         refusal=refusal,
         outbound=outbound,
+        can_refer=can_refer,
     )
 
 
@@ -81,12 +87,18 @@ def in_state(state: State, policy: CallPolicy = POLICY) -> CallMachine:
     call = machine(BY_APPLICATION if state is State.RINGING else policy, outbound=outbound)
     if state is not State.INCOMING:
         call.start(0.0)
-    if state in (State.ANSWERING, State.DIALLING, State.ACTIVE, State.TRANSFERRING):
+    if state is State.BRIDGED:
+        call = machine(replace(policy, bridge="leave"), can_refer=False)
+        call.start(0.0)
+    if state in (State.ANSWERING, State.DIALLING, *ANSWERED):
         call.session_opened(OPENED, 1.0)
-    if state in (State.ACTIVE, State.TRANSFERRING):
+    if state in ANSWERED:
         call.leg_event(LegAnswered(), 2.0)
-    if state is State.TRANSFERRING:
+    if state in (State.TRANSFERRING, State.BRIDGED):
         call.command(Refer(TARGET), 7, 3.0)
+    if state is State.BRIDGED:
+        call.second_opened(3.1)
+        call.second_event(LegAnswered(), 3.2)
     if state is State.ENDED:
         call.leg_event(LegEnded("cancelled", 487), 1.0)
     assert call.state is state
@@ -108,7 +120,8 @@ def result(effects: list[Effect]) -> tuple[str, int | None] | None:
     (told,) = [one for one in effects if isinstance(one, ToControl)]
     assert told.extension
     assert told.event["type"] == "gateway.transfer.ended"
-    assert (told.event["result"], told.event["sip_status"]) == tuple(note.fields.values())
+    assert told.event["result"] == note.fields["result"]
+    assert told.event["sip_status"] == note.fields["sip_status"]
     return note.fields["result"], note.fields["sip_status"]
 
 
@@ -295,6 +308,14 @@ INPUTS = {
     "server_event": lambda call: call.server_event({"type": "error"}, 5.0),
     "client_event": lambda call: call.client_event({"type": "response.create"}, 5.0),
     "cleared": lambda call: call.cleared([], "speech", 5.0),
+    "refer_failed": lambda call: call.refer_failed(5.0),
+    "second_opened": lambda call: call.second_opened(5.0),
+    "second_taken": lambda call: call.second_taken(5.0),
+    "second_failed": lambda call: call.second_failed(503, "no_media_port", 5.0),
+    "second_ended": lambda call: call.second_event(LegEnded("refused", 486), 5.0),
+    "second_pressed": lambda call: call.second_event(DtmfIn("1", 1), 5.0),
+    "replaced": lambda call: call.replaced(5.0),
+    "given_away": lambda call: call.given_away(),
 }
 LEG_EVENTS: list[LegEvent] = [
     LegRinging(180),
@@ -304,6 +325,7 @@ LEG_EVENTS: list[LegEvent] = [
     ReferProgress(100, False),
     ReferProgress(200, True),
     ReferProgress(486, True),
+    ReferAsked("1", TARGET),
     DtmfIn("1", 1),
     Played(Started(PART)),
     LegHeld(True),

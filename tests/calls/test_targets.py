@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.calls.targets import check_pattern, check_target, target_allowed
+from gateway.calls.targets import allowed_contact, check_pattern, check_target, target_allowed
 from gateway.realtime.errors import RealtimeError
 from gateway.sip.uri import NameAddr, SipUri
 
@@ -328,3 +328,67 @@ def test_a_pattern_that_can_match(pattern: str) -> None:
 def test_a_pattern_that_could_match_nothing(pattern: str) -> None:
     with pytest.raises(ValueError):
         check_pattern(pattern)
+
+
+FRAUD = (
+    # Numbers that cost a fortune, and the ways to write them.
+    *("tel:+1900555123", "tel:+1-900-555-123", "tel:+1(900)555123", "tel:+1.900.555123"),
+    *("tel:+882161234567", "tel:+88216-1234567", "tel:+883510012345", "tel:+8816123456"),
+    *("tel:+8700773123456", "tel:+97970123456", "tel:+80812345678", "tel:+2521234567"),
+    *("tel:0900123456", "tel:00491900123", "tel:1900555123", "tel:011882161234567", "tel:900"),
+    *("TEL:+1900555123", "tel:+49", "tel:+4", "tel:+4930;phone-context=+882"),
+    *("tel:1234;phone-context=+882", "tel:30123;phone-context=+49", "tel:+4930123456789012"),
+    *("tel:+4930123;isub=1", "tel:+4930123;tgrp=premium;trunk-context=x", "tel:+4930%30"),
+    *("tel:+4930@882.example", "tel:+4930?method=REFER", "tel:+4930,+1900555123"),
+    *("tel:+4930\r\nTo: <tel:+1900555>", "tel:+4930%0d%0a", "tel://+4930123", "tel: +4930123"),
+    # The same as users of the trunk.
+    *("sip:+1900555123@pbx.example", "sip:%2B1900555123@pbx.example", "sip:1900@pbx.example"),
+    *("sip:+882161234567@pbx.example", "sip:+49@trunk.example", "sip:+4930@trunk.example"),
+    *("sip:+4930;phone-context=+882@pbx.example", "sip:+4930%3B@pbx.example"),
+    # Another place, another method, other headers.
+    *("sip:bob@pbx.example;maddr=203.0.113.9", "sip:bob@pbx.example;MADDR=203.0.113.9"),
+    *("sip:bob@pbx.example;method=REFER", "sip:bob@pbx.example;lr", "sip:bob@pbx.example;ttl=1"),
+    *("sip:bob@pbx.example?Replaces=a%3Bto-tag%3Db", "sip:bob@pbx.example?Route=%3Csip:evil%3E"),
+    *("sip:bob@pbx.example?body=x", "sip:bob@pbx.example;received=203.0.113.9"),
+    *("sips:bob@pbx.example", "sip:bob@pbx.example:5080", "sip:bob@pbx.example:0"),
+    # Whoever stands before or behind the host.
+    *("sip:bob@pbx.example@evil.example", "sip:bob%40pbx.example@evil.example"),
+    *("sip:bob:secret@pbx.example", "sip:bob@pbx.example.evil.example", "sip:bob@evil-pbx.example"),
+    *("sip:pbx.example@evil.example", "sip:bob@pbx.example%2eevil", "sip:bob@pbx.example\\@evil"),
+    *("sip:bob@[::ffff:203.0.113.9]", "sip:bob@0xcb.0.0x71.9", "sip:bob@3405803785"),
+    *("sip:bob@pbx.example/evil", "sip:bob@pbx.example#evil", "sip://bob@pbx.example"),
+    *("http://pbx.example", "im:bob@pbx.example", "bob@pbx.example", "+4930123", "", "sip:"),
+)
+"""T9: what somebody tries who wants the operator to pay for a call."""
+
+
+def test_nobody_pays_for_what_was_not_allowed() -> None:
+    patterns = ["tel:+4930*", "sip:*@pbx.example"]
+    users = ["tel:+4930*", "sip:bob@pbx.example"]
+    assert len(set(FRAUD)) == len(FRAUD) >= 60
+    for uri in FRAUD:
+        allowed = patterns if "bob" in uri else users
+        assert allowed_contact(uri, allowed) is None, uri
+        try:
+            checked = check_target(uri, "to")
+        except RealtimeError as error:
+            assert (error.status, error.param) == (400, "to")
+        else:
+            assert not target_allowed(checked, allowed), uri
+    for uri in ("tel:+4930123", "tel:+49-30-123", "sip:bob@pbx.example;transport=tcp"):
+        assert target_allowed(check_target(uri, "to"), patterns)
+
+
+@pytest.mark.parametrize(
+    ("uri", "target"),
+    (
+        ("sip:+4930123@Trunk.example;user=phone", "tel:+4930123"),
+        ("sip:+4930123@trunk.example:5080", "tel:+4930123"),
+        ("sip:+1900555@trunk.example", None),
+        ("sip:+4930123@evil.example", None),
+        ("sip:trunk.example", None),
+        ("TEL:+4930123", "tel:+4930123"),
+    ),
+)
+def test_a_number_of_a_trunk_is_judged_as_one(uri: str, target: str | None) -> None:
+    assert allowed_contact(uri, ["tel:+4930"], ["trunk.example"]) == target

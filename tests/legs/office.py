@@ -32,7 +32,11 @@ class Office:
     """An endpoint, the calls that it was handed and those that it makes."""
 
     def __init__(
-        self, allow: tuple[Network, ...] | None = None, *, tls: TlsFiles | None = None
+        self,
+        allow: tuple[Network, ...] | None = None,
+        *,
+        tls: TlsFiles | None = None,
+        **media_settings: Any,
     ) -> None:
         numbers = itertools.count(next(_names) << 32)
         first = random.randrange(30000, 60000, 2)
@@ -44,7 +48,7 @@ class Office:
         self.pacer = HandPacer()
         self.ports = PortPool(first, first + 2 * _PAIRS - 1)
         pacer: Any = self.pacer
-        self.media = MediaConfig(HOST, HOST, self.ports, pacer, 30.0)
+        self.media = MediaConfig(HOST, HOST, self.ports, pacer, 30.0, **media_settings)
         self.legs: list[SipLeg] = []
         self.events: list[LegEvent] = []
         self._more = asyncio.Event()

@@ -45,6 +45,7 @@ class Peer(asyncio.DatagramProtocol):
         self.packets: list[bytes] = []
         self.transport: asyncio.DatagramTransport
         self.sequence = 100
+        self.ssrc = 7
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -56,7 +57,7 @@ class Peer(asyncio.DatagramProtocol):
     def send(self, payload: bytes, to: tuple[str, int], payload_type: int = 0) -> None:
         self.sequence += 1
         timestamp = self.sequence * 160
-        header = struct.pack("!BBHII", 0x80, payload_type, self.sequence, timestamp, 7)
+        header = struct.pack("!BBHII", 0x80, payload_type, self.sequence, timestamp, self.ssrc)
         self.transport.sendto(header + payload, to)
 
     def payloads(self) -> list[bytes]:

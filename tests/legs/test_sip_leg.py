@@ -45,6 +45,7 @@ class Line:
         advertised: str = "127.0.0.1",
         came_from: str = "127.0.0.1",
         allow: tuple[Network, ...] | None = None,
+        **media_settings: Any,
     ) -> None:
         self.asked: list[tuple[str, Any]] = []
         self.events: list[LegEvent] = []
@@ -53,7 +54,7 @@ class Line:
         incoming = IncomingCall(
             "d1", "c1", "sip:a@x", "sip:b@y", "sip:b@y", (), offer, Address(came_from, 1, "udp")
         )
-        media = MediaConfig("127.0.0.1", advertised, ports, pacer, 30.0, allow)
+        media = MediaConfig("127.0.0.1", advertised, ports, pacer, 30.0, allow, **media_settings)
         signalling: Any = self
         self.leg = SipIncomingLeg(signalling, incoming, media)
 
@@ -70,10 +71,14 @@ class Line:
         return parse(self.asked[-1][1][0])
 
 
-@pytest.fixture
-def ports() -> PortPool:
+def free_pairs() -> PortPool:
     first = random.randrange(30000, 60000, 2)
     return PortPool(first, first + 21)
+
+
+@pytest.fixture
+def ports() -> PortPool:
+    return free_pairs()
 
 
 @pytest.fixture

@@ -297,7 +297,8 @@ async def test_a_target_that_cannot_be_called(
     "plan",
     [
         {"from_uri": "sip:a@b\r\nX-Evil: 1"},
-        {"hop": Address(HOST, 0, "udp")},
+        {"hop": Address(HOST, -1, "udp")},
+        {"hop": Address(HOST, 65_536, "udp")},
         {"hop": Address(HOST, 5060, "ws")},
     ],
 )
@@ -376,8 +377,8 @@ class Network:
     def __init__(self, host: str) -> None:
         self._host = host
 
-    async def locate(self, hop: Address) -> Address:
-        return replace(hop, host=self._host)
+    async def locate(self, hop: Address) -> list[Address]:
+        return [replace(hop, host=self._host)]
 
     def place(self, leg: SipLeg, invite: Any) -> None:
         leg.dialog_id = "d1"

@@ -60,6 +60,13 @@ async def answered(leg: SipOutgoingLeg, caller: Office, callee: Office) -> None:
     await callee.until(LegAnswered())
 
 
+async def legs(office: Office, number: int) -> None:
+    """Wait until the office has had so many."""
+    async with asyncio.timeout(3):
+        while len(office.legs) < number:  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize("name", ["", "trunk.example"])
 async def test_a_call_over_tls(town: Town, name: str) -> None:
     caller = await town.office(TlsFiles(trust=town.own.trust))  # it has no certificate
@@ -108,6 +115,41 @@ async def test_who_calls_must_show_a_certificate(town: Town, certified: bool) ->
     assert callee.endpoint.tls_failures == 1
 
 
+async def test_a_peer_that_has_proved_its_name_is_called_on_its_own_connection(town: Town) -> None:
+    own = town.own
+    asking = TlsFiles(own.certificate, own.key, client_ca=own.trust, trust=own.trust)
+    trunk, gateway = await town.office(own), await town.office(asking)
+    await answered(leg_to(trunk, gateway), trunk, gateway)  # RFC 5923: its Via says `alias`
+    await leg_to(gateway, trunk, "trunk.example").dial()
+    await legs(trunk, 2)
+    assert (trunk.endpoint.connections, gateway.endpoint.connections) == (1, 1)
+    # It proved no other name.
+    await leg_to(gateway, trunk, "other.example").dial()
+    await gateway.until(LegEnded("transport"))
+
+
+async def test_who_has_proved_nothing_is_connected_to(town: Town) -> None:
+    trunk, gateway = await town.office(town.own), await town.office(town.own)
+    await answered(leg_to(trunk, gateway), trunk, gateway)
+    await leg_to(gateway, trunk, "trunk.example").dial()
+    await legs(trunk, 2)
+    assert gateway.endpoint.connections == 2
+
+
+async def test_when_its_connection_ends_a_peer_is_connected_to(town: Town) -> None:
+    own = town.own
+    asking = TlsFiles(own.certificate, own.key, client_ca=own.trust, trust=own.trust)
+    trunk, gateway = await town.office(own), await town.office(asking)
+    await answered(leg_to(trunk, gateway), trunk, gateway)
+    await trunk.close()
+    async with asyncio.timeout(3):
+        while gateway.endpoint.connections:  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(0.01)
+    gateway.events.clear()
+    await leg_to(gateway, trunk, "trunk.example").dial()
+    await gateway.until(LegEnded("transport"))
+
+
 async def test_certificates_are_renewed_while_we_listen(town: Town, tmp_path: Path) -> None:
     callee = await town.office(town.own)
     (tmp_path / "next").mkdir()
@@ -126,9 +168,7 @@ async def test_certificates_are_renewed_while_we_listen(town: Town, tmp_path: Pa
     later = await town.office(TlsFiles(trust=str(renewed.authority)))
     leg = leg_to(later, callee)
     await leg.dial()
-    async with asyncio.timeout(3):
-        while len(callee.legs) < 2:  # noqa: ASYNC110 - nobody tells us
-            await asyncio.sleep(0.01)
+    await legs(callee, 2)
 
 
 async def test_a_peer_that_never_shakes_hands_is_let_go(
@@ -173,6 +213,22 @@ async def test_sip_without_tls_on_its_port_is_no_handshake(town: Town) -> None:
         )
     writer.close()
     assert callee.agent.counters.requests == {}
+
+
+@pytest.mark.parametrize("scheme", ["sip", "sips"])
+async def test_who_calls_sips_is_answered_by_sips(town: Town, scheme: str) -> None:
+    caller, callee = await town.office(town.own), await town.office(town.own)
+    leg = caller.leg(f"{scheme}:agent@{HOST}:{callee.tls_port};transport=tls")
+    await answered(leg, caller, callee)
+    assert contact_of(callee) == contact_of(caller) == scheme
+    leg.hang_up()
+    await callee.until(LegEnded("remote_bye"))
+
+
+def contact_of(office: Office) -> str:
+    """The scheme of where requests to the other side go."""
+    [call] = office.agent._board.calls.values()
+    return call.dialog.target.partition(":")[0]
 
 
 async def test_messages_split_at_any_byte(town: Town) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.legs.leg import DtmfIn
 from gateway.legs.leg_media import MediaConfig
 from gateway.legs.plain_media import PlainMedia
 from gateway.legs.ports import PortPool
@@ -14,7 +15,7 @@ from gateway.rtp.packet import RtpPacket
 from gateway.rtp.srtp import Opener, Seal
 from gateway.sdp.answer import AudioPlan, LocalMedia, answer, offer, plan_from_answer
 from gateway.sdp.crypto import KEY_BYTES, SrtpKeys, Suite
-from gateway.sdp.description import SdpError, parse
+from gateway.sdp.description import SdpError, parse, values
 from tests.legs.test_rtp_port import Bench, HandPacer, Peer
 
 pytestmark = pytest.mark.loop
@@ -92,10 +93,58 @@ async def test_a_new_key_of_the_peer_leaves_ours_as_it_was(bench: Bench) -> None
     await bench.arrive()
     opener = Opener(SUITE, OURS)
     assert all(opener.unprotect(packet) for packet in bench.peer.packets)
-    await send(bench, Seal(SUITE, THEIRS).protect(sealed(1)))
-    assert bench.heard == []
-    await send(bench, Seal(SUITE, NEXT).protect(sealed(1)))
-    assert bench.heard == [FRAME]
+    old = Seal(SUITE, THEIRS)
+    await send(bench, old.protect(sealed(1)))  # on its way when our answer left
+    await send(bench, Seal(SUITE, NEXT).protect(sealed(2)))
+    assert bench.heard == [FRAME] * 2
+    await send(bench, old.protect(sealed(3)))
+    assert bench.heard == [FRAME] * 2
+    assert bench.port.dropped()["forged"] == 1
+
+
+async def test_branches_of_a_forked_call_do_not_make_our_keys_begin_anew(bench: Bench) -> None:
+    """Of three early answers the first and the last take the same key; reports are sealed too."""
+    other: Suite = "AEAD_AES_128_GCM"
+    keys = SrtpKeys(SUITE, OURS, THEIRS)
+    bench.port.apply(bench.plan(srtp=keys))
+    bench.tick(2)
+    bench.port.apply(bench.plan(srtp=SrtpKeys(other, bytes(28), bytes(28))))
+    bench.port.apply(bench.plan())
+    bench.port.apply(bench.plan(srtp=keys))
+    bench.tick(2)
+    bench.port.close()
+    await bench.arrive()
+    opener = Opener(SUITE, OURS)
+    assert len(bench.peer.packets) == 4 and all(map(opener.unprotect, bench.peer.packets))
+    assert opener.unprotect(bench.rtcp_peer.packets[-1]) is not None
+
+
+async def test_a_flood_is_counted_and_the_caller_is_heard(bench: Bench) -> None:
+    bench.port.apply(bench.plan(srtp=SrtpKeys(SUITE, OURS, THEIRS)))
+    noise, seal = random.Random(3), Seal(SUITE, THEIRS)
+    for number in range(50):
+        for size in (182, 40, 12, 1):
+            bench.peer.transport.sendto(noise.randbytes(size), ("127.0.0.1", bench.number))
+        await send(bench, seal.protect(sealed(number)))
+    assert bench.port.stats().rtp_received == 50
+    assert bench.port.dropped() == {"forged": 200, "source": 0, "payload": 0, "malformed": 0}
+    assert bench.events == []
+
+
+async def test_keys_that_are_pressed_are_sealed_both_ways(bench: Bench) -> None:
+    bench.port.apply(bench.plan(srtp=SrtpKeys(SUITE, OURS, THEIRS)))
+    seal, opener = Seal(SUITE, THEIRS), Opener(SUITE, OURS)
+    await send(bench, seal.protect(sealed(1)))
+    for sequence in (2, 3):
+        press = RtpPacket(101, sequence, 480, 9, b"\x05\x0a\x01\x40").to_bytes()
+        await send(bench, seal.protect(press))
+    assert [event.digit for event in bench.events if isinstance(event, DtmfIn)] == ["5"]
+    assert bench.port.press("4")
+    bench.tick(12)
+    await bench.arrive()
+    opened = [opener.unprotect(packet) or b"" for packet in bench.peer.packets]
+    assert all(opened)
+    assert {RtpPacket.parse(packet).payload_type for packet in opened} == {0, 101}
 
 
 async def test_the_rollover_counter_outlives_a_new_key_of_the_peer(bench: Bench) -> None:
@@ -200,6 +249,76 @@ async def test_what_we_offer(
         description, plan = answer(parse(body), PEER)
         ours.take_answer(description.to_bytes())
         assert ours.media_security == "srtp" and plan.srtp is not None
+
+
+async def test_a_refresh_by_saying_the_session_again_ends_nothing(media: Makes) -> None:
+    """The tag is the peer's, the setting `offer`, signalling in the clear."""
+    ours = await media()
+    asked = parse(offer(PEER).to_bytes().replace(b"crypto:1 ", b"crypto:6 "))
+    ours.look_at(asked)
+    said = ours.answer()
+    body = offer(PEER).to_bytes().replace(b"crypto:1 ", b"crypto:6 ")
+    ours.take_answer(body)
+    assert ours.media_security == "srtp"
+    assert b"crypto:6 " in said
+
+
+async def test_an_offer_inside_a_protected_call_is_protected(media: Makes) -> None:
+    ours = await media()
+    ours.look_at(offer(PEER))
+    first = ours.answer()
+    body = ours.offer()  # the re-INVITE had none
+    assert body.startswith(first.split(b"\r\n")[0]) and b"RTP/SAVP" in body
+    description, plan = answer(parse(body), PEER)
+    ours.take_answer(description.to_bytes())
+    assert ours.media_security == "srtp" and plan.srtp is not None
+    assert plan.srtp.receives == agreed(ours, PEER).srtp.receives  # type: ignore[union-attr]
+
+
+async def test_a_stream_that_is_taken_away_keeps_its_keys(media: Makes) -> None:
+    ours = await media()
+    ours.look_at(offer(PEER))
+    before = agreed(ours, PEER)
+    gone = offer(PEER).to_bytes().replace(b"m=audio 40000", b"m=audio 0")
+    assert b"m=audio 0" in ours.answer_again(parse(gone))
+    ours.take_answer(gone)  # a refresh while it is away
+    assert ours.media_security == "srtp"
+    assert agreed(ours, PEER).srtp == before.srtp
+
+
+async def test_who_is_asked_after_another_is_told_other_keys(media: Makes) -> None:
+    ours = await media(private=True)
+
+    def keys(body: bytes) -> set[str]:
+        return set(values(parse(body).media[0].attributes, "crypto"))
+
+    first, second = keys(ours.offer()), keys(ours.offer())
+    assert len(first) == len(second) == 4 and not first & second
+
+
+async def test_a_late_offer_with_keys_and_another_suite_as_the_answer(media: Makes) -> None:
+    ours = await media("require")
+    suite: Suite = "AEAD_AES_256_GCM"
+    peer = LocalMedia("127.0.0.1", 40_000, 5, keys={suite: bytes(KEY_BYTES[suite])})
+    description, plan = answer(parse(ours.offer()), peer)
+    assert b"crypto:4 " in description.to_bytes()
+    ours.take_answer(description.to_bytes())
+    assert plan.srtp is not None and plan.srtp.suite == suite
+    assert ours.media_security == "srtp"
+
+
+async def test_what_was_not_heard_is_told_at_the_end() -> None:
+    told: list[Any] = []
+    first = random.randrange(30000, 60000, 2)
+    pacer: Any = HandPacer()
+    ports = PortPool(first, first + 21)
+    config = MediaConfig("127.0.0.1", "127.0.0.1", ports, pacer, 30.0, tell_dropped=told.append)
+    ours = PlainMedia(config, "127.0.0.1", lambda _: None)
+    await ours.open()
+    assert told == []
+    await ours.close()
+    await ours.close()
+    assert told == [{"forged": 0, "source": 0, "payload": 0, "malformed": 0}]
 
 
 async def test_plain_rtp_is_refused_where_srtp_is_required(media: Makes) -> None:

@@ -173,6 +173,12 @@ class Baresip:
         for key in keys:
             self._command("sndcode", key)
 
+    def hold(self) -> None:
+        self._command("hold")
+
+    def resume(self) -> None:
+        self._command("resume")
+
     def hang_up(self) -> None:
         self._command("hangup")
 

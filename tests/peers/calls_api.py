@@ -55,6 +55,10 @@ class CallsApi:
     def refer(self, call_id: str, target_uri: object) -> Answer:
         return self.post(f"{CALLS}/{call_id}/refer", {"target_uri": target_uri})
 
+    def refer_into(self, call_id: str, other_id: str) -> Answer:
+        """Have a caller take our place in another call, or be joined to it."""
+        return self.post(f"{CALLS}/{call_id}/refer", {"replaces_call_id": other_id})
+
     def hang_up(self, call_id: str) -> Answer:
         return self.post(f"{CALLS}/{call_id}/hangup", None)
 

@@ -6,6 +6,7 @@ missing() {
     command -v sipp >/dev/null 2>&1 || printf ' sip-tester'
     command -v baresip >/dev/null 2>&1 || printf ' baresip-core'
     command -v rtpengine >/dev/null 2>&1 || printf ' rtpengine-daemon'
+    command -v kamailio >/dev/null 2>&1 || printf ' kamailio kamailio-tls-modules kamailio-websocket-modules'
     # The shell is the smallest of its packages; a whole one does as well.
     command -v chromium-headless-shell >/dev/null 2>&1 || command -v chromium >/dev/null 2>&1 ||
         printf ' chromium-headless-shell'
@@ -27,6 +28,7 @@ for package in $(missing); do
     case $package in
         sip-tester) echo "skipping the tests that need SIPp: install sip-tester (as root: apt-get install sip-tester)" ;;
         rtpengine-daemon) echo "skipping the tests with a media proxy in front: install rtpengine-daemon (as root: apt-get install rtpengine-daemon)" ;;
+        kamailio) echo "skipping the tests with a registrar and an edge: install kamailio, kamailio-tls-modules and kamailio-websocket-modules (as root, with apt-get install)" ;;
         chromium-headless-shell) echo "skipping the tests in a browser: install chromium-headless-shell (as root: apt-get install chromium-headless-shell)" ;;
         baresip-core) echo "skipping the tests that need baresip: install baresip-core (as root: apt-get install baresip-core)" ;;
     esac

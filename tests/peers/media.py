@@ -140,10 +140,18 @@ class Phone:
         payload = self._queue.popleft() if self._queue else self._idle
         if not self.muted:
             packet = rtp(payload, self._sequence, self._timestamp, self._ssrc, self._payload_type)
-            self.socket.sendto(packet, self._remote)
+            self.socket.sendto(self._sealed(packet), self._remote)
             self.sent += 1
         self._sequence += not self.muted
         self._timestamp += FRAME_BYTES
+
+    def _sealed(self, packet: bytes) -> bytes:
+        """What goes over the wire; with plain RTP, the packet."""
+        return packet
+
+    def _opened(self, data: bytes) -> bytes:
+        """What came over the wire; b"" for what cannot be read."""
+        return data
 
     def _receive(self) -> None:
         data, notes, _, source = self.socket.recvmsg(2048, 64)
@@ -152,6 +160,7 @@ class Phone:
             if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
                 seconds, nanoseconds = _SECONDS.unpack(value)
                 at_s = seconds + nanoseconds / 1e9
+        data = self._opened(data)
         if len(data) < 12 or data[0] != 0x80 or 192 <= data[1] <= 223:
             self.others += 1
             return

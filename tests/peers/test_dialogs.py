@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.ahead import Ahead, early, looks_at
-from tests.peers.gateway import GatewayProcess
+from tests.peers.calls_api import CallsApi
+from tests.peers.gateway import HOST, GatewayProcess, free_range
 from tests.peers.line import RealtimeThread
 from tests.peers.scenario import Scenario, session
-from tests.peers.sipp import SippResult, need_sipp, run_sipp
+from tests.peers.sipp import Sipp, SippResult, need_sipp, run_sipp
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
@@ -143,3 +144,25 @@ def test_an_interval_that_is_too_short_is_refused(directory: Path) -> None:
         result = run_sipp(scenario, gateway.sip, directory, calls=CALLS, timeout_s=20)
         assert (result.status, result.successful) == (0, CALLS), str(result)
         assert not gateway.lines("call.incoming")
+
+
+@early
+def test_a_callee_rings_reliably_and_is_asked_whether_it_is_still_there(directory: Path) -> None:
+    """Its 200 says nothing of media: the 183 was the answer. Half of 90 s later we refresh."""
+    need_sipp()
+    telephone = Sipp(
+        "reliable",
+        None,
+        directory,
+        media_port=free_range(4),
+        timeout_s=90,
+        options=("-rtp_echo",),
+    )
+    with GatewayProcess("") as gateway, telephone as callee:
+        call_id = CallsApi(gateway).call(f"sip:callee@{HOST}:{callee.port}")
+        gateway.wait_for("call.answered", 10, call_id=call_id, codec="pcmu")
+        record = gateway.wait_for("call.ended", 70, call_id=call_id)
+        result = callee.result()
+        assert (result.status, result.successful) == (0, 1), str(result)
+    assert record["reason"] == "remote_bye"
+    assert record["rtp_sent"] > 0

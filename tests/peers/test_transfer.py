@@ -110,7 +110,7 @@ class Referred:
         """As the log tells it, and the API must agree."""
         line = self.desk.gateway.wait_for("transfer.result", 10, call_id=self.call_id)
         outcome = line["result"], line["sip_status"]
-        told = {"target": MASKED, "result": outcome[0], "sip_status": outcome[1]}
+        told = {"target": MASKED, "result": outcome[0], "sip_status": outcome[1], "how": "refer"}
         assert self.desk.api.summary(self.call_id)["transfer"] == told
         return outcome
 
@@ -235,7 +235,7 @@ def test_nothing_is_heard_of_the_target(desk: Desk) -> None:
     with desk.caller("waits") as call:
         assert call.refer().status == 200
         assert desk.api.summary(call.call_id)["state"] == "transferring"
-        pending = {"target": MASKED, "result": "pending", "sip_status": None}
+        pending = {"target": MASKED, "result": "pending", "sip_status": None, "how": "refer"}
         assert desk.api.summary(call.call_id)["transfer"] == pending
         assert desk.api.refer(call.call_id, TARGET).status == 200  # it is under way
         error = desk.api.refer(call.call_id, ANOTHER).error

@@ -80,6 +80,45 @@ def test_what_is_forged_or_comes_again_is_counted_and_harms_nothing(suite: Suite
     assert opener.unprotect(seal.protect(packet(2))) == packet(2)
 
 
+@pytest.mark.parametrize("suite", SUITES)
+def test_a_peer_with_ever_new_sources_slows_nothing_and_keeps_its_own(suite: Suite) -> None:
+    """libsrtp keeps a list of them; it is kept short, and never without whom we hear."""
+    seal, opener = pair(suite)
+    started = 65_000
+    for number in range(2000):
+        assert opener.unprotect(seal.protect(packet(started + number))) is not None  # it wraps
+        assert opener.unprotect(seal.protect(packet(5, 1000 + number))) == packet(5, 1000 + number)
+        report = struct.pack("!BBHI", 0x80, 201, 1, 100_000 + number)
+        assert opener.unprotect(seal.protect_rtcp(report)) == report
+    assert opener.forged == 0
+    # The first ones were forgotten, and can speak again.
+    assert opener.unprotect(seal.protect(packet(6, 1000))) == packet(6, 1000)
+
+
+def test_the_old_key_opens_until_the_new_one_did() -> None:
+    old, before = pair("AES_CM_128_HMAC_SHA1_80")
+    key = bytes([5]) * KEY_BYTES["AEAD_AES_128_GCM"]
+    new, opener = Seal("AEAD_AES_128_GCM", key), Opener("AEAD_AES_128_GCM", key, before)
+    assert before.unprotect(old.protect(packet(1))) == packet(1)
+    late = old.protect(packet(3))
+    assert opener.unprotect(old.protect(packet(2))) == packet(2)
+    assert opener.unprotect(bytes(182)) is None
+    assert opener.unprotect(new.protect(packet(4))) == packet(4)
+    assert opener.unprotect(late) is None
+    assert opener.forged == 2
+
+
+def test_only_the_last_of_the_old_keys_counts() -> None:
+    first, one = pair("AES_CM_128_HMAC_SHA1_80")
+    keys = [bytes([n]) * KEY_BYTES["AES_CM_128_HMAC_SHA1_80"] for n in (5, 6)]
+    two = Opener("AES_CM_128_HMAC_SHA1_80", keys[0], one)
+    two.stand_alone()
+    three = Opener("AES_CM_128_HMAC_SHA1_80", keys[1], two)
+    assert three.unprotect(first.protect(packet(1))) is None
+    second = Seal("AES_CM_128_HMAC_SHA1_80", keys[0])
+    assert three.unprotect(second.protect(packet(1))) == packet(1)
+
+
 def test_nobody_else_can_open_it() -> None:
     seal, _ = pair("AES_CM_128_HMAC_SHA1_80")
     other = Opener("AES_CM_128_HMAC_SHA1_80", bytes(30))

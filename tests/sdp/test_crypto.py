@@ -39,8 +39,9 @@ def answered(body: bytes, local: LocalMedia) -> tuple[str, list[str], AudioPlan]
 
 
 @pytest.mark.parametrize("suite", SUITES)
-def test_a_line_reads_as_it_was_written(suite: Suite) -> None:
-    assert Crypto.parse(text(suite, 3)) == Crypto(3, suite, THEIRS[suite])
+@pytest.mark.parametrize("tag", [0, 3, 999_999_999])
+def test_a_line_reads_as_it_was_written(suite: Suite, tag: int) -> None:
+    assert Crypto.parse(text(suite, tag)) == Crypto(tag, suite, THEIRS[suite])
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,8 @@ def test_what_changes_nothing_is_passed_over(more: str) -> None:
         "1 AES_CM_128_HMAC_SHA1_80",
         "1 AES_CM_128_HMAC_SHA1_80 inline:",
         "1 AES_CM_128_HMAC_SHA1_80 inline:AAAA",
-        "0 AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40,
+        "01 AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40,
+        "1234567890 AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40,
         "x AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40,
         "1 AES_256_CM_HMAC_SHA1_80 inline:" + "A" * 64,
         "1 F8_128_HMAC_SHA1_80 inline:" + "A" * 40,
@@ -185,6 +187,43 @@ def test_two_of_us_agree(suite: Suite) -> None:
 def test_an_answer_without_the_key_that_was_asked_for_is_of_no_use(body: bytes) -> None:
     with pytest.raises(SdpError):
         plan_from_answer(parse(body), STRICT)
+
+
+VIDEO = "m=video 5000 RTP/AVP 96\r\n"
+
+
+@pytest.mark.parametrize("local", [LOCAL, STRICT], ids=["offer", "require"])
+@pytest.mark.parametrize("suite", SUITES)
+def test_an_answer_of_ours_that_is_said_again_is_an_offer(suite: Suite, local: LocalMedia) -> None:
+    """So a session is refreshed (RFC 4028): tags and places are those of the peer's old offer."""
+    body = offered(text(suite, 7)).replace(b"m=audio", VIDEO.encode() + b"m=audio")
+    said, before = answer(parse(body), local)
+    theirs = (
+        f"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n"
+        f"m=video 0 RTP/AVP 96\r\nm=audio 4000 RTP/SAVP 0\r\na=crypto:{text(suite, 7)}\r\n"
+    )
+    after = plan_from_answer(parse(theirs), local, said=parse(said.to_bytes()))
+    assert after.srtp == before.srtp and after.direction == "sendrecv"
+
+
+def test_what_is_said_again_on_hold_stays_a_hold() -> None:
+    held = offered(protocol="RTP/AVP").replace(b"m=audio", b"a=sendonly\r\nm=audio")
+    said, _ = answer(parse(held), LOCAL)
+    plan = plan_from_answer(parse(offered(protocol="RTP/AVP")), LOCAL, said=said)
+    assert plan.direction == "recvonly"
+
+
+@pytest.mark.parametrize("profile", ["RTP/SAVP", "RTP/SAVPF", "RTP/AVP"])
+def test_an_offer_inside_a_call_keeps_streams_profile_and_protection(profile: str) -> None:
+    """The offer of a re-INVITE without one, of a call that came with keys over UDP."""
+    body = offered(text("AEAD_AES_128_GCM", 5), protocol=profile)
+    said, _ = answer(parse(body.replace(b"m=audio", VIDEO.encode() + b"m=audio")), LOCAL)
+    video, audio = parse(offer(LOCAL, before=said).to_bytes()).media
+    assert (video.kind, video.port) == ("video", 0)
+    told = [Crypto.parse(value) for value in values(audio.attributes, "crypto")]
+    assert (audio.protocol, [one and one.suite for one in told]) == (profile, list(SUITES))
+    plain, _ = answer(parse(offered(protocol="RTP/AVP")), LOCAL)
+    assert b"crypto" not in offer(LOCAL, before=plain).to_bytes()
 
 
 def test_who_does_not_know_srtp_may_answer_an_offer_that_permits_plain_rtp() -> None:

@@ -235,6 +235,15 @@ def test_the_first_common_codec_of_the_offer(lines: str, codec: str, payload_typ
     assert (plan.codec, plan.payload_type) == (codec, payload_type)
 
 
+def test_one_of_fifty_codecs() -> None:
+    types = [number for number in range(35, 85) if number not in (72, 73, 74, 75, 76)]
+    maps = "".join(f"a=rtpmap:{number} opus/48000/2\r\n" for number in types)
+    offered = " ".join(map(str, (*types, 3, 4, 9, 18, 8)))
+    lines, plan = answered(audio(f"m=audio 4000 RTP/AVP {offered}\r\n{maps}"))
+    assert (plan.codec, plan.payload_type) == ("pcma", 8)
+    assert "m=audio 20000 RTP/AVP 8" in lines
+
+
 def test_only_codecs_that_we_have() -> None:
     only_pcma = LocalMedia("192.0.2.10", 20_000, 77, codecs=("pcma",))
     assert answered(sample("carrier"), only_pcma)[1].codec == "pcma"

@@ -55,6 +55,25 @@ SPARE_LINES = {
             'WWW-Authenticate: "',
         ),
     ),
+    "session": (
+        *("Session-Expires: 90", "x: 90;refresher=uas", "x: 1;refresher=uac", "Session-Expires: ;"),
+        *("Min-SE: 3600", "Min-SE: ", "Supported: timer", "k: timer, 100rel, replaces", "Allow: "),
+        *("Allow: UPDATE, PRACK", "Require: timer", "x: 99999999999999999999;refresher"),
+    ),
+    "reliable": (
+        *("RSeq: 1", "RSeq: 2", "RSeq: ", "RSeq: 99999999999", "Require: 100rel", "RAck: 1 1"),
+        *("RAck: 1 1 INVITE", "RAck: x y z", "Supported: 100rel", "RAck: 99999999999 1 INVITE"),
+    ),
+    "asking": (
+        *("Refer-To: <sip:x@h>", "r: sip:y@h", "Refer-To: <tel:+1>, <sip:a>", "Refer-To: "),
+        *(
+            "Refer-Sub: false",
+            "Info-Package: a",
+            "Replaces: up;to-tag=1;from-tag=bob",
+            "Replaces: ;",
+        ),
+        *("Replaces: up;to-tag;from-tag", "Content-Type: application/dtmf", "Replaces: "),
+    ),
     "rest": ("Max-Forwards: 0", "Max-Forwards: 70", "Expires: 3", "Expires: *", "Timestamp: *"),
 }
 """Lines for a fuzzer to put beside those that a message has."""

@@ -90,6 +90,35 @@ class TestTheInvite:
         assert ack.headers.get_all(name) == second.headers.get_all(name)
         assert desk.events() == [Answered(dialog_id, SDP)]
 
+    def test_a_proxy_and_the_server_behind_it_both_ask(self) -> None:
+        """RFC 3261 section 22.3; each gets a proof of its own, and no proof is used twice."""
+        desk = Desk()
+        _, first = desk.calling(credentials=ME)
+        _, second = desk.send(challenge(first, "proxy", status=407))
+        _, third = desk.send(challenge(second, "server", status=401))
+        assert isinstance(second, Request) and isinstance(third, Request)
+        assert third.headers.get("CSeq") == "3 INVITE"
+        proofs = [proof_fields(third.headers.get(name) or "") for name in PROOFS]
+        assert [one["nonce"] for one in proofs] == ["server", "proxy"]
+        assert [one["nc"] for one in proofs] == ["00000001", "00000002"]
+        for fields in proofs:
+            assert fields["response"] == response_to(fields, "INVITE", "me", "hunter2")
+        assert codes(desk.send(challenge(third, "3", status=407))) == ["ACK"]
+
+    def test_two_who_ask_in_turns_for_ever(self) -> None:
+        desk = Desk()
+        dialog_id, invite = desk.calling(credentials=ME)
+        for number in range(20):
+            status = (401, 407)[number % 2]
+            asked = challenge(invite, str(number), status=status, more=", stale=true")
+            said = desk.send(asked)
+            if len(said) == 1:
+                break
+            assert isinstance(said[1], Request)
+            invite = said[1]
+        assert number == 4
+        assert desk.events() == [CallEnded(dialog_id, "refused", 401)]
+
     def test_a_late_copy_of_the_challenge_is_only_acknowledged(self) -> None:
         desk = Desk()
         _, first, _ = challenged(desk)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.sip.auth import Credentials
-from gateway.sip.events import CallEnded, IncomingCall, Reoffer
+from gateway.sip.events import CallEnded, IncomingCall, ReferReceived, Reoffer
 from gateway.sip.message import Request
 from tests.sip.raw import (
     PEER,
@@ -93,7 +93,7 @@ def anew(data: bytes, number: int) -> bytes:
 
 def messages_of_calls(desk: Desk) -> list[bytes]:
     """Messages that belong to calls in several states, so that damage meets live state."""
-    early = desk.incoming(call_id="early", branch="e")
+    early = desk.incoming(call_id="early", branch="e", headers=(("Supported", "100rel"),))
     up = desk.confirmed(call_id="up", branch="u")
     answered = desk.incoming(call_id="answered", branch="a")
     desk.agent.accept(answered, SDP, desk.now)
@@ -117,10 +117,35 @@ def messages_of_calls(desk: Desk) -> list[bytes]:
         answer_to(asked, 401, headers=(("WWW-Authenticate", 'Digest realm="r", nonce="n"'),)),
         answer_to(asked, 407, headers=(("Proxy-Authenticate", 'Digest realm="r", nonce="n"'),)),
         answer_to(refer, 202, tag=None),
+        *messages_inside(desk, early, up, invite),
         notify(desk, up, "SIP/2.0 100 Trying", cseq=6, call_id="up"),
         notify(desk, up, "SIP/2.0 486 Busy", "terminated", cseq=7, call_id="up"),
     ]
     return known + [path.read_bytes() for path in sorted(FOLDER.glob("*.dat"))]
+
+
+def messages_inside(desk: Desk, early: str, up: str, invite: Request) -> list[bytes]:
+    """What else is said in calls: reliable answers, UPDATE, INFO, REFER, and who replaces whom."""
+    desk.agent.progress(early, 183, SDP, desk.now)
+    (ringing,) = desk.drain()
+    acknowledged = (("RAck", f"{ringing.headers.get('RSeq')} 1 INVITE"),)
+    reliable = (("Require", "100rel"), ("RSeq", "1"))
+    timed = (("Supported", "timer"), ("Session-Expires", "90;refresher=uas"))
+    place = (("Replaces", f"up;to-tag={up};from-tag=bob"),)
+    return [
+        desk.within("PRACK", early, call_id="early", headers=acknowledged),
+        desk.within("PRACK", early, cseq=3, call_id="early", headers=acknowledged, body=SDP),
+        desk.within("UPDATE", up, cseq=8, call_id="up", headers=timed),
+        desk.within("UPDATE", up, cseq=9, call_id="up", headers=timed, body=SDP),
+        desk.within("INVITE", up, cseq=10, call_id="up", headers=timed, body=SDP),
+        desk.within("INFO", up, cseq=11, call_id="up", body=b"5", body_type="application/dtmf"),
+        desk.within("REFER", up, cseq=12, call_id="up", headers=(("Refer-To", "<sip:x@h>"),)),
+        request("INVITE", body=SDP, branch="place", headers=place),
+        answer_to(invite, 183, headers=reliable, body=SDP),
+        answer_to(invite, 200, headers=(("Session-Expires", "90;refresher=uac"),), body=SDP),
+        answer_to(invite, 422, headers=(("Min-SE", "3600"),)),
+        answer_to(invite, 302, headers=(("Contact", "<sip:x@h>;q=0.5"),)),
+    ]
 
 
 def drain(desk: Desk) -> None:
@@ -130,7 +155,9 @@ def drain(desk: Desk) -> None:
             desk.agent.receive(answer_to(message, 481, tag=None), outgoing.to, desk.now)
     for event in desk.events():
         if isinstance(event, IncomingCall):
-            desk.agent.ring(event.dialog_id, desk.now)
+            desk.agent.progress(event.dialog_id, 183, SDP, desk.now)
+        elif isinstance(event, ReferReceived):
+            desk.agent.answer_refer(event.dialog_id, event.refer_id, 202, desk.now)
         elif isinstance(event, Reoffer):
             desk.agent.answer_offer(event.dialog_id, SDP, desk.now)
 
@@ -139,7 +166,7 @@ def drain(desk: Desk) -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_damaged_messages(seed: int, damage: Callable[[random.Random, bytes], bytes]) -> None:
     rng = random.Random(seed)
-    desk = Desk()
+    desk = Desk(accept_refer=True, accept_replaces=True, session_expires_s=90)
     told: list[str] = []
     pool = messages_of_calls(desk)
     for number in range(500):

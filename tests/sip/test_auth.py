@@ -206,7 +206,10 @@ class TestLogin:
             ("true", "5", ["1", "2", "3", "4"], False),
         ]:
             asked = refusal(f'Digest realm="r", nonce="{nonce}", stale={stale}')
-            assert (one.answer(invite(), asked, HOST, answered) is not None) is is_answered
+            request = invite()
+            if answered:
+                request.headers.add("Authorization", "Digest")
+            assert (one.answer(request, asked, HOST, answered) is not None) is is_answered
 
 
 TEXT = st.text(max_size=40)

@@ -66,7 +66,8 @@ def test_early_media_is_acknowledged_and_not_answered_twice() -> None:
     (prack,) = requests(caller, "PRACK")
     number = callee.wire(183)[0][1].headers.get("RSeq")
     assert prack.headers.get("RAck") == f"{number} 1 INVITE"
-    assert caller.only(Answered).body is None  # the 183 had the answer
+    assert caller.only(Answered).body == EARLY  # the 183 had the answer, the 200 has none
+    assert callee.wire(200)[-1][1].body == b""
 
 
 def test_ringing_alone_is_not_worth_an_acknowledgement() -> None:
@@ -104,7 +105,7 @@ def test_a_loss_is_made_good(lost: bytes) -> None:
     call(net, caller, callee)
     net.run(6)
     assert len(caller.all_told(Ringing)) == 1
-    assert caller.only(Answered).body is None
+    assert caller.only(Answered).body == EARLY
     assert len(callee.all_told(Answered)) == 1
 
 

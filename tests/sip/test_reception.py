@@ -10,7 +10,7 @@ from gateway.sip.config import SipConfig
 from gateway.sip.events import IncomingCall
 from gateway.sip.message import Address, Request, Response
 from gateway.sip.parse import parse
-from gateway.sip.throttle import DEAF_FROM, SLOW_FROM
+from gateway.sip.throttle import ASKED, DEAF_FROM, SLOW_FROM
 from tests.sip.network import tokens
 from tests.sip.raw import PEER, SDP, Desk, codes, request
 
@@ -24,6 +24,11 @@ def guarded(**more: object) -> Desk:
     config = SipConfig(host="192.0.2.1", allow=(), users=USERS, realm="line", rate=50, **more)  # type: ignore[arg-type]
     desk.agent = type(desk.agent)(config, token=tokens(3))
     return desk
+
+
+def numbered(message: bytes, number: int) -> bytes:
+    """The same as a request of its own."""
+    return message.replace(b"branch=z9hG4bK1", f"branch=z9hG4bKn{number}".encode())
 
 
 def challenged(desk: Desk, message: bytes) -> Response:
@@ -97,31 +102,94 @@ def test_failures_are_answered_late_and_then_not_at_all() -> None:
     desk = guarded()
     late = []
     for number in range(60):
-        invite = request("INVITE", body=SDP).replace(b"z9hG4bK1", f"z9hG4bKf{number}".encode())
-        answers = desk.send(invite)
+        at_once = desk.send(numbered(request("INVITE", body=SDP), number))
+        answers = at_once or [message for _, message in desk.wait(4)]
         if not answers:
             break  # nobody listens any more
-        guess = proven(invite, answers[0], "guess")  # type: ignore[arg-type]
+        guess = proven(numbered(request("INVITE", body=SDP), number), answers[0], "guess")  # type: ignore[arg-type]
         at_once = desk.send(guess)
         assert len(at_once) + len(desk.wait(4)) <= 1
         late.append(not at_once)
     else:
         pytest.fail("it is still heard")
-    assert late == sorted(late) and late.count(False) >= SLOW_FROM
-    assert len(late) > DEAF_FROM
+    assert late == sorted(late) and late.count(False) >= 2
+    assert DEAF_FROM / 2 < len(late) < 2 * DEAF_FROM
     assert [notice.kind for notice in desk.agent.notices()] == ["slowed", "dropped"]
     assert desk.send(request("OPTIONS")) == []
+    strangers = desk.agent.counters.strangers
+    assert (strangers["slowed"], strangers["dropped"]) == (1, 1) and strangers["unread"] >= 1
+
+
+def test_one_who_never_brings_the_proof_tries_doors() -> None:
+    """As a scanner that only looks which names are answered otherwise."""
+    desk = guarded()
+    answers = [desk.send(numbered(request("REGISTER"), number)) for number in range(60)]
+    at_once = [bool(one) for one in answers]
+    assert at_once == sorted(at_once, reverse=True)
+    assert at_once.count(True) == SLOW_FROM / ASKED
+    late = desk.wait(10)
+    assert {message.status for _, message in late if isinstance(message, Response)} == {401}
+    assert at_once.count(True) + len(late) == DEAF_FROM / ASKED
+    assert [notice.kind for notice in desk.agent.notices()] == ["slowed", "dropped"]
+    assert desk.is_empty
+
+
+def test_who_proves_itself_each_time_is_never_slowed() -> None:
+    desk = guarded()
+    for number in range(200):
+        invite = numbered(request("INVITE", body=SDP, call_id=str(number)), number)
+        assert codes(desk.send(proven(invite, challenged(desk, invite)))) == [100]
+        desk.skip(0.1)
+    assert desk.agent.notices() == []
 
 
 def test_a_flood_of_one_stranger_is_not_read() -> None:
     desk = guarded()
-    answers = sum(
-        len(desk.send(request("OPTIONS").replace(b"z9hG4bK1", f"z9hG4bKx{number}".encode())))
-        for number in range(1000)
-    )
-    assert 50 <= answers <= 150
+    answers = sum(len(desk.send(numbered(request("OPTIONS"), number))) for number in range(1000))
+    answers += len(desk.wait(10))
+    assert answers <= DEAF_FROM / ASKED
     assert desk.agent.counters.dropped == 1000 - answers
     assert desk.is_empty
+
+
+def test_calls_of_one_source_that_wait_are_bounded() -> None:
+    """Somebody who is let in sends INVITEs and nothing else: it is refused without state, and all
+    of that is gone after 64 T1 (reliability R5)."""
+    desk = Desk(pending=50, retry_after_s=7)
+    for number in range(5000):
+        invite = numbered(request("INVITE", body=SDP, call_id=str(number)), number)
+        (answer,) = desk.send(invite)
+        assert isinstance(answer, Response)
+        assert answer.status == (100 if number < 50 else 503)
+        assert answer.headers.get("Retry-After") == (None if number < 50 else "7")
+    assert (desk.agent.dialogs, desk.agent.transactions) == (50, 50)
+    other = Address("192.0.2.77", 5060, "udp")
+    assert desk.status(request("INVITE", body=SDP, branch="o", call_id="o"), other) == 100
+    for event in desk.events():
+        desk.agent.reject(event.dialog_id, 486, desk.now)
+    desk.skip(64 * 0.5 + 1)
+    assert desk.is_empty
+    again = request("INVITE", body=SDP, branch="again", call_id="again")
+    assert desk.status(again) == 100
+
+
+def test_a_refusal_that_nobody_acknowledges_still_waits() -> None:
+    desk = Desk(pending=2)
+    for name in ("a", "b"):
+        desk.agent.reject(desk.incoming(call_id=name, branch=name), 486, desk.now)
+        assert codes(desk.drain()) == [486] and len(desk.events()) == 1
+    third = request("INVITE", body=SDP, branch="c", call_id="c")
+    assert desk.status(third) == 503
+    acked = request("ACK", branch="a", call_id="a", to="<sip:agent@192.0.2.1>;tag=x")
+    assert desk.send(acked) == []
+    assert desk.status(third) == 100
+
+
+def test_calls_that_are_up_do_not_wait() -> None:
+    desk = Desk(pending=2)
+    for number in range(20):
+        desk.confirmed(call_id=f"c{number}", branch=f"c{number}")
+    assert desk.agent.dialogs == 20
 
 
 def test_whom_we_call_is_never_throttled() -> None:
