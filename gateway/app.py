@@ -85,7 +85,7 @@ class Gateway:
     def dial(self) -> str:
         """The URI that reaches the agent."""
         settings = self._settings
-        host = settings.sip_advertised_host or settings.sip_host
+        host = settings.sip_names[0]
         host = f"[{host}]" if ":" in host else host
         if settings.sip_udp_port:
             return f"sip:agent@{host}:{settings.sip_udp_port}"

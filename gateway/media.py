@@ -49,7 +49,8 @@ def media_config(
     wanted = split(settings.webrtc_codecs)
     return MediaConfig(
         bind_host=settings.sip_host,
-        advertised_host=settings.sip_advertised_host or settings.sip_host,
+        advertised_host=settings.sip_names[0],
+        other_host="".join(settings.sip_names[1:]),
         ports=ports,
         pacer=pacer,
         timeout_s=settings.rtp_timeout_s,

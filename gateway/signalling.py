@@ -20,7 +20,7 @@ _PENDING = 100
 def sip_config(settings: Settings, program: str) -> SipConfig:
     """Identity and rules of the agent; `program` is the text of User-Agent and Server."""
     return SipConfig(
-        host=settings.sip_advertised_host or settings.sip_host,
+        host=settings.sip_names[0],
         udp_port=settings.sip_udp_port,
         tcp_port=settings.sip_tcp_port,
         tls_port=settings.sip_tls_port,
@@ -37,6 +37,7 @@ def sip_config(settings: Settings, program: str) -> SipConfig:
         pending=2 * settings.calls_max + _PENDING,
         accept_refer=settings.sip_accept_refer,
         accept_replaces=settings.sip_accept_replaces,
+        other_host="".join(settings.sip_names[1:]),
     )
 
 
@@ -44,6 +45,7 @@ def sip_sockets(settings: Settings) -> SipSockets:
     """Where the agent listens."""
     return SipSockets(
         host=settings.sip_host,
+        both=len(settings.sip_names) > 1,
         udp_port=settings.sip_udp_port,
         tcp_port=settings.sip_tcp_port,
         tls_port=settings.sip_tls_port,
@@ -78,7 +80,7 @@ def dial_rules(settings: Settings) -> DialRules:
     trunks = parse_trunks(split(settings.sip_trunk))
     targets = split(settings.calls_targets)
     return DialRules(
-        host=settings.sip_advertised_host or settings.sip_host,
+        host=settings.sip_names[0],
         ports=(settings.sip_udp_port, settings.sip_tcp_port, settings.sip_tls_port),
         trunks=trunks,
         allow=settings.sip_networks,

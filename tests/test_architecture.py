@@ -83,6 +83,7 @@ PURE_MODULES = {
     "gateway.calls.memory_items",
     "gateway.calls.memory_list",
     "gateway.calls.patience",
+    "gateway.calls.sip_headers",
     "gateway.calls.talk",
     "gateway.calls.tape",
     "gateway.calls.targets",

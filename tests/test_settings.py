@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli import main
-from gateway.settings import PREFIX, Settings, SettingsError, example
+from gateway.settings import PREFIX, Settings, SettingsError, example, values
 from gateway.upstream.presets import PRESETS
 
 pytestmark = pytest.mark.pure
@@ -313,6 +313,10 @@ def test_a_bad_url_is_shown_without_its_keys(
         {"SIP_HOST": "0.0.0.0", "SIP_ADVERTISED_HOST": "2001:db8::1"},
         {"SIP_HOST": "::", "SIP_ADVERTISED_HOST": "192.0.2.1"},
         {"SIP_HOST": "2001:db8::1", "SIP_ADVERTISED_HOST": "192.0.2.1"},
+        {"SIP_HOST": "::", "SIP_ADVERTISED_HOST": "192.0.2.1,::"},
+        {"SIP_HOST": "::", "SIP_ADVERTISED_HOST": "192.0.2.1,192.0.2.2"},
+        {"SIP_HOST": "::", "SIP_ADVERTISED_HOST": "192.0.2.1,2001:db8::1,2001:db8::2"},
+        {"SIP_HOST": "0.0.0.0", "SIP_ADVERTISED_HOST": "192.0.2.1,2001:db8::1"},
     ],
 )
 def test_callers_must_be_told_an_address_that_they_can_reach(
@@ -325,7 +329,10 @@ def test_callers_must_be_told_an_address_that_they_can_reach(
 
 @pytest.mark.parametrize(
     ("host", "advertised"),
-    [("0.0.0.0", "192.0.2.1"), ("::", "2001:db8::1"), ("10.0.0.1", "192.0.2.1"), ("::1", "")],
+    [
+        *(("0.0.0.0", "192.0.2.1"), ("::", "2001:db8::1"), ("10.0.0.1", "192.0.2.1"), ("::1", "")),
+        ("::", "192.0.2.1,2001:db8::1"),
+    ],
 )
 def test_an_advertised_address_of_the_same_family_is_taken(
     monkeypatch: pytest.MonkeyPatch, host: str, advertised: str
@@ -333,6 +340,21 @@ def test_an_advertised_address_of_the_same_family_is_taken(
     monkeypatch.setenv("GATEWAY_SIP_HOST", host)
     monkeypatch.setenv("GATEWAY_SIP_ADVERTISED_HOST", advertised)
     assert Settings.load().sip_advertised_host == advertised
+
+
+@pytest.mark.parametrize(
+    "value", ["ns.example", "192.0.2.1:0", "192.0.2.1:x", "192.0.2.1:99999", "[::1", "::1]:53", ","]
+)
+def test_a_name_server_is_an_address(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    assert "GATEWAY_SIP_DNS holds" in complaint(monkeypatch, SIP_DNS=value)
+
+
+def test_name_servers_may_have_ports() -> None:
+    servers = values.parse_name_servers("192.0.2.1, 192.0.2.2:5353,2001:db8::1, [2001:db8::2]:54")
+    assert servers == (
+        *(("192.0.2.1", 53), ("192.0.2.2", 5353)),
+        *(("2001:db8::1", 53), ("2001:db8::2", 54)),
+    )
 
 
 def test_compose_passes_every_setting_of_the_env_file() -> None:
@@ -424,3 +446,29 @@ def test_serve_stops_with_status_2_and_one_line(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "gateway: GATEWAY_HTTP_PORT holds 'x'; it may hold 0 to 65535\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "wrong"),
+    [
+        ("sip:a:hunter2@h;colour=red", "a parameter that says nothing"),
+        ("sip:a:hunter2@h,sip:A:other@h", "holds a registration twice"),
+        (",".join(f"sip:a{number}@h" for number in range(33)), "holds more than 32"),
+        (",", "holds nothing between its commas"),
+    ],
+)
+def test_registrations_that_cannot_be_kept(
+    monkeypatch: pytest.MonkeyPatch, value: str, wrong: str
+) -> None:
+    monkeypatch.setenv("GATEWAY_SIP_REGISTER", value)
+    with pytest.raises(SettingsError, match=wrong) as caught:
+        Settings.load()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_registration_over_a_transport_that_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_SIP_REGISTER", "sip:a:hunter2@h;transport=tcp")
+    monkeypatch.setenv("GATEWAY_SIP_TCP_PORT", "0")
+    with pytest.raises(SettingsError, match="GATEWAY_SIP_TCP_PORT") as caught:
+        Settings.load()
+    assert "hunter2" not in str(caught.value)

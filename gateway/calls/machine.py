@@ -186,7 +186,8 @@ class CallMachine(Passing):
     def client_event(self, event: Event, now: float) -> list[Effect]:
         """An event from a client that controls the call."""
         if event["type"] == "gateway.dtmf.send":
-            return self._press(PressKeys(event.get("digits"), None, event.get("event_id")))
+            asked = events.text_of(event, "event_id") or None
+            return self._press(PressKeys(event.get("digits"), None, asked))
         if self._is_left:
             error = wrong_state("The call was passed on, and its session has ended.")
             asked = event.get("event_id")
@@ -323,6 +324,8 @@ class CallMachine(Passing):
     def _press(self, press: PressKeys) -> list[Effect]:
         if self.state is State.ACTIVE:
             return [press]
+        if self.state is State.ENDED:
+            return []  # a command was told so before
         error = wrong_state("Only in an answered call can keys be pressed.")
         if press.ticket is not None:
             return [Settle(press.ticket, error)]

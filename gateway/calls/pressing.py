@@ -12,21 +12,26 @@ from gateway.upstream.ids import new_event_id
 
 def press(asked: PressKeys, leg: Leg, tickets: Tickets, controls: Controls) -> None:
     """Press the keys, and tell whoever asked: a command by its ticket, a client by an event."""
-    error = _press(asked.digits, leg)
-    if asked.ticket is not None:
-        tickets.settle(asked.ticket, error)
-    elif error is None:
-        controls.show(dtmf_sent(str(asked.digits), new_event_id()), True)
-    else:
+    try:
+        digits = _press(asked.digits, leg)
+    except RealtimeError as error:
+        if asked.ticket is not None:
+            tickets.settle(asked.ticket, error)
+            return
         event = error_event(error, event_id=new_event_id(), client_event_id=asked.client_event_id)
         controls.show(event, False)
+        return
+    if asked.ticket is not None:
+        tickets.settle(asked.ticket, None)
+    else:
+        controls.show(dtmf_sent(digits, new_event_id()), True)
 
 
-def _press(digits: object, leg: Leg) -> RealtimeError | None:
+def _press(digits: object, leg: Leg) -> str:
+    """Returns the keys as they are pressed. Raises RealtimeError."""
+    keys = check_digits(digits, "digits")
     try:
-        leg.press(check_digits(digits, "digits"))
-    except RealtimeError as error:
-        return error
+        leg.press(keys)
     except KeysError as error:
-        return no_press(error.status, error.reason)
-    return None
+        raise no_press(error.status, error.reason) from None
+    return keys

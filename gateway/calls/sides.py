@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol
 
+from gateway.audio.formats import Law
 from gateway.audio.playout import Heard
 from gateway.calls.effects import (
     AnswerLeg,
@@ -223,8 +224,16 @@ class Sides:
     ) -> None:
         match effect:
             case DialSecond(target_uri, replaces, referred_by):
-                order = CallOrder(target_uri, replaces=replaces, referred_by=referred_by)
-                self._start(self._dial(order))
+                self._start(
+                    self._dial(
+                        CallOrder(
+                            target_uri,
+                            replaces=replaces,
+                            referred_by=referred_by,
+                            law=self._law(),
+                        )
+                    )
+                )
             case TakeSecond(call_id):
                 self._take(call_id)
             case EndSecond():
@@ -233,6 +242,11 @@ class Sides:
                 self._join(listens=listens)
             case SwapLegs():
                 self._swap()
+
+    def _law(self) -> Law:
+        """What a further leg is best joined in, so that nothing has to be translated."""
+        spoken = "pcmu" if self.media is None else self.media.port.format.encoding
+        return "pcma" if spoken == "pcma" else "pcmu"
 
     async def _dial(self, order: CallOrder) -> None:
         leg: Leg | None = None

@@ -169,6 +169,10 @@ class AudioPort(ABC):
             rtp.retarget(config)
         self._sends = sends
         self._talking = False
+        if not rtp.takes_keys:
+            self._keys.clear()
+        elif not sends:
+            self._keys.let_go()
         if hears:
             rtp.start(time.monotonic())
         else:
@@ -239,7 +243,7 @@ class AudioPort(ABC):
         waited = rtp.tick(now)
         if waited:
             self._deliver(waited)
-        if self._sends and self._send_key(rtp, now):
+        if self._keys.is_busy and self._sends and self._send_key(rtp, now):
             self._end_tick(rtp, now)
             return
         self._credit_ms += FRAME_MS

@@ -105,6 +105,7 @@ def _plan(
         replaces=order.replaces,
         referred_by=order.referred_by,
         trunk=trunk,
+        law=order.law,
     )
 
 

@@ -39,6 +39,23 @@ class KeySender:
         self._keys += keys
         return True
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is anything to do at the next step."""
+        return bool(self._keys or self._pause or self._press is not None)
+
+    def let_go(self) -> None:
+        """Nothing can be sent for a while: the key that is down has been pressed."""
+        if self._press is not None:
+            self._press = None
+            self._pause = _GAP_TICKS
+
+    def clear(self) -> None:
+        """Press nothing more."""
+        self._keys.clear()
+        self._press = None
+        self._pause = 0
+
     def step(self, rtp: RtpSession) -> list[bytes] | None:
         """20 ms have passed: the packets to send in the place of a frame, None to send a frame."""
         if self._pause:

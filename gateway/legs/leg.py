@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from gateway.audio.formats import AudioFormat
+from gateway.audio.formats import AudioFormat, Law
 from gateway.audio.playout import Playout, Started, Stopped
 
 
@@ -178,6 +178,8 @@ class CallOrder:
     """Value of a Replaces header (RFC 3891)."""
     referred_by: str = ""
     """Value of a Referred-By header (RFC 3892)."""
+    law: Law = "pcmu"
+    """What the call is joined in, and asked for first."""
 
 
 class LegError(Exception):

@@ -51,6 +51,7 @@ class MediaConfig:
     """
 
     bind_host: str
+    """:: is for IPv6 only."""
     advertised_host: str
     ports: PortPool
     pacer: Pacer
@@ -71,6 +72,17 @@ class MediaConfig:
     """How keys are pressed on phones: with the media, by INFO, or as the phone can."""
     hears_early: bool = False
     """Whom we call is heard before the answer: announcements, their ringing tone."""
+    other_host: str = ""
+    """What we are called by phones of the other IP family; "": there are none. We bind every
+    address of a family then."""
+
+    def hosts_for(self, peer: str) -> tuple[str, str]:
+        """(where we bind, what we are called) for a phone at that IP address; "" is any."""
+        if self.other_host and peer and (":" in peer) != (":" in self.advertised_host):
+            return "::" if ":" in self.other_host else "0.0.0.0", self.other_host
+        if self.other_host:
+            return "::" if ":" in self.advertised_host else "0.0.0.0", self.advertised_host
+        return self.bind_host, self.advertised_host
 
     def new_flow(self) -> RtpFlow:
         """Random numbers for one leg."""

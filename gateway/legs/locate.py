@@ -6,6 +6,7 @@ services is taken as if there were none: the host of that name is asked for then
 """
 
 import asyncio
+import contextlib
 import random
 import socket
 from collections.abc import Callable, Collection, Sequence
@@ -51,7 +52,7 @@ class Locator:
         self._fraction = fraction
 
     async def locate(
-        self, hop: Address, transports: Collection[str], bind_host: str
+        self, hop: Address, transports: Collection[str], bind_hosts: Sequence[str]
     ) -> list[Address]:
         """Where to send what is meant for `hop`, the best place first, at most `MAX_PLACES`.
 
@@ -59,16 +60,24 @@ class Locator:
             hop: its host may be a name. Its port may be 0 and its transport "", if the URI names
                 none.
             transports: those that we can send over.
-            bind_host: our own address, whose family is that of the places.
+            bind_hosts: our own addresses, whose families are those of the places: the first is
+                preferred.
 
         Raises:
             LegError: 502 no_transport, we do not speak what is asked for; else as `callable_from`.
         """
-        try:
+        failure = LegError(502, "unresolved")
+        places: list[Address] = []
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_TIMEOUT_S):
-                return await self._locate(hop, transports, bind_host)
-        except TimeoutError:
-            raise LegError(502, "unresolved") from None
+                for bind_host in bind_hosts:
+                    try:
+                        places += await self._locate(hop, transports, bind_host)
+                    except LegError as error:
+                        failure = error
+        if not places:
+            raise failure
+        return places[:MAX_PLACES]
 
     async def close(self) -> None:
         """Wait for nothing any more: whoever still does is told that nobody could tell."""
@@ -97,8 +106,7 @@ class Locator:
             hosts = await self._names.resolve(hop.host, bind_host)
         else:
             hosts = callable_from(bind_host, await dns.addresses(hop.host, family_of(bind_host)))
-        places = [replace(hop, host=host, port=port, transport=transport) for host in hosts]
-        return places[:MAX_PLACES]
+        return [replace(hop, host=host, port=port, transport=transport) for host in hosts]
 
     async def _servers(
         self, dns: Dns, hop: Address, transports: Collection[str]
@@ -150,7 +158,7 @@ class Locator:
             places += [replace(server, host=host) for host in found]
         if not places:
             raise failure
-        return list(dict.fromkeys(places))[:MAX_PLACES]
+        return list(dict.fromkeys(places))
 
 
 def _is_literal(host: str) -> bool:

@@ -5,7 +5,7 @@ import secrets
 from dataclasses import replace
 from typing import Final
 
-from gateway.audio.formats import G711, PCMU, Law
+from gateway.audio.formats import G711, Law
 from gateway.legs.leg import LegError, LegHeld
 from gateway.legs.leg_media import BIND_TRIES, PACKET_MS, Emit, MediaConfig
 from gateway.legs.ports import NoPortError
@@ -26,22 +26,31 @@ class PlainMedia:
         peer_host: the IP address that signalling comes from; "" where that is not known.
         emit: is handed what the port tells, and hold.
         private: nobody on the way can read what is signalled, so that keys may be offered in it.
+        law: what the call is joined in and our offers ask for first, unless an offer of the peer's
+            says otherwise.
     """
 
     def __init__(
-        self, config: MediaConfig, peer_host: str, emit: Emit, *, private: bool = False
+        self,
+        config: MediaConfig,
+        peer_host: str,
+        emit: Emit,
+        *,
+        private: bool = False,
+        law: Law = "pcmu",
     ) -> None:
-        self.codec: Law = "pcmu"
-        self.format = PCMU
+        self.codec: Law = law
+        self.format = G711[law]
         self._config = config
         self._peer_host = peer_host
         self._emit = emit
+        self._bind_host, host = config.hosts_for(peer_host)
         self._local = LocalMedia(
-            host=config.advertised_host,
+            host=host,
             port=0,
             session_id=secrets.randbits(62),
             session_version=1,
-            codecs=_CODECS,
+            codecs=_CODECS if law == "pcmu" else _CODECS[::-1],
             keys={} if config.srtp == "off" else _new_keys(),
             secure=config.srtp == "require",
             offers_keys=private,
@@ -86,7 +95,7 @@ class PlainMedia:
                 hears_tones=config.hears_tones,
             )
             try:
-                await port.open(self._config.bind_host, number)
+                await port.open(self._bind_host, number)
             except BaseException as error:
                 port.close()
                 ports.give_back(number)
@@ -178,14 +187,14 @@ class PlainMedia:
     def _checked(self, plan: AudioPlan) -> AudioPlan:
         """The plan, unless it would have us send media where no peer can be."""
         told = not ipaddress.ip_address(plan.remote_host).is_unspecified  # else it means hold
-        if told and not usable_host(plan.remote_host, self._config.advertised_host):
+        if told and not usable_host(plan.remote_host, self._local.host):
             raise SdpError("media cannot be sent to the address offered", status=488)
         return plan
 
     def _reachable(self, plan: AudioPlan) -> bool:
         config = self._config
         return reachable_host(
-            plan.remote_host, config.advertised_host, self._peer_host, config.allow or ()
+            plan.remote_host, self._local.host, self._peer_host, config.allow or ()
         )
 
     def _take_fresh_key(self, plan: AudioPlan) -> None:

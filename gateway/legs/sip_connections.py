@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
+from gateway.legs.ports import plain_host
 from gateway.sip.errors import SipError
 from gateway.sip.message import Address
 
@@ -61,7 +62,7 @@ class Connection(ABC):
             to: where we meant to connect, which is the peer then.
         """
         host, port = (transport.get_extra_info("peername") or ("", 0))[:2]
-        self.peer = Address(host, port, kind) if to is None else to
+        self.peer = Address(plain_host(host), port, kind) if to is None else to
         self._transport = transport
         if not self._connections.take(self):
             return False

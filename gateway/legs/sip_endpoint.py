@@ -17,7 +17,7 @@ from gateway.alarm import Alarm
 from gateway.legs.dns import Dns
 from gateway.legs.leg_media import MediaConfig
 from gateway.legs.locate import Locator
-from gateway.legs.ports import bind_udp
+from gateway.legs.ports import bind_udp, listen_tcp, mapped_host, plain_host
 from gateway.legs.sip_connections import Connections
 from gateway.legs.sip_incoming import SipIncomingLeg
 from gateway.legs.sip_leg import SipLeg
@@ -43,6 +43,7 @@ class SipSockets:
     """Where to listen. A port of 0 leaves its transport off."""
 
     host: str
+    """:: takes IPv6 only, unless `both`."""
     udp_port: int = 0
     tcp_port: int = 0
     tls_port: int = 0
@@ -50,6 +51,8 @@ class SipSockets:
     """Secure where there is a certificate."""
     ws_origins: tuple[str, ...] = ()
     """Of pages that may call besides our host's own."""
+    both: bool = False
+    """IPv4 as well as IPv6, over the same ports."""
 
 
 class SipEndpoint:
@@ -87,7 +90,8 @@ class SipEndpoint:
         self._legs: dict[str, SipLeg] = {}
         self._alarm = Alarm(self._timeout)
         self._locator = Locator(self._loop.time, dns)
-        self._host = ""
+        self._hosts: tuple[str, ...] = ()
+        self._maps = False  # IPv4 is inside of IPv6 for the UDP socket
         self._udp: asyncio.DatagramTransport | None = None
         self._connections = Connections(self._admits, self._disconnected)
         self._tcp = Tcp(self, self._connections)
@@ -105,20 +109,22 @@ class SipEndpoint:
         Raises:
             OSError: a port is taken or the address is not ours.
         """
-        host = self._host = listen.host
+        host, both = listen.host, listen.both
+        self._hosts = ("0.0.0.0", host) if both else (host,)
+        self._maps = both
         if listen.udp_port:
-            sock = bind_udp(host, listen.udp_port)
+            sock = bind_udp(host, listen.udp_port, both=both)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UDP_BUFFER_BYTES)
             self._udp, _ = await self._loop.create_datagram_endpoint(
                 lambda: _Udp(self.receive), sock=sock
             )
         if listen.tcp_port:
-            await self._tcp.open(host, listen.tcp_port)
+            await self._tcp.open(listen_tcp(host, listen.tcp_port, both=both))
         if listen.tls_port:
-            await self._tls.open(host, listen.tls_port)
+            await self._tls.open(listen_tcp(host, listen.tls_port, both=both))
         if listen.ws_port:
-            secure = self._contexts.web
-            await self._websockets.open(host, listen.ws_port, secure, listen.ws_origins)
+            listener = listen_tcp(host, listen.ws_port, both=both)
+            await self._websockets.open(listener, self._contexts.web, listen.ws_origins)
         self._look_at_certificates_later()
 
     def renew_certificates(self) -> None:
@@ -144,7 +150,7 @@ class SipEndpoint:
         """
         open_ones = {"udp": self._udp is not None, "tcp": self._tcp.is_open, "tls": True}
         transports = [transport for transport, is_open in open_ones.items() if is_open]
-        found = await self._locator.locate(hop, transports, self._host)
+        found = await self._locator.locate(hop, transports, self._hosts)
         # Who is registered there is known at one of them, and has a connection to it.
         known = self._agent.registrations.address_of(hop)
         return found if known is None else [known, *(one for one in found if one != known)]
@@ -272,7 +278,8 @@ class SipEndpoint:
         if to.transport == "udp":
             try:
                 if self._udp is not None:
-                    self._udp.sendto(outgoing.data, (to.host, to.port))
+                    host = mapped_host(to.host) if self._maps else to.host
+                    self._udp.sendto(outgoing.data, (host, to.port))
             except (ValueError, OSError):
                 return False  # an address that this socket cannot reach
             return True
@@ -313,7 +320,7 @@ class _Udp(asyncio.DatagramProtocol):
         self._receive = receive
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self._receive(data, Address(addr[0], addr[1], "udp"))
+        self._receive(data, Address(plain_host(addr[0]), addr[1], "udp"))
 
     def error_received(self, exc: Exception) -> None:
         """An ICMP error says nothing that the transaction's timer will not say."""

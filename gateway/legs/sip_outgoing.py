@@ -3,7 +3,7 @@
 Media is open before the INVITE leaves, because the callee may speak as soon as it has answered. It
 starts with the answer. Early media of a 183 is heard by setting, and never sent any.
 
-The offer has both laws, and the call is joined in PCMU whichever the callee takes; the port
+The offer has both laws, and the call is joined in one of them whichever the callee takes; the port
 translates, since the Realtime session is there before anybody has answered.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from gateway.audio.formats import Law
 from gateway.legs.leg import Headers, LegEnded, LegError, LegRedirected, MediaPort
 from gateway.legs.leg_media import MediaConfig
 from gateway.legs.plain_media import PlainMedia
@@ -50,6 +51,8 @@ class DialPlan:
     """Values of the headers of that name; "" leaves them out."""
     trunk: Trunk | None = None
     """Who carries the call; None is nobody but the callee."""
+    law: Law = "pcmu"
+    """What the call is joined in, whichever law the callee takes."""
 
 
 class Course(Protocol):
@@ -84,15 +87,21 @@ class SipOutgoingLeg(SipLeg):
         self._dial_plan = plan
         self._course = course
         self._others: list[Address] = []  # where else the callee may be
-        self._is_private = False
+        self._is_private = self._is_ipv6 = False
         self._following: asyncio.Task[None] | None = None
 
     async def dial(self) -> MediaPort:
         to, *others = await self._signalling.locate(_hop(self._dial_plan))
         # The offer is made once: keys that stand in it are told to nobody without encryption.
-        self._is_private = to.is_private
+        self._is_private, self._is_ipv6 = to.is_private, ":" in to.host
         self._others = self._fit(others)
-        self._media = PlainMedia(self._config, to.host, self._media_event, private=to.is_private)
+        self._media = PlainMedia(
+            self._config,
+            to.host,
+            self._media_event,
+            private=to.is_private,
+            law=self._dial_plan.law,
+        )
         port = await self._open_media()
         try:
             self._invite(to)
@@ -149,14 +158,19 @@ class SipOutgoingLeg(SipLeg):
                     self._invite(places[0])
                     return
             except LegError:
-                pass  # that one cannot be called: perhaps the next can
+                # That one cannot be called: perhaps the next can.
+                self._following = asyncio.current_task()
             plan = self._course.onward((), None)
         self._following = None
         self._emit(LegEnded(ended.cause, ended.status))
 
     def _fit(self, places: Sequence[Address]) -> list[Address]:
-        """Those that may be told what stands in our offer."""
-        return [place for place in places if place.is_private or not self._is_private]
+        """Those that may be told what stands in our offer, and can send to the address in it."""
+        return [
+            place
+            for place in places
+            if (place.is_private or not self._is_private) and (":" in place.host) == self._is_ipv6
+        ]
 
     def _invite(self, to: Address) -> None:
         plan, body = self._dial_plan, self._media.offer()

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from structlog.typing import FilteringBoundLogger
 
+from gateway.legs.ports import plain_host
 from gateway.legs.sip_connections import FIRST_MESSAGE_S, Connection, Connections, Endpoint
 from gateway.legs.tls import TlsContexts
 from gateway.sip.errors import SipError
@@ -31,7 +32,7 @@ _LAST_WORDS_S = 0.5
 _AFTER_FAILURE_S = 0.1
 _MAX_HANDSHAKES, _MAX_HANDSHAKES_OF_ONE_HOST = 200, 50
 _QUIET_S = 60.0
-"""Between two lines of one kind about handshakes, which strangers can make fail at will."""
+"""Between two lines about handshakes of one way, which strangers can make fail at will."""
 _MAX_NAMES = 16
 """Of one certificate."""
 _MAX_WAITING = 64
@@ -56,9 +57,9 @@ class Tcp:
         """Whether connections can be made."""
         return self._server is not None
 
-    async def open(self, host: str, port: int) -> None:
-        """Listen. Raises OSError."""
-        self._server = await self._loop.create_server(lambda: self.connection(None), host, port)
+    async def open(self, listener: socket.socket) -> None:
+        """Listen."""
+        self._server = await self._loop.create_server(lambda: self.connection(None), sock=listener)
 
     def connect(self, data: bytes, to: Address) -> None:
         """Send a message where no connection leads; `unreachable` tells that none can be made."""
@@ -125,7 +126,7 @@ class Tls(Tcp):
         """Handshakes that came to nothing, of either side."""
         self._contexts = contexts
         self._log = log
-        self._untold: Counter[str] = Counter()  # lines left out since the last one of that kind
+        self._untold: Counter[str] = Counter()  # lines left out since the last one of that way
         self._quiet_until: dict[str, float] = {}
         self._listener: socket.socket | None = None
         self._shaking: Counter[str] = Counter()  # handshakes under way, by host
@@ -134,10 +135,8 @@ class Tls(Tcp):
     def is_open(self) -> bool:
         return True
 
-    async def open(self, host: str, port: int) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = self._listener = socket.create_server((host, port), family=family)
-        listener.setblocking(False)
+    async def open(self, listener: socket.socket) -> None:
+        self._listener = listener
         self._own(self._accept(listener))
 
     async def close(self) -> None:
@@ -152,7 +151,7 @@ class Tls(Tcp):
             except OSError:  # no more descriptors, or a peer that has gone already
                 await asyncio.sleep(_AFTER_FAILURE_S)
                 continue
-            host = str(peer[0])
+            host = plain_host(str(peer[0]))
             if (
                 not self._connections.has_room(Address(host, peer[1], self.kind))
                 or self._shaking[host] >= _MAX_HANDSHAKES_OF_ONE_HOST
@@ -174,7 +173,7 @@ class Tls(Tcp):
                 ssl_shutdown_timeout=_LAST_WORDS_S,
             )
         except OSError as error:
-            self._complain("sip.tls_failed", host, error)
+            self._complain("in", host, error)
         finally:
             self._shaking[host] -= 1
             if not self._shaking[host]:
@@ -193,18 +192,18 @@ class Tls(Tcp):
 
     def _failed(self, to: Address, error: Exception) -> None:
         if isinstance(error, ssl.SSLError):
-            self._complain("sip.tls_refused", to.name or to.host, error)
+            self._complain("out", to.name or to.host, error)
 
-    def _complain(self, event: str, peer: str, error: Exception) -> None:
+    def _complain(self, way: str, peer: str, error: Exception) -> None:
         """Count a handshake that came to nothing, and tell of it if that was not just done."""
         self.failures += 1
         now = self._loop.time()
-        if now < self._quiet_until.get(event, 0.0):
-            self._untold[event] += 1
+        if now < self._quiet_until.get(way, 0.0):
+            self._untold[way] += 1
             return
-        self._quiet_until[event] = now + _QUIET_S
-        more = {"others": untold} if (untold := self._untold.pop(event, 0)) else {}
-        self._log.warning(event, peer=peer, why=_why(error), **more)
+        self._quiet_until[way] = now + _QUIET_S
+        more = {"others": untold} if (untold := self._untold.pop(way, 0)) else {}
+        self._log.warning("sip.tls_failed", way=way, peer=peer, why=_why(error), **more)
 
 
 class _StreamConnection(Connection, asyncio.Protocol):

@@ -9,6 +9,7 @@ Pages of other hosts are kept out, unless the settings name them (`gateway.origi
 import asyncio
 import contextlib
 import ipaddress
+import socket
 import ssl
 import sys
 from collections.abc import Iterable
@@ -52,27 +53,23 @@ class WebSockets:
         self._origins: frozenset[str] = frozenset()
 
     async def open(
-        self, host: str, port: int, tls: ssl.SSLContext | None, origins: Iterable[str] = ()
+        self, listener: socket.socket, tls: ssl.SSLContext | None, origins: Iterable[str] = ()
     ) -> None:
         """Listen.
 
         Args:
             origins: of pages that may call besides our host's own, like `https://a.example`.
-
-        Raises:
-            OSError: the port is taken or the address is not ours.
         """
         self._origins = frozenset(origins)
         loop = asyncio.get_running_loop()
-        self._is_local = ipaddress.ip_address(host).is_loopback
+        self._is_local = ipaddress.ip_address(listener.getsockname()[0]).is_loopback
         http = self._http = web.Server(self._serve)
         kind = "ws" if tls is None else "wss"
         self._server = await loop.create_server(
             lambda: _Http(
                 http, WebSocketConnection(self._endpoint, self._connections), kind, self._log
             ),
-            host,
-            port,
+            sock=listener,
             ssl=tls,
             ssl_handshake_timeout=None if tls is None else FIRST_MESSAGE_S,
             ssl_shutdown_timeout=None if tls is None else _LAST_WORDS_S,

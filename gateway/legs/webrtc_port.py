@@ -56,6 +56,7 @@ class WebRtcPort(AudioPort):
         config = RtpConfig(
             payload_type=plan.payload_type,
             dtmf_payload_types=plan.dtmf_payload_types,
+            dtmf_clock_hz=plan.dtmf_clock_hz,
             remote=_PEER,
             consented=True,
             rtcp_mux=True,

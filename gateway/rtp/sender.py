@@ -24,6 +24,7 @@ class RtpSender:
         "_resuming",
         "_samples",
         "_sequence",
+        "dtmf_clock_hz",
         "dtmf_payload_types",
         "octets",
         "packets",
@@ -44,6 +45,9 @@ class RtpSender:
     ) -> None:
         self.payload_type = payload_type
         self.dtmf_payload_types = dtmf_payload_types
+        self.dtmf_clock_hz = format.clock_hz
+        """Of the first of them. How long a key is down is counted by it, when it went down by the
+        clock of the audio, as browsers do where the two differ."""
         self.ssrc = ssrc
         self.timestamp = first_timestamp & 0xFFFF_FFFF
         """Of the sample that is sent next."""
@@ -86,10 +90,11 @@ class RtpSender:
         """
         if not self.dtmf_payload_types:
             raise ValueError("telephone-event was not agreed on")
+        clock_hz = self.dtmf_clock_hz
         groups = event_payloads(
             digit,
-            duration_samples=duration_ms * self._clock_hz // 1000,
-            frame_samples=self._frame_samples,
+            duration_samples=duration_ms * clock_hz // 1000,
+            frame_samples=self._frame_samples * clock_hz // self._clock_hz,
         )
         return self._stamp(groups, self.dtmf_payload_types[0])
 

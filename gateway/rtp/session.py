@@ -54,6 +54,8 @@ class RtpConfig:
     """RTCP shares the RTP port (RFC 5761)."""
     remote_rtcp_port: int | None = None
     """None: the port after the RTP port."""
+    dtmf_clock_hz: int = 0
+    """Of the first telephone-event; 0 is that of the audio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,7 @@ class RtpSession:
             first_timestamp=first_timestamp,
             format=format,
         )
+        self._sender.dtmf_clock_hz = config.dtmf_clock_hz or self._clock_hz
         self._report_at: float | None = None
         self._packets_at_report = 0
         self._sent_reports: dict[int, float] = {}
@@ -216,6 +219,7 @@ class RtpSession:
         )
         self._sender.payload_type = config.payload_type
         self._sender.dtmf_payload_types = config.dtmf_payload_types
+        self._sender.dtmf_clock_hz = config.dtmf_clock_hz or self._clock_hz
 
     @property
     def remote(self) -> Source | None:

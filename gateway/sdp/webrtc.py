@@ -83,6 +83,8 @@ class WebRtcPlan:
     """From our side."""
     remote: Transport
     data: DataPlan | None
+    dtmf_clock_hz: int = 0
+    """Of the first of the telephone-events; 0 without any."""
 
     @property
     def can_send(self) -> bool:
@@ -138,10 +140,12 @@ def read_offer(description: SessionDescription, codecs: Sequence[AudioCodecName]
     offered = [item for item in audio.codecs() if item.payload_type not in _RTCP_PAYLOAD_TYPES]
     codec, name = _codec(offered, codecs)
     parameters = _parameters(audio.fmtp(codec.payload_type))
+    events = _dtmf(offered, codec.clock_hz)
     return WebRtcPlan(
         codec=name,
         payload_type=codec.payload_type,
-        dtmf_payload_types=_dtmf(offered, codec.clock_hz),
+        dtmf_payload_types=tuple(event.payload_type for event in events),
+        dtmf_clock_hz=events[0].clock_hz if events else 0,
         fec=name == "opus" and parameters.get("useinbandfec") == "1",
         direction=_MIRRORED[audio.direction],
         remote=remote,
@@ -190,12 +194,13 @@ def _codec(
     raise _unusable(305, f"None of the offered codecs can be used; one of these can: {ours}")
 
 
-def _dtmf(offered: Sequence[Codec], clock_hz: int) -> tuple[int, ...]:
-    by_clock: dict[int, int] = {}
+def _dtmf(offered: Sequence[Codec], clock_hz: int) -> list[Codec]:
+    """The telephone-events, one for each clock, that of the audio first."""
+    by_clock: dict[int, Codec] = {}
     for codec in offered:
         if codec.name == TELEPHONE_EVENT and codec.clock_hz in _EVENT_CLOCKS_HZ:
-            by_clock.setdefault(codec.clock_hz, codec.payload_type)
-    return tuple(by_clock[clock] for clock in sorted(by_clock, key=lambda clock: clock != clock_hz))
+            by_clock.setdefault(codec.clock_hz, codec)
+    return sorted(by_clock.values(), key=lambda codec: codec.clock_hz != clock_hz)
 
 
 def _parameters(fmtp: str | None) -> dict[str, str]:

@@ -78,11 +78,11 @@ class SipSettings(Group):
     ] = ""
     sip_advertised_host: Annotated[
         str,
-        AfterValidator(lambda value: value and values.ip(value)),
+        AfterValidator(lambda value: value and values.ips(value)),
         Meaning(
             "what Contact, Via and SDP say; empty: GATEWAY_SIP_HOST; needed when that is 0.0.0.0 "
-            "or ::",
-            "an IP address of the same family as GATEWAY_SIP_HOST",
+            "or ::; two, one of IPv4 and one of IPv6, have :: serve both",
+            "an IP address of the same family as GATEWAY_SIP_HOST; or two, comma-separated",
         ),
     ] = ""
     sip_allow: Annotated[
@@ -216,6 +216,11 @@ class SipSettings(Group):
     ] = 30
 
     @property
+    def sip_names(self) -> tuple[str, ...]:
+        """The IP addresses that we are called by: one, or one of each family."""
+        return tuple(split(self.sip_advertised_host)) or (self.sip_host,)
+
+    @property
     def sip_admits(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] | None:
         """Who needs no password; None for anyone. Where there are passwords, others need one."""
         networks = self.sip_networks
@@ -294,14 +299,21 @@ def _check_certificate(settings: SipSettings) -> None:
 def _check_addresses(settings: SipSettings) -> None:
     """Callers must be told an address that they can send to."""
     host = ipaddress.ip_address(settings.sip_host)
-    advertised = ipaddress.ip_address(settings.sip_advertised_host or settings.sip_host)
-    if advertised.is_unspecified:
+    names = [ipaddress.ip_address(name) for name in settings.sip_names]
+    if any(name.is_unspecified for name in names):
         raise SettingsError(
             f"GATEWAY_SIP_ADVERTISED_HOST holds {settings.sip_advertised_host or 'nothing'}; it "
             "may hold the IP address that callers reach, and must when GATEWAY_SIP_HOST is "
             f"every address ({settings.sip_host})"
         )
-    if advertised.version != host.version:
+    if len(names) > 1:
+        if sorted(name.version for name in names) != [4, 6] or settings.sip_host != "::":
+            raise SettingsError(
+                f"GATEWAY_SIP_ADVERTISED_HOST holds {settings.sip_advertised_host!r}; it may hold "
+                "two addresses only when one is of IPv4, the other of IPv6, and GATEWAY_SIP_HOST "
+                "is ::"
+            )
+    elif names[0].version != host.version:
         raise SettingsError(
             f"GATEWAY_SIP_ADVERTISED_HOST holds {settings.sip_advertised_host!r}; it may hold an "
             f"IPv{host.version} address, as GATEWAY_SIP_HOST does ({settings.sip_host})"

@@ -33,6 +33,7 @@ from gateway.webhooks.target import check_webhook_url
 from gateway.webrtc.servers import parse_ice_servers
 
 PREFIX: Final = "GATEWAY_"
+_WITH_PORT: Final = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<four>[0-9.]+)):(?P<port>[0-9]{1,5})")
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.\[\]:-]+")
 _MAX_REGISTRATIONS: Final = 32
 _DOTTED: Final = re.compile(r"[a-z_]+(\.[a-z_]+)*")
@@ -107,14 +108,13 @@ def parse_name_servers(value: str) -> tuple[tuple[str, int], ...]:
     """(IP address, port) of each. Raises ValueError."""
     found = []
     for text in parts(value):
-        try:
-            host, port = str(ipaddress.ip_address(text)), "53"
-        except ValueError:
-            host, _, port = text.rpartition(":")
-            host = str(ipaddress.ip_address(host.removeprefix("[").removesuffix("]")))
-        if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65_536):
+        match = _WITH_PORT.fullmatch(text)
+        host, port = (text, "53")
+        if match is not None:
+            host, port = match["six"] or match["four"], match["port"]
+        if not 0 < int(port) < 65_536:
             raise ValueError("no port")
-        found.append((host, int(port)))
+        found.append((str(ipaddress.ip_address(host)), int(port)))
     return tuple(found)
 
 
@@ -132,6 +132,12 @@ def origins(value: str) -> str:
 
 def ip(value: str) -> str:
     ipaddress.ip_address(value)
+    return value
+
+
+def ips(value: str) -> str:
+    for address in parts(value):
+        ipaddress.ip_address(address)
     return value
 
 

@@ -232,7 +232,7 @@ class SipAgent:
             ("To", str(NameAddr("", uri))),
             ("Call-ID", f"{board.token()}@{self._config.host}"),
             ("CSeq", "1 INVITE"),
-            ("Contact", self._config.contact(to.transport, sips=uri_scheme(uri) == "sips")),
+            ("Contact", self._contact(to, sips=uri_scheme(uri) == "sips")),
             *abilities(self._config, reliable=bool(body)),
             *wanted(self._config),
             *additions(headers).items(),
@@ -244,6 +244,9 @@ class SipAgent:
         call = UacCall(board, invite, to, credentials)
         call.begin(now, silent_s)
         return call.id
+
+    def _contact(self, to: Address, *, sips: bool) -> str:
+        return self._config.contact(to.transport, sips=sips, peer=to.host)
 
     def call_id(self, dialog_id: str) -> str:
         """The Call-ID of a call that still holds state; "" for any other."""

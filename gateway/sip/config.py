@@ -53,17 +53,24 @@ class SipConfig:
     """Whether a peer may ask us to call somebody; `ReferReceived` is told then."""
     accept_replaces: bool = False
     """Whether a call may take the place of another; `IncomingCall.replaces` is told then."""
+    other_host: str = ""
+    """Where those of the other IP family reach us; "": nowhere."""
 
-    def sent_by(self, transport: str) -> tuple[str, int]:
-        """(host, port) of our Via for "udp", "tcp", "tls", "ws" or "wss"."""
+    def host_for(self, peer: str) -> str:
+        """What we are called by a peer at that IP address."""
+        other = self.other_host
+        return other if other and (":" in peer) != (":" in self.host) else self.host
+
+    def sent_by(self, transport: str, peer: str = "") -> tuple[str, int]:
+        """(host, port) of our Via for "udp", "tcp", "tls", "ws" or "wss", to that IP address."""
         ports = {"tcp": self.tcp_port, "ws": self.ws_port, "wss": self.ws_port}
         ports["tls"] = self.tls_port or 5061
-        return self.host, ports.get(transport, self.udp_port)
+        return self.host_for(peer or self.host), ports.get(transport, self.udp_port)
 
-    def contact(self, transport: str, *, sips: bool = False) -> str:
-        """Value of our Contact for a dialog over "udp", "tcp", "tls", "ws" or "wss"; `sips` for one
-        that is private on every hop (RFC 3261 section 12.1.1)."""
-        host, port = self.sent_by(transport)
+    def contact(self, transport: str, *, sips: bool = False, peer: str = "") -> str:
+        """Value of our Contact for a dialog over "udp", "tcp", "tls", "ws" or "wss" with that IP
+        address; `sips` for one that is private on every hop (RFC 3261 section 12.1.1)."""
+        host, port = self.sent_by(transport, peer)
         # RFC 7118 section 5.2.2 has `ws` for both.
         named = {"tcp": "tcp", "tls": "tls", "ws": "ws", "wss": "ws"}.get(transport)
         if sips and named == "tls":

@@ -252,7 +252,7 @@ class TransactionLayer:
         request.headers.add_first("Via", str(self._via(to, BRANCH_MAGIC + self._token())))
 
     def _via(self, to: Address, branch: str) -> Via:
-        host, port = self.config.sent_by(to.transport)
+        host, port = self.config.sent_by(to.transport, to.host)
         params: Params = (("branch", branch), ("rport", None))
         if to.transport == "tls" and self.config.tls_port:
             params += (("alias", None),)  # requests to us may take the same connection (RFC 5923)

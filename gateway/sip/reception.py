@@ -46,9 +46,10 @@ class Reception:
 
     def hears(self, source: Address, now: float) -> bool:
         """Whether a message from there is to be read at all."""
-        if self._knows(source) or self._talks_to(source.host):
+        host = source.host
+        if self._knows(source) or self.throttle.admits(host, now):
             return True
-        if self.throttle.admits(source.host, now):
+        if self._talks_to(host) or self._is_talked_to_from(host):
             return True
         self._board.outbox.counters.dropped += 1
         self._board.outbox.counters.strangers["unread"] += 1
@@ -119,6 +120,11 @@ class Reception:
         return self._board.transactions.awaits(host) or any(
             isinstance(call, UacCall) and call.is_with(host) for call in calls
         )
+
+    def _is_talked_to_from(self, host: str) -> bool:
+        """Whether somebody there has called us: who shares that address cannot silence the call."""
+        calls = self._board.calls.values()
+        return any(isinstance(call, UasCall) and call.dialog.flow.host == host for call in calls)
 
     def _knows(self, source: Address) -> bool:
         return self._config.serves(source) or self._trusts(source)

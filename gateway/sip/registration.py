@@ -194,7 +194,7 @@ class Registration:
         )
 
     def _contact(self, to: Address) -> SipUri:
-        plain = NameAddr.parse(self._board.config.contact(to.transport)).sip_uri()
+        plain = NameAddr.parse(self._board.config.contact(to.transport, peer=to.host)).sip_uri()
         user = self.account.contact or self.account.user
         return SipUri(plain.scheme, user, None, plain.host, plain.port, plain.params)
 
@@ -285,7 +285,7 @@ class Registration:
 
     def _seen_as(self, to: Address, response: Response) -> str:
         via = top_via(response.headers)
-        own_host, own_port = self._board.config.sent_by(to.transport)
+        own_host, own_port = self._board.config.sent_by(to.transport, to.host)
         host = via.param("received") or own_host
         port = via.param("rport") or str(own_port)
         if host == own_host and (to.is_reliable or port == str(own_port)):

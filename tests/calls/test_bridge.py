@@ -132,6 +132,8 @@ async def test_a_listener_that_is_lost_is_replaced_and_the_two_talk_on() -> None
 async def test_legs_of_other_formats_are_joined_too(audio_format: Any) -> None:
     async with line(policy=LEAVE, leg=FakeLeg(audio_format)) as call:
         callee = await bridge(call)
+        # Asked for in the same law where there is one: then nothing has to be translated.
+        assert call.others.orders[0].law == ("pcma" if audio_format == PCMA else "pcmu")
         frame = audio_format.silence(audio_format.rate_hz // 50)
         say(call.leg, frame, frame, frame)
         assert [len(piece) for piece in hear(callee, 2)] == [160, 160]

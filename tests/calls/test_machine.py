@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.audio.playout import Heard, ItemPart, Started, Stopped
-from gateway.calls.commands import Accept, Command, HangUp, Refer, Reject, no_call, no_leg
+from gateway.calls.commands import Accept, Command, HangUp, Press, Refer, Reject, no_call, no_leg
 from gateway.calls.continuity import ContinuityPolicy, SessionFailed, SessionOpened
 from gateway.calls.effects import (
     AnswerLeg,
@@ -24,6 +24,7 @@ from gateway.calls.effects import (
     OpenSession,
     PlayApology,
     PostWebhook,
+    PressKeys,
     ReferLeg,
     RejectLeg,
     RingLeg,
@@ -38,6 +39,7 @@ from gateway.calls.policy import CallPolicy, Refusal
 from gateway.calls.state import ANSWERED, State
 from gateway.legs.leg import (
     DtmfIn,
+    KeyRefused,
     LegAnswered,
     LegBroken,
     LegEnded,
@@ -307,6 +309,7 @@ INPUTS = {
     "timeout": lambda call: call.timeout(1e9),
     "server_event": lambda call: call.server_event({"type": "error"}, 5.0),
     "client_event": lambda call: call.client_event({"type": "response.create"}, 5.0),
+    "press": lambda call: call.client_event({"type": "gateway.dtmf.send", "digits": "1"}, 5.0),
     "cleared": lambda call: call.cleared([], "speech", 5.0),
     "refer_failed": lambda call: call.refer_failed(5.0),
     "second_opened": lambda call: call.second_opened(5.0),
@@ -327,6 +330,7 @@ LEG_EVENTS: list[LegEvent] = [
     ReferProgress(486, True),
     ReferAsked("1", TARGET),
     DtmfIn("1", 1),
+    KeyRefused(415),
     Played(Started(PART)),
     LegHeld(True),
     LegSilent(),
@@ -337,7 +341,7 @@ for leg_event in LEG_EVENTS:
     INPUTS[repr(leg_event)] = lambda call, event=leg_event: call.leg_event(event, 5.0)
 
 
-COMMANDS: list[Command] = [Accept(SESSION), Reject(486), HangUp(), Refer(TARGET)]
+COMMANDS: list[Command] = [Accept(SESSION), Reject(486), HangUp(), Refer(TARGET), Press("1")]
 
 
 @pytest.mark.parametrize("state", State)
@@ -346,7 +350,8 @@ def test_every_command_is_settled_once_whatever_the_state(state: State, command:
     call = in_state(state)
     effects = call.command(command, 1, 5.0)
     effects += call.hang_up("drain", 6.0)
-    assert [effect.ticket for effect in effects if isinstance(effect, Settle)].count(1) == 1
+    settled_by = Settle | PressKeys  # keys settle their ticket when they are pressed
+    assert [effect.ticket for effect in effects if isinstance(effect, settled_by)].count(1) == 1
     assert call.state is State.ENDED
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from gateway.legs.dns import Dns
 from gateway.legs.leg import LegEvent
 from gateway.legs.leg_media import MediaConfig
 from gateway.legs.ports import PortPool
@@ -36,6 +37,7 @@ class Office:
         allow: tuple[Network, ...] | None = None,
         *,
         tls: TlsFiles | None = None,
+        dns: Dns | None = None,
         **media_settings: Any,
     ) -> None:
         numbers = itertools.count(next(_names) << 32)
@@ -59,6 +61,7 @@ class Office:
             self.config.serves,
             structlog.get_logger(),
             TlsFiles() if tls is None else tls,
+            dns,
         )
 
     async def open(

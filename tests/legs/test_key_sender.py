@@ -112,3 +112,30 @@ async def test_what_waits_is_bounded(bench: Bench) -> None:
     with pytest.raises(KeysError) as caught:
         bench.port.press("2")
     assert (caught.value.status, caught.value.reason) == (429, "too_many_digits")
+
+
+async def test_keys_that_wait_are_dropped_when_the_peer_takes_no_more(bench: Bench) -> None:
+    """It may say so in a re-INVITE; the call goes on."""
+    bench.port.apply(bench.plan())
+    bench.port.press("123")
+    await run(bench, 10)
+    bench.port.apply(bench.plan(dtmf_payload_type=None))
+    packets = await run(bench, 30)
+    assert {one.payload_type for one in packets} == {0}
+    bench.port.apply(bench.plan())
+    assert keys_in(await run(bench, 20)) == ""
+    assert bench.events == []
+
+
+async def test_a_key_that_is_interrupted_by_hold_is_not_taken_up_again(bench: Bench) -> None:
+    """It would seem to have lasted all the time; the next one is a press of its own."""
+    bench.port.apply(bench.plan())
+    bench.port.press("12")
+    first = await run(bench, 3)
+    bench.port.apply(bench.plan(direction="recvonly"))
+    assert await run(bench, 20) == []
+    bench.port.apply(bench.plan())
+    packets = await run(bench, 40)
+    begun = {one.timestamp for one in first if one.payload_type == 101}
+    assert not begun & {one.timestamp for one in packets}
+    assert keys_in([*first, *packets]) == "12"

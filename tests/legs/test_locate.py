@@ -42,7 +42,7 @@ class Net:
     ) -> list[str]:
         """transport:host:port[:name] of each."""
         hop = Address(host, port, transport)
-        found = await self.locator.locate(hop, transports, ours)
+        found = await self.locator.locate(hop, transports, (ours,))
         return [
             ":".join((one.transport, one.host, str(one.port), *((one.name,) if one.name else ())))
             for one in found
@@ -258,7 +258,7 @@ async def test_names_of_this_machine_are_asked_of_nobody(
     monkeypatch.setattr(dns_module, "_HOSTS_FILE", hosts)
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     locator = Locator(lambda: 0.0, Dns(lambda: 0.0, [net.server.address]))
-    [place] = await locator.locate(Address(host, 0, ""), ALL, "10.0.0.1")
+    [place] = await locator.locate(Address(host, 0, ""), ALL, ("10.0.0.1",))
     assert place == Address("10.0.0.7", 5060, "udp")
     assert net.server.asked == []
     await locator.close()
@@ -277,7 +277,7 @@ async def test_without_dns_a_domain_is_a_host(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     locator = Locator(lambda: 0.0, None)
-    [place] = await locator.locate(Address("carrier.example", 0, ""), ALL, OURS)
+    [place] = await locator.locate(Address("carrier.example", 0, ""), ALL, (OURS,))
     assert place == Address("192.0.2.7", 5060, "udp")
     await locator.close()
 
@@ -288,3 +288,14 @@ async def test_a_system_without_name_servers(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr("dns.asyncresolver.Resolver", fail)
     assert await Dns(lambda: 0.0).servers("_sip._udp.carrier.example") == []
+
+
+async def test_with_addresses_of_both_families_ipv4_is_tried_first(net: Net) -> None:
+    net.server.zone = CARRIER
+    hop, ours = Address("carrier.example", 0, "udp"), ("0.0.0.0", "::")
+    places = await net.locator.locate(hop, ALL, ours)
+    assert [place.host for place in places] == ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
+    [six] = await net.locator.locate(Address("2001:db8::7", 5060, "udp"), ALL, ours)
+    assert six.host == "2001:db8::7"
+    with pytest.raises(LegError):
+        await net.locator.locate(Address("nobody.example", 0, ""), ALL, ours)

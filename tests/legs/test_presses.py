@@ -1,10 +1,12 @@
 """Keys that come in several ways: each press once, none lost."""
 
+from collections import Counter, deque
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from gateway.legs.presses import Presses, Way
 from gateway.sip.info_keys import key_in, relay_body
@@ -57,6 +59,52 @@ def test_each_press_is_told_once_whatever_ways_it_comes(
     presses = Presses()
     told = [key for at, key, way in sorted(heard) if presses.is_new(key, way, at)]
     assert sorted(told) == sorted(key for key, _ in typed)
+
+
+class Telephone(RuleBasedStateMachine):
+    """Says each press in the same ways, each way in its order and with delays as they come."""
+
+    @initialize(ways=st.sets(st.sampled_from(WAYS), min_size=1))
+    def begin(self, ways: set[Way]) -> None:
+        self.presses = Presses()
+        self.now = 100.0
+        self.told: Counter[str] = Counter()
+        self.arrived: Counter[tuple[str, Way]] = Counter()
+        self.on_the_way: dict[Way, deque[tuple[str, float]]] = {way: deque() for way in ways}
+
+    @rule(key=st.sampled_from("01#"))
+    def press(self, key: str) -> None:
+        for way in self.on_the_way:
+            self.on_the_way[way].append((key, self.now))
+
+    @rule(data=st.data(), again=st.integers(1, 3))
+    def arrive(self, data: st.DataObject, again: int) -> None:
+        way = data.draw(st.sampled_from(sorted(self.on_the_way)))
+        for _ in range(min(again, len(self.on_the_way[way]))):
+            self.hear(way)
+
+    @rule(passes=st.floats(0.01, 0.6))
+    def wait(self, passes: float) -> None:
+        """Nothing is on its way for longer than a second."""
+        self.now += passes
+        for way, keys in self.on_the_way.items():
+            while keys and self.now - keys[0][1] > 1.0:
+                self.hear(way)
+
+    def hear(self, way: Way) -> None:
+        key, _ = self.on_the_way[way].popleft()
+        self.arrived[key, way] += 1
+        self.told[key] += self.presses.is_new(key, way, self.now)
+
+    @invariant()
+    def each_press_is_told_as_soon_as_it_has_come_one_way(self) -> None:
+        for key in "01#":
+            ways = self.on_the_way
+            assert self.told[key] == max(self.arrived[key, way] for way in ways)
+
+
+TestTelephone = Telephone.TestCase
+TestTelephone.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
 
 
 @pytest.mark.parametrize(

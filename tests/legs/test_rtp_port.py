@@ -73,13 +73,23 @@ class Bench:
         self.rtcp_peer: Peer
         self.port: RtpPort
 
-    async def open(self, packet_ms: int = 20, timeout_s: float = 30.0) -> None:
+    async def open(
+        self, packet_ms: int = 20, timeout_s: float = 30.0, *, hears_tones: bool = False
+    ) -> None:
         loop = asyncio.get_running_loop()
         _, self.peer = await loop.create_datagram_endpoint(Peer, ("127.0.0.1", 0))
         _, self.rtcp_peer = await loop.create_datagram_endpoint(Peer, ("127.0.0.1", 0))
         flow = RtpFlow(1, 2, 3, "a@b", random.Random(1).random)
         pacer: Any = self.pacer
-        self.port = RtpPort("pcmu", packet_ms, flow, pacer, self.events.append, timeout_s)
+        self.port = RtpPort(
+            "pcmu",
+            packet_ms,
+            flow,
+            pacer,
+            self.events.append,
+            timeout_s,
+            hears_tones=hears_tones,
+        )
         for _ in range(50):
             self.number = random.randrange(30000, 60000, 2)
             try:

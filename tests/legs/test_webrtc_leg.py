@@ -12,6 +12,7 @@ from gateway.audio import g711
 from gateway.audio.formats import PCMA, PCMU, AudioFormat
 from gateway.audio.playout import ItemPart, Stopped
 from gateway.legs.leg import (
+    KeysError,
     LegAnswered,
     LegEnded,
     LegError,
@@ -251,3 +252,19 @@ async def test_it_cannot_be_transferred() -> None:
         with pytest.raises(LegError):
             one.leg.refer("sip:somebody@example.com")
         await one.leg.close()
+
+
+async def test_keys_are_pressed_where_the_browser_takes_them() -> None:
+    async with Browser() as browser, call(browser, config()) as (one, _):
+        with pytest.raises(KeysError) as refused:
+            one.leg.press("1")  # aiortc has no telephone-events
+        assert (refused.value.status, refused.value.reason) == (400, "no_digits")
+    async with Browser() as browser:
+        offer = (await browser.offer()).replace(
+            b"UDP/TLS/RTP/SAVPF 96", b"UDP/TLS/RTP/SAVPF 96 126"
+        )
+        offer = offer.replace(b"a=rtpmap:96", b"a=rtpmap:126 telephone-event/8000\r\na=rtpmap:96")
+        async with waiting(offer) as (one, _):
+            await browser.take(one.leg.description.replace(b" 126\r\n", b"\r\n"))
+            await until(lambda: LegAnswered() in one.events)
+            one.leg.press("1")

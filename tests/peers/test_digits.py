@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.peers import pcap
-from tests.peers.line import Line
+from tests.peers.calls_api import CALLS, CallsApi
+from tests.peers.gateway import HOST, GatewayProcess
+from tests.peers.line import Line, RealtimeThread
 from tests.peers.pcap import KEYS, Fate
 from tests.peers.sipp import Sipp, need_sipp
 
@@ -65,3 +67,34 @@ def test_each_key_is_reported_once(line: Line, tmp_path: Path) -> None:
         ]
         assert "".join(texts).replace("DTMF ", "") in (keys, keys[:-1])
         assert texts[0] == "DTMF 0123456789*#"
+
+
+@pytest.mark.parametrize("way", ["rfc4733", "info"])
+def test_keys_that_we_press_arrive(way: str) -> None:
+    """From one gateway to another, asked for by the API and over a sideband; then back."""
+    with (
+        RealtimeThread() as realtime,
+        GatewayProcess(realtime.url) as callee,
+        GatewayProcess(realtime.url, {"GATEWAY_DTMF_OUT": way}) as caller,
+    ):
+        api = CallsApi(caller)
+        call_id = api.post(CALLS, {"to": f"sip:agent@{HOST}:{callee.sip_port}"}).body["id"]
+        api.until(call_id, "active")
+        with api.sideband(call_id, "events") as sideband:
+            answer = api.post(f"{CALLS}/{call_id}/dtmf", {"digits": "1#"})
+            assert answer.status == 200, answer
+            sideband.send({"type": "gateway.dtmf.send", "digits": "w99d"})
+            assert sideband.until("gateway.dtmf.sent")["digits"] == "w99D"
+            sideband.send({"type": "gateway.dtmf.send", "event_id": "e", "digits": "no"})
+            error = sideband.until("error")["error"]
+            assert (error["param"], error["event_id"]) == ("digits", "e")
+            heard = callee.wait_for_lines("dtmf.received", 5)
+            assert "".join(line["digit"] for line in heard) == "1#99D"
+            (other,) = CallsApi(callee).calls()
+            answer = CallsApi(callee).post(f"{CALLS}/{other['id']}/dtmf", {"digits": "7"})
+            assert answer.status == 200, answer
+            assert sideband.until("input_audio_buffer.dtmf_event_received")["event"] == "7"
+        api.hang_up(call_id)
+        assert callee.wait_for("call.ended")["dtmf_count"] == 5
+        assert caller.wait_for("call.ended")["dtmf_count"] == 1
+        assert not caller.lines("dtmf.refused")

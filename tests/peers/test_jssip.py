@@ -110,9 +110,25 @@ def test_digits_from_a_page(office: Office, tmp_path: Path) -> None:
         page.do("digits", keys="159#", transport="RFC2833")
         reported = office.gateway.wait_for_lines("dtmf.received", 4, since=mark)
         assert [line["digit"] for line in reported] == list("159#")
+        page.do("digits", keys="22*")  # as JsSIP does of itself: by INFO
+        reported = office.gateway.wait_for_lines("dtmf.received", 7, since=mark)
+        assert [line["digit"] for line in reported[4:]] == list("22*")
         page.do("hang_up")
         ended = office.gateway.wait_for("call.ended", since=mark)
-        assert (ended["reason"], ended["dtmf_count"]) == ("remote_bye", 4)
+        assert (ended["reason"], ended["dtmf_count"]) == ("remote_bye", 7)
+
+
+def test_digits_as_jssip_sends_them_of_itself(office: Office) -> None:
+    """By INFO, as by any page that does not ask for anything else."""
+    mark = office.gateway.mark()
+    call_id = office.call()
+    office.phone.do("digits", keys="159##")
+    reported = office.gateway.wait_for_lines("dtmf.received", 5, since=mark)
+    assert [line["digit"] for line in reported] == list("159##")
+    office.phone.do("hang_up")
+    office.phone.next("ended")
+    assert office.gateway.wait_for("call.ended", call_id=call_id)["dtmf_count"] == 5
+    office.phone.do("close")
 
 
 def test_the_gateway_hangs_up(office: Office) -> None:

@@ -257,3 +257,21 @@ def test_two_sessions_tell_each_other_what_was_lost() -> None:
         if data:
             session.receive(data, CALLER, now)
     assert session.news_of_loss() == pytest.approx(0.25, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("payload_type", "clock_hz"), [(KEYS_48K, 0), (KEYS_48K, 48_000), (KEYS_8K, 8_000)]
+)
+def test_how_long_a_key_is_down_is_counted_by_the_clock_of_the_keys(
+    payload_type: int, clock_hz: int
+) -> None:
+    """Firefox offers keys at 8 kHz only, beside Opus."""
+    session = parties.gateway(OPUS, dtmf_payload_types=(payload_type,), dtmf_clock_hz=clock_hz)
+    groups = [[RtpPacket.parse(one) for one in group] for group in session.press("5")]
+    assert len(groups) == 8  # of 20 ms each
+    durations = [int.from_bytes(group[0].payload[2:4], "big") for group in groups]
+    per_ms = (clock_hz or 48_000) // 1000
+    assert durations == [20 * per_ms * number for number in range(1, 9)]
+    assert {packet.payload_type for group in groups for packet in group} == {payload_type}
+    after = RtpPacket.parse(session.send(frame(1)))
+    assert (after.timestamp - groups[0][0].timestamp) & 0xFFFF_FFFF == 160 * 48

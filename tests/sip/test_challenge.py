@@ -132,5 +132,17 @@ def test_any_header_is_judged(text: str) -> None:
         assert desk.judge(request, 0.0) is not Verdict.GOOD
 
 
+@given(st.text(max_size=40) | st.sampled_from(['a"b', "a\\", 'x", nonce="', "\r\nVia: x", "\x85"]))
+def test_a_realm_is_one_value_of_one_header(realm: str) -> None:
+    """Whatever the setting says (threat T10)."""
+    try:
+        desk = Challenger(realm, {"alice": "s3cret"}, tokens())
+    except ValueError:
+        return
+    headers = Headers(desk.challenges(0.0, stale=True))
+    found = challenges(headers, "WWW-Authenticate")
+    assert [(one.realm, one.stale, one.qop) for one in found] == [(realm, True, True)] * 3
+
+
 def test_passwords_are_not_kept(desk: Challenger) -> None:
     assert "s3cret" not in repr(vars(desk))

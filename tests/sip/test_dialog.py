@@ -94,6 +94,23 @@ def test_loose_routing() -> None:
     assert dialog.next_hop() == Address("192.0.2.9", 5080, "udp")
 
 
+@pytest.mark.parametrize("flow", ["tls", "udp"])
+def test_a_proxy_that_changes_the_transport_stands_in_the_route_twice(flow: str) -> None:
+    """Both of its routes are kept, in their order, and requests go where it was heard."""
+    tls = "<sip:192.0.2.20:5061;transport=tls;r2=on;lr>"
+    udp = "<sip:192.0.2.20;r2=on;lr>"
+    routes = (tls, udp) if flow == "tls" else (udp, tls)
+    source = Address("192.0.2.20", 40001 if flow == "tls" else 5060, flow)
+    dialog = callee(source, headers=recorded(*routes))
+    bye = dialog.request("BYE")
+    assert bye.headers.get_all("Route") == [*routes]
+    assert bye.uri == "sip:bob@192.0.2.9:5062"
+    assert dialog.next_hop() == source
+    if flow == "tls":
+        dialog.connection_lost(source)
+        assert dialog.next_hop() == Address("192.0.2.20", 5061, "tls")
+
+
 def test_strict_routing() -> None:
     dialog = callee(headers=recorded("<sip:192.0.2.9;method=INVITE?x=y>", "<sip:next;lr>"))
     bye = dialog.request("BYE")

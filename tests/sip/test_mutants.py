@@ -20,7 +20,7 @@ from tests.sip.test_agent_fuzz import anew, damaged, drain, messages_of_calls
 
 pytestmark = pytest.mark.pure
 
-MESSAGES = int(os.environ.get("FUZZ_MESSAGES", "2000"))
+MESSAGES = int(os.environ.get("FUZZ_MESSAGES", "5000"))
 ROUND = 500
 """After so many the calls are over, and others are set up for the next ones to hit."""
 FRIENDS = 0.8

@@ -202,6 +202,23 @@ def test_whom_we_call_is_never_throttled() -> None:
     assert desk.agent.counters.dropped == 0
 
 
+def test_who_is_in_a_call_is_heard_whatever_comes_from_its_address() -> None:
+    desk = guarded()
+    invite = request("INVITE", body=SDP)
+    desk.send(proven(invite, challenged(desk, invite)))
+    (incoming,) = desk.events()
+    assert isinstance(incoming, IncomingCall)
+    desk.agent.accept(incoming.dialog_id, SDP, desk.now)
+    desk.drain()
+    desk.send(desk.within("ACK", incoming.dialog_id, cseq=1))
+    for number in range(100):
+        desk.send(numbered(request("REGISTER", call_id="scan"), number))
+    assert [notice.kind for notice in desk.agent.notices()] == ["slowed", "dropped"]
+    assert desk.status(desk.within("BYE", incoming.dialog_id)) == 200
+    desk.skip(64 * 0.5 + 5)
+    assert desk.send(request("OPTIONS", branch="later")) == []
+
+
 def test_listed_addresses_need_no_proof() -> None:
     desk = Desk()
     config = SipConfig(

@@ -110,3 +110,23 @@ def test_a_body_may_be_filled_to_the_last_byte() -> None:
     room = MAX_BODY_BYTES - len(body([("X", "")]))
     assert len(body([("X", "x" * room)])) == MAX_BODY_BYTES
     assert sip_headers([("X", "x" * (room + 1)), ("Y", "")]) == []
+
+
+def test_what_a_carrier_says_of_the_caller_is_passed_on_as_it_came() -> None:
+    """RFC 3323, 3325, 5806, 7044, 7433; Privacy is for the application to respect."""
+    headers = [
+        ("From", '"Anonymous" <sip:anonymous@anonymous.invalid>;tag=1'),
+        ("P-Asserted-Identity", '"Alice" <sip:+4930123@carrier.example>'),
+        ("P-Asserted-Identity", "<tel:+4930123>"),
+        ("Privacy", "id;critical"),
+        ("Diversion", "<sip:+4930100@carrier.example>;reason=no-answer;counter=1"),
+        ("Diversion", "<sip:+4930200@carrier.example>;reason=unconditional"),
+        ("History-Info", "<sip:+4930100@carrier.example>;index=1"),
+        ("History-Info", "<sip:+4930300@carrier.example?Reason=SIP%3Bcause%3D302>;index=1.1"),
+        ("Remote-Party-ID", '"Alice" <sip:+4930123@carrier.example>;party=calling;privacy=full'),
+        ("User-to-User", "3031;encoding=hex"),
+        ("X-Customer", "42"),
+        ("x-customer", "43"),
+        ("Identity", "eyJhbGciOiJFUzI1NiJ9..sig;info=<https://cert.example>"),
+    ]
+    assert sip_headers([*headers, ("Authorization", "Digest response=secret")]) == headers
