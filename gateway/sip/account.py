@@ -2,10 +2,17 @@
 
 from dataclasses import dataclass
 from typing import Self
-from urllib.parse import unquote
 
 from gateway.sip.auth import Credentials
 from gateway.sip.message import Address
+from gateway.sip.provider import (
+    Place,
+    first_hop,
+    password_of,
+    proxy_of,
+    read_provider,
+    transport_of,
+)
 from gateway.sip.uri import SipUri, UriError, format_host
 
 _KEEP_ALIVE_S = {"": 25, "udp": 25, "tcp": 100, "tls": 100}
@@ -28,7 +35,7 @@ class Account:
     """ "" if DNS is to say (RFC 3263)."""
     credentials: Credentials | None
     """None at a registrar that knows us by our address."""
-    proxy: tuple[str, int | None] | None = None
+    proxy: Place | None = None
     """Host and port that everything is sent to instead of the registrar's own."""
     expires_s: int = 600
     """What is asked for; the registrar decides."""
@@ -49,21 +56,10 @@ class Account:
         Raises:
             ValueError: it is none; the text quotes nothing of it.
         """
-        try:
-            uri = SipUri.parse(text)
-        except UriError:
-            raise ValueError("not a SIP URI") from None
-        names = [name.lower() for name, _ in uri.params]
-        if not _PARAMS.issuperset(names) or len(set(names)) < len(names):
-            raise ValueError("a parameter that says nothing about a registration, or says it twice")
-        if any(not value for _, value in uri.params):
-            raise ValueError("a parameter without a value")
-        transport = (uri.param("transport") or "").lower()
-        if uri.scheme != "sip" or transport not in _KEEP_ALIVE_S or uri.headers:
-            raise ValueError("not a registrar that can be reached")
+        uri = read_provider(text, _PARAMS)
         if uri.user is None:
             raise ValueError("no user")
-        proxy, contact = uri.param("proxy"), uri.param("contact") or ""
+        transport, contact = transport_of(uri), uri.param("contact") or ""
         keepalive = uri.param("keepalive") or str(_KEEP_ALIVE_S[transport])
         return cls(
             user=uri.user,
@@ -71,7 +67,7 @@ class Account:
             port=uri.port,
             transport=transport,
             credentials=_credentials(uri),
-            proxy=None if proxy is None else host_and_port(proxy),
+            proxy=proxy_of(uri),
             expires_s=_seconds(uri.param("expires") or "600", MIN_EXPIRES_S, MAX_EXPIRES_S),
             contact=_user(contact) if contact else "",
             keepalive_s=0 if keepalive == "0" else _seconds(keepalive, 5, 3600),
@@ -80,9 +76,7 @@ class Account:
     @property
     def hop(self) -> Address:
         """Where requests go: a host name is allowed; port 0 and transport "" are for DNS to say."""
-        host, port = self.proxy or (self.host, self.port)
-        name = host if self.transport == "tls" else ""
-        return Address(host, port or 0, self.transport, name)
+        return first_hop(self.proxy or (self.host, self.port), self.transport)
 
     @property
     def registrar(self) -> str:
@@ -97,28 +91,10 @@ class Account:
 
 
 def _credentials(uri: SipUri) -> Credentials | None:
-    realm, name = uri.param("realm"), uri.param("auth")
-    if uri.password is None:
-        if realm is not None or name is not None:
-            raise ValueError("a realm or an auth without a password")
-        return None
-    return Credentials(
-        unquote(name or uri.user or ""),
-        unquote(uri.password),
-        uri.host if realm is None else unquote(realm),
-        realm_is_host=realm is None,
-    )
-
-
-def host_and_port(text: str) -> tuple[str, int | None]:
-    """A host, or host:port, as the parameter `proxy` has it. Raises ValueError."""
-    try:
-        uri = SipUri.parse(f"sip:{text}")
-    except UriError:
-        raise ValueError("a proxy that is no host") from None
-    if uri.user is not None or uri.params or uri.headers or uri.port == 0:
-        raise ValueError("a proxy that is no host")
-    return uri.host, uri.port
+    name = uri.param("auth")
+    if uri.password is None and name is not None:
+        raise ValueError("an auth without a password")
+    return password_of(uri, name or uri.user or "")
 
 
 def _user(text: str) -> str:

@@ -4,16 +4,21 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Self, cast
-from urllib.parse import unquote
 
-from gateway.sip.account import host_and_port
 from gateway.sip.auth import Credentials
 from gateway.sip.message import Address
-from gateway.sip.uri import SipUri, UriError
+from gateway.sip.provider import (
+    Place,
+    first_hop,
+    password_of,
+    proxy_of,
+    read_provider,
+    transport_of,
+)
+from gateway.sip.uri import SipUri
 
 Identity = Literal["", "asserted", "preferred"]
 
-_TRANSPORTS: Final = frozenset(("", "udp", "tcp", "tls"))
 _PARAMS: Final = frozenset(
     ("transport", "realm", "proxy", "calls", "rate", "prefix", "identity"),
 )
@@ -35,7 +40,7 @@ class Trunk:
     transport: str
     """ "" if DNS is to say."""
     credentials: Credentials | None = None
-    proxy: tuple[str, int | None] | None = None
+    proxy: Place | None = None
     """Host and port that everything is sent to instead of the trunk's own."""
     calls: int = 0
     """Of ours at once; 0 is without a limit."""
@@ -50,8 +55,7 @@ class Trunk:
     @property
     def hop(self) -> Address:
         """Where requests go: a host name is allowed; port 0 and transport "" are for DNS to say."""
-        host, port = self.proxy or (self.host, self.port)
-        return Address(host, port or 0, self.transport, host if self.transport == "tls" else "")
+        return first_hop(self.proxy or (self.host, self.port), self.transport)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -68,25 +72,13 @@ class Trunk:
         Raises:
             ValueError: it is none; the text quotes nothing of it.
         """
-        try:
-            uri = SipUri.parse(text)
-        except UriError:
-            raise ValueError("not a SIP URI") from None
-        names = [name.lower() for name, _ in uri.params]
-        if not _PARAMS.issuperset(names) or len(set(names)) < len(names):
-            raise ValueError("a parameter that says nothing about a trunk, or says it twice")
-        if any(not value for _, value in uri.params):
-            raise ValueError("a parameter without a value")
-        transport = (uri.param("transport") or "").lower()
-        if uri.scheme != "sip" or transport not in _TRANSPORTS or uri.headers:
-            raise ValueError("not a trunk that can be reached")
-        proxy = uri.param("proxy")
+        uri = read_provider(text, _PARAMS)
         return cls(
             uri.host,
             uri.port or 0,
-            transport,
+            transport_of(uri),
             _credentials(uri),
-            proxy=None if proxy is None else host_and_port(proxy),
+            proxy=proxy_of(uri),
             calls=int(_fitting(_CALLS, uri.param("calls") or "0", "calls")),
             rate=float(_fitting(_RATE, uri.param("rate") or "0", "a rate")),
             prefixes=_prefixes(uri.param("prefix")),
@@ -118,19 +110,9 @@ def trunk_for(number: str, trunks: Sequence[Trunk]) -> Trunk | None:
 
 
 def _credentials(uri: SipUri) -> Credentials | None:
-    realm = uri.param("realm")
-    if uri.user is None:
-        if realm is not None:
-            raise ValueError("a realm of nobody")
-        return None
-    if uri.password is None:
+    if uri.user is not None and uri.password is None:
         raise ValueError("a user without a password")
-    return Credentials(
-        unquote(uri.user),
-        unquote(uri.password),
-        uri.host if realm is None else unquote(realm),
-        realm_is_host=realm is None,
-    )
+    return password_of(uri, uri.user or "")
 
 
 def _fitting(form: re.Pattern[str], text: str, what: str) -> str:

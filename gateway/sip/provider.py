@@ -1,0 +1,80 @@
+"""What the URI of a trunk and that of a registration have in common."""
+
+from typing import Final
+from urllib.parse import unquote
+
+from gateway.sip.auth import Credentials
+from gateway.sip.message import Address
+from gateway.sip.uri import SipUri, UriError
+
+Place = tuple[str, int | None]
+"""Host and port; without one DNS is to say (RFC 3263)."""
+
+_TRANSPORTS: Final = frozenset(("", "udp", "tcp", "tls"))
+
+
+def read_provider(text: str, params: frozenset[str]) -> SipUri:
+    """A `sip:` URI with none but these parameters, each once and with a value.
+
+    Raises:
+        ValueError: it is none; the text quotes nothing of it.
+    """
+    try:
+        uri = SipUri.parse(text)
+    except UriError:
+        raise ValueError("not a SIP URI") from None
+    names = [name.lower() for name, _ in uri.params]
+    if not params.issuperset(names) or len(set(names)) < len(names):
+        raise ValueError("a parameter that says nothing here, or says it twice")
+    if any(not value for _, value in uri.params):
+        raise ValueError("a parameter without a value")
+    if uri.scheme != "sip" or transport_of(uri) not in _TRANSPORTS or uri.headers:
+        raise ValueError("nobody that can be reached")
+    return uri
+
+
+def transport_of(uri: SipUri) -> str:
+    """In lower case; "" if DNS is to say (RFC 3263)."""
+    return (uri.param("transport") or "").lower()
+
+
+def password_of(uri: SipUri, name: str) -> Credentials | None:
+    """Its password, told to its `realm`, or else to its host; None if it has none.
+
+    Args:
+        name: who is proved, escaped as in a URI.
+
+    Raises:
+        ValueError: a realm without a password.
+    """
+    realm = uri.param("realm")
+    if uri.password is None:
+        if realm is not None:
+            raise ValueError("a realm without a password")
+        return None
+    return Credentials(
+        unquote(name),
+        unquote(uri.password),
+        uri.host if realm is None else unquote(realm),
+        realm_is_host=realm is None,
+    )
+
+
+def proxy_of(uri: SipUri) -> Place | None:
+    """Where everything is sent instead. Raises ValueError."""
+    text = uri.param("proxy")
+    if text is None:
+        return None
+    try:
+        proxy = SipUri.parse(f"sip:{text}")
+    except UriError:
+        raise ValueError("a proxy that is no host") from None
+    if proxy.user is not None or proxy.params or proxy.headers or proxy.port == 0:
+        raise ValueError("a proxy that is no host")
+    return proxy.host, proxy.port
+
+
+def first_hop(place: Place, transport: str) -> Address:
+    """Where requests go: a host name is allowed; port 0 and transport "" are for DNS to say."""
+    host, port = place
+    return Address(host, port or 0, transport, host if transport == "tls" else "")
