@@ -99,7 +99,7 @@ class Baresip:
             "module_app menu.so",
             "module_app ctrl_tcp.so",
             f"ctrl_tcp_listen {HOST}:{self._desk_port}",
-            f"snd_path {self._recordings}",
+            f"snd_path {self._recordings.name}",  # it cuts names off at 128 bytes
         )
         (directory / "config").write_text("".join(f"{line}\n" for line in settings))
         (directory / "contacts").touch()
@@ -118,6 +118,7 @@ class Baresip:
                     *([] if duration_s is None else ["-t", str(round(duration_s))]),
                     *(["-e", f"/dial {dial}"] if dial else []),
                 ],
+                cwd=directory,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
