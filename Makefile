@@ -36,7 +36,7 @@ $(NPM_MODULES)/.installed: tests/sdk/node/package-lock.json | .venv/.dev
 
 test: .venv/.dev $(NPM_MODULES)/.installed
 	@sh tests/peers/install.sh
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m tests $(PYTEST_ARGS)
 
 check: .venv/.dev
 	@$(BIN)/ruff format --check --quiet .

@@ -191,12 +191,14 @@ def test_media_is_not_sent_wherever_a_caller_says(line: Line, host: str) -> None
         caller.ack(final)
 
 
-def test_a_bystander_is_sent_no_more_than_a_trial(line: Line) -> None:
+@early
+def test_a_bystander_is_sent_no_more_than_a_trial(directory: Path) -> None:
     """An offer names somebody who does not answer: no media after 500 packets or ten seconds, and
     one more offer for the same one begins no other trial."""
     with (
+        GatewayProcess() as gateway,
         Phone("127.0.0.67") as bystander,
-        Caller(UdpWire(line.gateway.sip), line.gateway.sip) as caller,
+        Caller(UdpWire(gateway.sip), gateway.sip) as caller,
     ):
         caller.call(offer(bystander.port, host="127.0.0.67"))
         time.sleep(11.0)

@@ -19,7 +19,7 @@ from tests.peers.gateway import HOST, GatewayProcess, free_port
 from tests.peers.sipp import need_sipp, run_sipp
 from tests.sdk import authority
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow]
+pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.usefixtures("meanwhile")]
 
 
 def need_ipv6() -> None:

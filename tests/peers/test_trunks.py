@@ -11,7 +11,7 @@ from tests.peers.gateway import HOST, GatewayProcess, free_port, free_range
 from tests.peers.scenario import Scenario
 from tests.peers.sipp import Sipp, need_sipp
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow]
+pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.usefixtures("meanwhile")]
 
 NUMBER, CALLER = "tel:+4930123456", "tel:+4940555"
 HEADERS = [{"name": "X-Case", "value": "7"}]
