@@ -277,7 +277,7 @@ class Gateway:
                 line=self._line,
                 readiness=self._readiness,
                 metrics=self._metrics.text,
-                registrations=self._standings,
+                providers=self._providers,
                 softphone=Softphone(
                     dial=self.dial,
                     version=version("voice-agent-gateway"),
@@ -300,13 +300,22 @@ class Gateway:
         self.http_port = runner.addresses[0][1]
 
     def _register(self) -> None:
-        registrations, metrics = self._endpoint.registrations, self._metrics
-        registrations.keep(accounts(self._settings), metrics.registration)
-        for standing in registrations.standings:
+        endpoint, metrics = self._endpoint, self._metrics
+        endpoint.registrations.keep(accounts(self._settings), metrics.registration)
+        for standing in endpoint.registrations.standings:
             metrics.registered(standing.registrar, partial(getattr, standing, "is_up"))
+        endpoint.probes.keep(self._dialler.trunks)
+        for asked in endpoint.probes.standings:
+            metrics.probed(asked.trunk, partial(getattr, asked, "is_up"))
 
-    def _standings(self) -> list[dict[str, str]]:
-        return [standing.told for standing in self._endpoint.registrations.standings]
+    def _providers(self) -> dict[str, list[dict[str, str]]]:
+        """How each of them stands; what there is none of is left out."""
+        endpoint = self._endpoint
+        standings = {
+            "registrations": [standing.told for standing in endpoint.registrations.standings],
+            "trunks": [standing.told for standing in endpoint.probes.standings],
+        }
+        return {kind: told for kind, told in standings.items() if told}
 
     def _gauges(self, pacer: Pacer) -> None:
         gauge = self._metrics.gauge

@@ -132,9 +132,9 @@ class Metrics:
     def _gauge_trunks(self) -> None:
         gauge = partial(Gauge, labelnames=["trunk"], registry=self._registry)
         self._trunk_calls = gauge("gateway_trunk_calls", "Calls of ours that a trunk carries.")
-        self._trunk_refused = gauge(
-            "gateway_trunk_refused", "Calls that were one too many for a trunk, since the start."
-        )
+        self._trunk_up = gauge("gateway_trunk_up", "Whether the trunk answers when it is asked.")
+        self._trunk_refused: dict[str, Callable[[], float]] = {}
+        self._registry.register(_Refused(self._trunk_refused))
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(name, meaning, labels, registry=self._registry)
@@ -150,7 +150,11 @@ class Metrics:
     def trunk(self, name: str, calls: Callable[[], float], refused: Callable[[], float]) -> None:
         """Add a trunk, whose load is read at each scrape."""
         self._trunk_calls.labels(name).set_function(calls)
-        self._trunk_refused.labels(name).set_function(refused)
+        self._trunk_refused[name] = refused
+
+    def probed(self, trunk: str, read: Callable[[], float]) -> None:
+        """Add a trunk that is asked whether it is there; what it says is read at each scrape."""
+        self._trunk_up.labels(trunk).set_function(read)
 
     def registered(self, registrar: str, read: Callable[[], float]) -> None:
         """Add a registration, whose state is read at each scrape."""
@@ -193,6 +197,21 @@ class Metrics:
     def text(self) -> bytes:
         """The exposition in Prometheus text format."""
         return generate_latest(self._registry)
+
+
+class _Refused(Collector):
+    """Trunks count by themselves too."""
+
+    def __init__(self, read: Mapping[str, Callable[[], float]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        refused = CounterMetricFamily(
+            "gateway_trunk_refused", "Calls that were one too many for a trunk.", labels=["trunk"]
+        )
+        for name, read in self._read.items():
+            refused.add_metric([name], read())
+        yield refused
 
 
 class _Sip(Collector):

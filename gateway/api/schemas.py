@@ -263,13 +263,22 @@ def _answers() -> dict[str, Schema]:
                 "status": _text(),
                 "reason": _text(),
                 "registrations": {"type": "array", "items": ref("Registration")},
+                "trunks": {"type": "array", "items": ref("Trunk")},
             },
-            optional=("reason", "registrations"),
+            optional=("reason", "registrations", "trunks"),
         ),
         "Registration": record(
             {
                 "registrar": _text(),
                 "state": _text(enum=["registering", "up", "down"]),
+                "reason": _text(),
+            },
+            optional=("reason",),
+        ),
+        "Trunk": record(
+            {
+                "trunk": _text(),
+                "state": _text(enum=["asking", "up", "down"]),
                 "reason": _text(),
             },
             optional=("reason",),

@@ -25,7 +25,7 @@ def application(
     metrics: Callable[[], bytes],
     softphone: Softphone,
     log: FilteringBoundLogger,
-    registrations: service.Registrations = list,
+    providers: service.Providers = dict,
     extra: Sequence[web.RouteDef] = (),
     limits: Limits | None = None,
 ) -> web.Application:
@@ -39,7 +39,7 @@ def application(
         metrics: renders the Prometheus exposition.
         softphone: what the page is told.
         log: is told of defects.
-        registrations: how those with registrars stand.
+        providers: how registrations and trunks stand.
         extra: more routes behind the same doors: the WebSockets.
         limits: what one client may take up.
     """
@@ -49,7 +49,7 @@ def application(
     )
     app[LIMITS] = limits
     app.add_routes(pages.routes(softphone))
-    app.add_routes(service.routes(readiness, metrics, registrations))
+    app.add_routes(service.routes(readiness, metrics, providers))
     app.add_routes(openapi.routes(softphone.version))
     app.add_routes(client_secrets.routes(store, softphone.model))
     app.add_routes(calls.routes(line))

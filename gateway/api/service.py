@@ -8,20 +8,21 @@ Readiness = Callable[[], str | None]
 """Why no call can be taken now, or None."""
 
 
-Registrations = Callable[[], list[dict[str, str]]]
-"""How each registration with a registrar stands: registrar, state and reason."""
+Providers = Callable[[], dict[str, list[dict[str, str]]]]
+"""How `registrations` (with a registrar) and `trunks` (that are asked) stand: registrar or trunk,
+state and reason."""
 
 
 def routes(
-    readiness: Readiness, metrics: Callable[[], bytes], registrations: Registrations
+    readiness: Readiness, metrics: Callable[[], bytes], providers: Providers
 ) -> list[web.RouteDef]:
     """The routes of this module.
 
     Args:
         readiness: asked at each `/readyz`.
         metrics: renders the Prometheus exposition.
-        registrations: shown at each `/readyz`, whose status they leave alone: a gateway that one
-            registrar has lost is reached by all others.
+        providers: shown at each `/readyz`, whose status they leave alone: a gateway that one of
+            them has lost is reached by all others.
     """
 
     async def healthz(_: web.Request) -> web.Response:
@@ -29,8 +30,7 @@ def routes(
 
     async def readyz(_: web.Request) -> web.Response:
         reason = readiness()
-        standings = registrations()
-        more = {"registrations": standings} if standings else {}
+        more = providers()
         if reason is None:
             return web.json_response({"status": "ready", **more})
         return web.json_response({"status": "unavailable", "reason": reason, **more}, status=503)

@@ -75,6 +75,11 @@ class Dialler:
         self.loads = [TrunkLoad(trunk, clock) for trunk in rules.trunks]
         """Of the trunks, in order."""
 
+    @property
+    def trunks(self) -> Sequence[Trunk]:
+        """In the order of `loads`."""
+        return self._rules.trunks
+
     def dial(self, order: CallOrder) -> SipOutgoingLeg:
         """The leg to whom the order is for; it counts on its trunk until it is closed.
 

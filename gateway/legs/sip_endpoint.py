@@ -22,6 +22,7 @@ from gateway.legs.sip_connections import Connections
 from gateway.legs.sip_incoming import SipIncomingLeg
 from gateway.legs.sip_leg import SipLeg
 from gateway.legs.sip_outgoing import Course, DialPlan, SipOutgoingLeg
+from gateway.legs.sip_probes import SipProbes
 from gateway.legs.sip_registrations import SipRegistrations
 from gateway.legs.sip_tcp import Tcp, Tls
 from gateway.legs.sip_websocket import WebSockets
@@ -99,6 +100,7 @@ class SipEndpoint:
         self._tls = Tls(self, self._connections, self._contexts, log)
         self._websockets = WebSockets(self, self._connections, log)
         self.registrations = SipRegistrations(self, log)
+        self.probes = SipProbes(self, log)
         self._next_look: asyncio.TimerHandle | None = None
         self._draining = False
         self._quiet: asyncio.Event | None = None
@@ -173,6 +175,7 @@ class SipEndpoint:
 
     async def close(self) -> None:
         """Wait for answers to our last requests, but not for long, then free the sockets."""
+        await self.probes.close()
         self._quiet = asyncio.Event()
         self._drain()
         with contextlib.suppress(TimeoutError):
@@ -215,7 +218,7 @@ class SipEndpoint:
             return  # an event's receiver asked for more; the loop below sees to it
         self._draining = True
         try:
-            while self._send_all() or self._dispatch_all() or self._tell_registrations():
+            while self._send_all() or self._dispatch_all() or self._tell_providers():
                 pass
         finally:
             self._draining = False
@@ -248,12 +251,14 @@ class SipEndpoint:
                 self._agent.hang_up(event.dialog_id, self._loop.time())
         return bool(events)
 
-    def _tell_registrations(self) -> bool:
-        """Returns whether there was anything to tell."""
-        events = self._agent.registrations.events()
-        for event in events:
+    def _tell_providers(self) -> bool:
+        """Returns whether there was anything to tell of registrations or trunks."""
+        registered, probed = self._agent.registrations.events(), self._agent.probes.events()
+        for event in registered:
             self.registrations.told(event)
-        return bool(events)
+        for answer in probed:
+            self.probes.told(answer)
+        return bool(registered or probed)
 
     def _dispatch(self, event: SipEvent) -> None:
         if isinstance(event, IncomingCall):

@@ -1,32 +1,18 @@
 """Registrations on the network: finds registrars, and tells operators how each one stands."""
 
-import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from gateway.legs.leg import LegError
+from gateway.legs.sip_office import LookUps, Office
 from gateway.sip.account import Account
-from gateway.sip.agent import SipAgent
-from gateway.sip.message import Address
 from gateway.sip.registration import (
     Registered,
     RegistrarSought,
     RegistrationEvent,
     Unregistered,
 )
-
-
-class Office(Protocol):
-    """The endpoint as registrations see it."""
-
-    def act(self, action: Callable[[SipAgent, float], None]) -> None:
-        """Ask something of the agent and send what comes of it."""
-
-    async def locate(self, hop: Address) -> list[Address]:
-        """Where to send what is meant for `hop`, the best place first. Raises LegError."""
 
 
 @dataclass(slots=True)
@@ -52,14 +38,19 @@ class Standing:
 
 
 class SipRegistrations:
-    """All that are kept. Names are looked up in tasks that end with `close`."""
+    """All that are kept."""
 
     def __init__(self, office: Office, log: FilteringBoundLogger) -> None:
         self._office = office
         self._log = log
         self._count: Callable[[str], None]
         self._standings: dict[Account, Standing] = {}
-        self._look_ups: dict[Account, asyncio.Task[None]] = {}
+        self._look_ups: LookUps[Account] = LookUps(
+            office,
+            lambda agent, account, addresses, now: agent.registrations.found(
+                account, addresses, now
+            ),
+        )
 
     def keep(self, accounts: Iterable[Account], count: Callable[[str], None]) -> None:
         """Register; `count` is given the result of each attempt."""
@@ -84,7 +75,7 @@ class SipRegistrations:
     def told(self, event: RegistrationEvent) -> None:
         """Take what the agent tells."""
         if isinstance(event, RegistrarSought):
-            self._seek(event.account)
+            self._look_ups.seek(event.account, event.account.hop)
         elif isinstance(event, Registered):
             self._is_up(event)
         else:
@@ -92,27 +83,10 @@ class SipRegistrations:
 
     async def close(self) -> None:
         """Look nothing up any more."""
-        look_ups = list(self._look_ups.values())
-        for task in look_ups:
-            task.cancel()
-        await asyncio.gather(*look_ups, return_exceptions=True)
+        await self._look_ups.close()
 
     def _keep(self, account: Account) -> None:
         self._office.act(lambda agent, now: agent.registrations.keep(account, now))
-
-    def _seek(self, account: Account) -> None:
-        if account not in self._look_ups:
-            self._look_ups[account] = asyncio.create_task(self._find(account))
-
-    async def _find(self, account: Account) -> None:
-        addresses: list[Address] = []
-        try:
-            addresses = await self._office.locate(account.hop)
-        except LegError:
-            pass  # told as unresolved
-        finally:
-            del self._look_ups[account]
-        self._office.act(lambda agent, now: agent.registrations.found(account, addresses, now))
 
     def _is_up(self, event: Registered) -> None:
         self._count("ok")

@@ -11,6 +11,7 @@ from gateway.sip.provider import (
     password_of,
     proxy_of,
     read_provider,
+    seconds,
     transport_of,
 )
 from gateway.sip.uri import SipUri, UriError, format_host
@@ -68,9 +69,9 @@ class Account:
             transport=transport,
             credentials=_credentials(uri),
             proxy=proxy_of(uri),
-            expires_s=_seconds(uri.param("expires") or "600", MIN_EXPIRES_S, MAX_EXPIRES_S),
+            expires_s=seconds(uri.param("expires") or "600", MIN_EXPIRES_S, MAX_EXPIRES_S),
             contact=_user(contact) if contact else "",
-            keepalive_s=0 if keepalive == "0" else _seconds(keepalive, 5, 3600),
+            keepalive_s=seconds(keepalive, 5, 3600, or_none=True),
         )
 
     @property
@@ -102,9 +103,3 @@ def _user(text: str) -> str:
         return SipUri("sip", text, None, "host").user or ""
     except UriError:
         raise ValueError("a contact that is no user") from None
-
-
-def _seconds(text: str, least: int, most: int) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 7 and least <= int(text) <= most):
-        raise ValueError(f"seconds that are not {least} to {most}")
-    return int(text)

@@ -30,6 +30,7 @@ from gateway.sip.events import SipEvent
 from gateway.sip.message import Address, Headers, Outgoing, Request, Response
 from gateway.sip.outbox import Counters
 from gateway.sip.parse import is_keepalive, parse
+from gateway.sip.probes import Probes
 from gateway.sip.reception import Reception
 from gateway.sip.registrations import Registrations
 from gateway.sip.replaces import replacing
@@ -50,6 +51,8 @@ class SipAgent:
         self._board = Switchboard(config, token)
         self.registrations = Registrations(self._board)
         """Where we tell that we can be reached; its events are drained apart."""
+        self.probes = Probes(self._board)
+        """Whom we ask whether they are there; its events are drained apart."""
         self._reception = Reception(self._board, self.registrations.trusts)
 
     # From the network and the clock.

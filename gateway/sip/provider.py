@@ -74,6 +74,15 @@ def proxy_of(uri: SipUri) -> Place | None:
     return proxy.host, proxy.port
 
 
+def seconds(text: str, least: int, most: int, *, or_none: bool = False) -> int:
+    """A whole number of them, or 0 too if that means never. Raises ValueError."""
+    if or_none and text == "0":
+        return 0
+    if not (text.isascii() and text.isdecimal() and len(text) < 7 and least <= int(text) <= most):
+        raise ValueError(f"seconds that are not {least} to {most}")
+    return int(text)
+
+
 def first_hop(place: Place, transport: str) -> Address:
     """Where requests go: a host name is allowed; port 0 and transport "" are for DNS to say."""
     host, port = place

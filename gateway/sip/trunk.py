@@ -13,6 +13,7 @@ from gateway.sip.provider import (
     password_of,
     proxy_of,
     read_provider,
+    seconds,
     transport_of,
 )
 from gateway.sip.uri import SipUri
@@ -20,10 +21,11 @@ from gateway.sip.uri import SipUri
 Identity = Literal["", "asserted", "preferred"]
 
 _PARAMS: Final = frozenset(
-    ("transport", "realm", "proxy", "calls", "rate", "prefix", "identity"),
+    ("transport", "realm", "proxy", "calls", "rate", "prefix", "identity", "ping"),
 )
 _IDENTITIES: Final = ("asserted", "preferred")
 _MAX_TRUNKS: Final = 16
+_PING_S: Final = (5, 3600)
 _CALLS: Final = re.compile(r"[1-9][0-9]{0,4}")
 _RATE: Final = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,3})?")
 _PREFIX: Final = re.compile(r"\+?[0-9]{1,15}")
@@ -51,6 +53,8 @@ class Trunk:
     identity: Identity = ""
     """Whether it is told who calls by P-Asserted-Identity or P-Preferred-Identity too (RFC 3325):
     one that believes us in the first, or is to judge in the second."""
+    ping_s: int = 0
+    """Pause between two questions whether it is there; 0 asks none."""
 
     @property
     def hop(self) -> Address:
@@ -67,7 +71,8 @@ class Trunk:
 
         Further parameters: `proxy` is a host, or host:port, that everything is sent to; `calls` and
         `rate` are the most calls at once and in a second; `prefix` is what the numbers begin with
-        that it carries, several with a slash between them; `identity` is `asserted` or `preferred`.
+        that it carries, several with a slash between them; `identity` is `asserted` or `preferred`;
+        `ping` is the pause in seconds after which it is asked whether it is there.
 
         Raises:
             ValueError: it is none; the text quotes nothing of it.
@@ -83,6 +88,7 @@ class Trunk:
             rate=float(_fitting(_RATE, uri.param("rate") or "0", "a rate")),
             prefixes=_prefixes(uri.param("prefix")),
             identity=_identity(uri.param("identity") or ""),
+            ping_s=seconds(uri.param("ping") or "0", *_PING_S, or_none=True),
         )
 
 

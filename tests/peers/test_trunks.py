@@ -1,13 +1,15 @@
 """SIPp as a trunk: what it is told of us, how much it carries, and where it sends us."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.ahead import early
 from tests.peers.calls_api import CALLS, CallsApi
-from tests.peers.gateway import HOST, GatewayProcess, free_port, free_range
+from tests.peers.gateway import HOST, GatewayProcess, eventually, free_port, free_range
 from tests.peers.scenario import Scenario
 from tests.peers.sipp import Sipp, need_sipp
 
@@ -199,6 +201,34 @@ def test_chosen_headers_stand_in_200_refer_and_bye(carrier: Carrier) -> None:
     incoming = gateway.wait_for("call.incoming", call_id=call_id)
     assert re.fullmatch(r".+@.+", str(incoming["sip_call_id"]))
     assert incoming["sip_call_id"] == gateway.wait_for("call.ended", call_id=call_id)["sip_call_id"]
+
+
+@early
+def test_a_trunk_is_asked_whether_it_is_there(directory: Path) -> None:
+    need_sipp()
+    port = free_port()
+    env = {
+        "GATEWAY_SIP_TRUNK": f"sip:asked.example;proxy={HOST}:{port};transport=udp;ping=5",
+        "GATEWAY_CALLS_TARGETS": "tel:+49",
+    }
+
+    def stands(state: str, **more: str) -> bool:
+        told = json.loads(gateway.get("/readyz")[1])["trunks"]
+        up = gateway.metrics()['gateway_trunk_up{trunk="asked.example"}']
+        return told == [{"trunk": "asked.example", "state": state, **more}] and up == (
+            state == "up"
+        )
+
+    with GatewayProcess("", env) as gateway:
+        assert stands("asking")
+        with Sipp("pinged", None, directory, port=port, timeout_s=60) as trunk:
+            gateway.wait_for("trunk.up", trunk="asked.example", timeout_s=20)
+            assert stands("up")
+            gateway.wait_for("trunk.down", reason="unavailable", sip_status=503, timeout_s=20)
+            assert stands("down", reason="unavailable 503")
+            went_well(trunk)
+        assert eventually(lambda: stands("up"), 5)
+        assert len(gateway.lines("trunk.up")) == 2
 
 
 def test_nothing_was_broken(carrier: Carrier) -> None:
