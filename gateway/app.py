@@ -250,7 +250,6 @@ class Gateway:
                 self._agent,
                 self._media,
                 self._take_call,
-                self._sip.serves,
                 self._log,
                 tls_files(settings),
                 dns(settings),

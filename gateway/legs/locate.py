@@ -8,13 +8,12 @@ services is taken as if there were none: the host of that name is asked for then
 import asyncio
 import contextlib
 import random
-import socket
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from gateway.legs.dns import Dns
 from gateway.legs.leg import LegError
-from gateway.legs.resolve import Resolver, callable_from, family_of
+from gateway.legs.resolve import Resolver, callable_from, family_of, is_address
 from gateway.sip.message import Address
 from gateway.sip.services import (
     DEFAULT_PORTS,
@@ -91,7 +90,7 @@ class Locator:
         if hop.transport and hop.transport not in transports:
             raise LegError(502, "no_transport")
         hop = replace(hop, name=hop.name.lower())  # as connections are looked for
-        dns = None if _is_literal(hop.host) else self._dns
+        dns = None if is_address(hop.host) else self._dns
         if dns is not None and not dns.is_domain(hop.host):
             dns = None
         if dns is not None and not hop.port:
@@ -159,14 +158,3 @@ class Locator:
         if not places:
             raise failure
         return list(dict.fromkeys(places))
-
-
-def _is_literal(host: str) -> bool:
-    """Whether it is an address, of whatever family, however the system lets it be spelled."""
-    if ":" in host:
-        return True
-    try:
-        socket.inet_aton(host)
-    except OSError:
-        return False
-    return True

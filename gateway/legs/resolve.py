@@ -121,6 +121,17 @@ def family_of(bind_host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in bind_host else socket.AF_INET
 
 
+def is_address(host: str) -> bool:
+    """Whether it is an address, of whatever family, however the system lets it be spelled."""
+    if ":" in host:
+        return True
+    try:
+        socket.inet_aton(host)
+    except OSError:
+        return False
+    return True
+
+
 def callable_from(bind_host: str, addresses: Addresses) -> list[str]:
     """Those of a name's addresses that a call from `bind_host` may be sent to, in their order.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.legs.ports import plain_host
+from gateway.sip.agent import SipAgent
 from gateway.sip.errors import SipError
 from gateway.sip.message import Address
 
@@ -20,9 +21,19 @@ REST_S = 30.0
 """Within this a message that has begun must be whole."""
 _KEEP_ALIVE_S = 60.0
 """On connections that we opened (RFC 5626 section 4.4.1); NATs on the way forget what is silent."""
-_PING = b"\r\n\r\n"
+_PING, _PONG = b"\r\n\r\n", b"\r\n"
+_PONG_S = 10.0
+"""Within this a peer that has answered a ping before must do so again, or it is gone (the same)."""
+_GONE_S, _SILENT_S, _ASK_AGAIN_S = 20, 30, 10
+"""A peer whose machine acknowledges nothing for so long is gone; one that says nothing is asked by
+TCP after so long, again and again. Without this, a connection that a firewall on the way has
+forgotten would be used for a quarter of an hour."""
 _MAX_CONNECTIONS = 1000
 _MAX_CONNECTIONS_OF_ONE_HOST = 500
+_MAX_STRANGERS, _MAX_STRANGERS_OF_ONE_HOST = 500, 250
+"""Of those who may connect only because they may know a password."""
+_STRANGER_S = 60.0
+"""A stranger over TCP or TLS who says nothing for so long, and is in no call, is let go."""
 _MAX_UNSENT_BYTES = 1 << 20
 
 
@@ -38,6 +49,9 @@ class Endpoint(Protocol):
     def unreachable(self, to: Address) -> None:
         """No connection could be made there."""
 
+    async def locate(self, hop: Address) -> list[Address]:
+        """Where to send what is meant for `hop`, the best place first. Raises LegError."""
+
 
 class Connection(ABC):
     """One connection, opened by its peer or by us.
@@ -48,11 +62,15 @@ class Connection(ABC):
 
     def __init__(self, connections: "Connections", *, accepted: bool) -> None:
         self.accepted = accepted
+        self.is_strange = False
+        """Whether its peer may be anybody."""
         self.peer = Address("", 0, "")
         self._connections = connections
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._next_ping: asyncio.TimerHandle | None = None
+        self._is_pinged = self._answers_pings = False
+        self._last_pong: asyncio.TimerHandle | None = None  # when it is given up without one
 
     def opened(self, transport: asyncio.Transport, kind: str, to: Address | None = None) -> bool:
         """Begin. Returns whether it may stay.
@@ -66,7 +84,7 @@ class Connection(ABC):
         self._transport = transport
         if not self._connections.take(self):
             return False
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        _notice_its_end(transport.get_extra_info("socket"))
         self._loop = asyncio.get_running_loop()
         if self.accepted:
             self._deadline = self._loop.call_later(FIRST_MESSAGE_S, self.close)
@@ -77,8 +95,9 @@ class Connection(ABC):
     def lost(self) -> None:
         """It has ended, whoever ended it."""
         self._has_proved_itself()
-        if self._next_ping is not None:
-            self._next_ping.cancel()
+        for timer in (self._next_ping, self._last_pong):
+            if timer is not None:
+                timer.cancel()
         self._connections.drop(self)
 
     @abstractmethod
@@ -94,7 +113,19 @@ class Connection(ABC):
 
     def _ping(self) -> None:
         self.send(_PING)
+        self._is_pinged = True
+        if self._answers_pings and self._last_pong is None and self._transport is not None:
+            self._last_pong = self._loop.call_later(_PONG_S, self._transport.abort)
         self._keep_alive_later()
+
+    def _heard(self, data: bytes) -> None:
+        """The peer is there."""
+        if self._last_pong is not None:
+            self._last_pong.cancel()
+            self._last_pong = None
+        if self._is_pinged:
+            self._is_pinged = False
+            self._answers_pings = self._answers_pings or data.startswith(_PONG)
 
     def _writable(self) -> asyncio.Transport | None:
         """Where to write; None where that has no use. A peer that does not read is given up."""
@@ -117,20 +148,46 @@ class Connection(ABC):
             self._deadline.cancel()
             self._deadline = None
 
+    def _expect_more(self) -> None:
+        """A message was whole. Whoever may be anybody has to go on, or to be in a call."""
+        if self.is_strange and self._deadline is None:
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(_STRANGER_S, self._look_who_is_silent)
+
+    def _look_who_is_silent(self) -> None:
+        self._deadline = None
+        if self._connections.is_in_call(self.peer):
+            self._expect_more()
+        else:
+            self.close()
+
+
+def _notice_its_end(sock: socket.socket) -> None:
+    """Have the system look whether the peer is still there."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", _SILENT_S),
+        ("TCP_KEEPINTVL", _ASK_AGAIN_S),
+        ("TCP_USER_TIMEOUT", _GONE_S * 1000),
+    ):
+        if (option := getattr(socket, name, None)) is not None:  # not every system has them all
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
 
 class Connections:
     """All that are open, by their peers.
 
     Args:
-        admits: whether anything is accepted from an address.
+        agent: tells whom it knows.
         lost: is told the peer of each that has ended.
     """
 
-    def __init__(self, admits: Callable[[Address], bool], lost: Callable[[Address], None]) -> None:
-        self._admits = admits
+    def __init__(self, agent: SipAgent, lost: Callable[[Address], None]) -> None:
+        self._agent = agent
         self._lost = lost
         self._open: dict[Address, Connection] = {}
         self._by_host: Counter[str] = Counter()
+        self._strangers: Counter[str] = Counter()
         self._aliases: dict[Address, Connection] = {}
 
     def __len__(self) -> int:
@@ -147,28 +204,37 @@ class Connections:
 
     def take(self, connection: Connection) -> bool:
         """Returns whether the connection may stay: no host may shut the others out."""
-        if connection.accepted and not self.has_room(connection.peer):
-            return False
-        if connection.peer not in self._open:
-            self._by_host[connection.peer.host] += 1
-        self._open[connection.peer] = connection
+        peer = connection.peer
+        if connection.accepted:
+            if not self.has_room(peer):
+                return False
+            connection.is_strange = not self._agent.knows(peer)
+        if peer in self._open:
+            self._count(self._open[peer], -1)
+        self._open[peer] = connection
+        self._count(connection, 1)
         return True
 
     def has_room(self, peer: Address) -> bool:
         """Whether a connection that this peer opens would be taken."""
-        return (
-            len(self._open) < _MAX_CONNECTIONS
-            and self._by_host[peer.host] < _MAX_CONNECTIONS_OF_ONE_HOST
-            and self._admits(peer)
+        of_host, strangers = self._by_host[peer.host], self._strangers
+        if len(self._open) >= _MAX_CONNECTIONS or of_host >= _MAX_CONNECTIONS_OF_ONE_HOST:
+            return False
+        return self._agent.knows(peer) or (
+            self._agent.takes_passwords
+            and strangers.total() < _MAX_STRANGERS
+            and strangers[peer.host] < _MAX_STRANGERS_OF_ONE_HOST
         )
+
+    def is_in_call(self, peer: Address) -> bool:
+        """Whether there is a call with the host of this peer."""
+        return self._agent.is_in_call(peer.host)
 
     def drop(self, connection: Connection) -> None:
         """Forget a connection that has ended."""
         if self._open.get(connection.peer) is connection:
             del self._open[connection.peer]
-            self._by_host[connection.peer.host] -= 1
-            if not self._by_host[connection.peer.host]:
-                del self._by_host[connection.peer.host]
+            self._count(connection, -1)
             aliases = [name for name, one in self._aliases.items() if one is connection]
             for name in aliases:
                 del self._aliases[name]
@@ -178,3 +244,10 @@ class Connections:
     def close(self) -> None:
         for connection in list(self._open.values()):
             connection.close()
+
+    def _count(self, connection: Connection, one: int) -> None:
+        host = connection.peer.host
+        for counter in (self._by_host, *([self._strangers] if connection.is_strange else ())):
+            counter[host] += one
+            if not counter[host]:
+                del counter[host]

@@ -63,7 +63,6 @@ class SipEndpoint:
         agent: decides about everything.
         media: what the legs' RTP ports share.
         on_call: is given each caller.
-        serves: whether anything is accepted from an address whom no call of ours is with.
         log: for what concerns no call.
         tls: who we are over TLS, and whom we believe.
         dns: where domains are asked for what they offer; None: nowhere, each is a host.
@@ -77,7 +76,6 @@ class SipEndpoint:
         agent: SipAgent,
         media: MediaConfig,
         on_call: OnCall,
-        serves: Callable[[Address], bool],
         log: FilteringBoundLogger,
         tls: TlsFiles,
         dns: Dns | None = None,
@@ -85,7 +83,6 @@ class SipEndpoint:
         self._agent = agent
         self._media = media
         self._on_call = on_call
-        self._serves = serves
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._legs: dict[str, SipLeg] = {}
@@ -94,7 +91,7 @@ class SipEndpoint:
         self._hosts: tuple[str, ...] = ()
         self._maps = False  # IPv4 is inside of IPv6 for the UDP socket
         self._udp: asyncio.DatagramTransport | None = None
-        self._connections = Connections(self._admits, self._disconnected)
+        self._connections = Connections(agent, self._disconnected)
         self._tcp = Tcp(self, self._connections)
         self._contexts = TlsContexts(tls)
         self._tls = Tls(self, self._connections, self._contexts, log)
@@ -309,11 +306,6 @@ class SipEndpoint:
         if self._next_look is not None:
             self._next_look.cancel()
         self._look_at_certificates_later()
-
-    def _admits(self, peer: Address) -> bool:
-        """Whether a connection that a peer opens is taken."""
-        agent = self._agent
-        return self._serves(peer) or agent.trusts(peer) or agent.is_calling(peer.host)
 
     def _disconnected(self, peer: Address) -> None:
         self._agent.connection_lost(peer, self._loop.time())

@@ -16,7 +16,9 @@ from typing import Any, cast
 
 from structlog.typing import FilteringBoundLogger
 
+from gateway.legs.leg import LegError
 from gateway.legs.ports import plain_host
+from gateway.legs.resolve import is_address
 from gateway.legs.sip_connections import FIRST_MESSAGE_S, Connection, Connections, Endpoint
 from gateway.legs.tls import TlsContexts
 from gateway.sip.errors import SipError
@@ -28,7 +30,7 @@ from gateway.sip.stream import StreamFramer
 
 _CONNECT_TIMEOUT_S = 5.0
 _LAST_WORDS_S = 0.5
-"""For a peer to hear that its TLS connection is closed."""
+"""For a peer to take what was said before its connection is closed, and the end of TLS."""
 _AFTER_FAILURE_S = 0.1
 _MAX_HANDSHAKES, _MAX_HANDSHAKES_OF_ONE_HOST = 200, 50
 _QUIET_S = 60.0
@@ -70,13 +72,18 @@ class Tcp:
         self._waiting[to] = [data]
         self._own(self._connect(to))
 
-    def connection(self, to: Address | None) -> "_StreamConnection":
-        """A connection that leads `to` somebody, or None: that somebody opened."""
-        return _StreamConnection(self, self._endpoint, self._connections, to)
+    def connection(self, to: Address | None, asked: Address | None = None) -> "_StreamConnection":
+        """A connection that leads `to` somebody, or None: that somebody opened.
 
-    def connected(self, connection: Connection) -> None:
+        `asked` is whom it was made for, where DNS had to say where that is.
+        """
+        return _StreamConnection(self, self._endpoint, self._connections, to, asked or to)
+
+    def connected(self, connection: Connection, asked: Address) -> None:
         """Send what has waited for it."""
-        for data in self._waiting.pop(connection.peer, ()):
+        if asked != connection.peer:
+            self._connections.alias(connection, asked)
+        for data in self._waiting.pop(asked, ()):
             connection.send(data)
 
     async def close(self) -> None:
@@ -91,9 +98,9 @@ class Tcp:
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 await self._reach(to)
-        except (OSError, TimeoutError) as error:
-            self._waiting.pop(to, None)
+        except (LegError, OSError, ValueError, OverflowError) as error:  # also no name, or no port
             self._failed(to, error)
+        if self._waiting.pop(to, None) is not None:
             self._endpoint.unreachable(to)
 
     async def _reach(self, to: Address) -> None:
@@ -180,10 +187,12 @@ class Tls(Tcp):
                 del self._shaking[host]
 
     async def _reach(self, to: Address) -> None:
+        # A dialog may know no more than a name of where it goes on.
+        place = to if is_address(to.host) else (await self._endpoint.locate(to))[0]
         await self._loop.create_connection(
-            lambda: self.connection(to),
-            to.host,
-            to.port,
+            lambda: self.connection(place, to),
+            place.host,
+            place.port,
             ssl=self._contexts.client,
             server_hostname=to.name or to.host,
             ssl_handshake_timeout=_CONNECT_TIMEOUT_S,
@@ -208,31 +217,40 @@ class Tls(Tcp):
 
 class _StreamConnection(Connection, asyncio.Protocol):
     def __init__(
-        self, streams: Tcp, endpoint: Endpoint, connections: Connections, to: Address | None
+        self,
+        streams: Tcp,
+        endpoint: Endpoint,
+        connections: Connections,
+        to: Address | None,
+        asked: Address | None,
     ) -> None:
         super().__init__(connections, accepted=to is None)
         self._streams = streams
         self._endpoint = endpoint
         self._framer = StreamFramer()
         self._to = to
-        self._proven: tuple[str, ...] = ()  # domains that the peer is, until it has said where
+        self._asked = asked
+        self._proven: tuple[str, ...] = ()  # domains that the peer is, until its first message
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports do what asyncio.Transport declares without being one.
         stream = cast(asyncio.Transport, transport)
         if self.opened(stream, self._streams.kind, self._to):
-            if self.accepted:
+            if self._asked is None:
                 self._proven = _proven_names(stream)
-            self._streams.connected(self)
+            else:
+                self._streams.connected(self, self._asked)
         else:
             self.close()
 
     def data_received(self, data: bytes) -> None:
+        self._heard(data)
         try:
             for message in self._framer.feed(data):
                 self._has_proved_itself()
                 if self._proven:
                     self._note_alias(message)
+                    self._proven = ()
                 self._endpoint.receive(message, self.peer)
         except SipError as error:
             # Where the next message starts is unknown, so this one is the last of the connection.
@@ -241,6 +259,8 @@ class _StreamConnection(Connection, asyncio.Protocol):
             return
         if self._framer.awaits_rest:
             self._expect_rest()
+        else:
+            self._expect_more()
         self.send(self._framer.replies())
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -251,8 +271,11 @@ class _StreamConnection(Connection, asyncio.Protocol):
             transport.write(data)
 
     def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            transport.close()
+            # It waits for what was sent before, and so for a peer that does not read.
+            asyncio.get_running_loop().call_later(_LAST_WORDS_S, transport.abort)
 
     def _note_alias(self, message: bytes) -> None:
         """A peer that has proved its name, and says where it listens, need not be connected to."""
@@ -266,7 +289,6 @@ class _StreamConnection(Connection, asyncio.Protocol):
         port = DEFAULT_PORTS["tls"] if via.port is None else via.port
         for name in self._proven:
             self._connections.alias(self, replace(self.peer, port=port, name=name))
-        self._proven = ()
 
 
 def _proven_names(transport: asyncio.Transport) -> tuple[str, ...]:

@@ -83,9 +83,10 @@ class SipAgent:
     def connection_lost(self, address: Address, now: float) -> None:
         """A connection is gone, whoever closed it.
 
-        Requests of ours that wait for their answer on it have failed. Nothing else has: the next
-        request in a dialog that used it goes where Contact and routes say. Behind a WebSocket there
-        is no such place, so our answers have failed too, and calls that depended on it are over.
+        Requests of ours that wait for their answer on it have failed. Nothing else has: our answers
+        go to where the peer listens, and the next request in a dialog that used it goes where
+        Contact and routes say. Behind a WebSocket there is no such place, so our answers have
+        failed too, and calls that depended on it are over.
         """
         for call in list(self._board.calls.values()):
             call.connection_lost(address, now)
@@ -93,7 +94,7 @@ class SipAgent:
         if address.is_websocket:
             self._board.transactions.transport_failed(address, now)
         else:
-            self._board.transactions.requests_failed(address, now)
+            self._board.transactions.connection_lost(address, now)
 
     def timeout(self, now: float) -> None:
         """Do what is due."""
@@ -350,11 +351,22 @@ class SipAgent:
         if call := self._board.calls.get(dialog_id):
             call.refuse_offer(status, now, headers)
 
-    def trusts(self, source: Address) -> bool:
-        """Whether requests from there are let in because a registrar knows us there."""
-        return self.registrations.trusts(source)
+    # For whoever keeps connections.
 
-    def is_calling(self, host: str) -> bool:
-        """Whether a call of ours, made but not over, is with that IP address."""
+    @property
+    def takes_passwords(self) -> bool:
+        """Whether somebody whom we do not know may come in."""
+        return bool(self._config.users)
+
+    def knows(self, source: Address) -> bool:
+        """Whether we have to do with that address: it is listed, a registrar knows us there, or a
+        call of ours is with it."""
+        if self._config.serves(source) or self.registrations.trusts(source):
+            return True
         calls = self._board.calls.values()
-        return any(isinstance(call, UacCall) and call.is_with(host) for call in calls)
+        return any(isinstance(call, UacCall) and call.is_with(source.host) for call in calls)
+
+    def is_in_call(self, host: str) -> bool:
+        """Whether a call that is not over is with that IP address."""
+        calls = self._board.calls.values()
+        return any(call.dialog.flow.host == host for call in calls)

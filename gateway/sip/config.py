@@ -78,10 +78,6 @@ class SipConfig:
         suffix = f";transport={named}" if named else ""
         return f"<{'sips' if sips else 'sip'}:{format_host(host)}:{port}{suffix}>"
 
-    def may_connect(self, source: Address) -> bool:
-        """Whether a connection from that address is taken: whoever is there may have a password."""
-        return bool(self.users) or self.serves(source)
-
     def serves(self, source: Address) -> bool:
         """Whether requests from that address are let in, without a proof."""
         if self.allow is None:

@@ -10,8 +10,9 @@ A loose route (`lr`) is written as Route headers above an untouched Request-URI.
 travels at the end of the Route headers (section 12.2.1.1).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Self
 
 from gateway.sip.compose import MAX_FORWARDS, adopted, sequence_number
@@ -19,6 +20,10 @@ from gateway.sip.headers import name_addrs, split_list, tag_of, with_tag
 from gateway.sip.message import Address, Message, Request, Response
 from gateway.sip.uri import NameAddr, SipUri, UriError, uri_scheme
 
+Networks = Sequence[IPv4Network | IPv6Network]
+
+_WIDEST = 7
+"""Length of the prefix of the widest private network (fc00::/7)."""
 MAX_TARGET_CHARS = 4096
 """A longer Contact is not followed: it would not fit into a request line with room to spare."""
 
@@ -48,9 +53,11 @@ class Dialog:
     """False once the connection that `flow` names is gone."""
     is_sips: bool = False
     """Whether it was begun to be private on every hop."""
+    networks: Networks = ()
+    """Those that the operator knows: of one of them, an address means to all the same host."""
 
     @classmethod
-    def of_invite(cls, invite: Request, source: Address, tag: str) -> Self:
+    def of_invite(cls, invite: Request, source: Address, tag: str, networks: Networks = ()) -> Self:
         """The callee's side (section 12.1.1)."""
         headers = invite.headers
         caller = headers.get("From") or ""
@@ -67,10 +74,11 @@ class Dialog:
             routes=tuple(str(route) for route in name_addrs(headers, "Record-Route")),
             flow=source,
             is_sips=uri_scheme(invite.uri) == "sips",
+            networks=networks,
         )
 
     @classmethod
-    def proposed(cls, invite: Request, to: Address) -> Self:
+    def proposed(cls, invite: Request, to: Address, networks: Networks = ()) -> Self:
         """The caller's side before anybody has answered."""
         local = invite.headers.get("From") or ""
         return cls(
@@ -85,12 +93,15 @@ class Dialog:
             routes=(),
             flow=to,
             is_sips=uri_scheme(invite.uri) == "sips",
+            networks=networks,
         )
 
     @classmethod
-    def of_response(cls, invite: Request, response: Response, source: Address) -> Self:
+    def of_response(
+        cls, invite: Request, response: Response, source: Address, networks: Networks = ()
+    ) -> Self:
         """The caller's side (section 12.1.2)."""
-        dialog = cls.proposed(invite, source)
+        dialog = cls.proposed(invite, source, networks)
         dialog.remote = response.headers.get("To") or ""
         dialog.remote_tag = tag_of(dialog.remote) or ""
         dialog.target = contact_of(response) or invite.uri
@@ -138,10 +149,11 @@ class Dialog:
         """Where our requests are sent: to the first route, else to the Contact, or to the flow.
 
         A connection is kept as long as it is open. The Contact of a peer on a WebSocket is no
-        address (RFC 7118), whatever it looks like. Otherwise we resolve no names, and follow an
-        address only if it can mean the same here as where the peer's packets come from: what a
-        telephone behind a NAT writes into Contact means nothing here, while the NAT keeps the way
-        back to where its packets came from open.
+        address (RFC 7118), whatever it looks like. A name is followed only where TLS proves it: it
+        stands in the address then, with port 0 if DNS is to say. An address is followed only if it
+        can mean the same here as where the peer's packets come from: what a telephone behind a NAT
+        writes into Contact means nothing here, while the NAT keeps the way back to where its
+        packets came from open.
         """
         # RFC 3261 sections 8.1.2 and 12.2.1.1 let the first route decide, whatever its address,
         # because the proxy that wrote it knows its network. But we cannot tell a proxy from a
@@ -154,7 +166,10 @@ class Dialog:
             return self.flow
         first = NameAddr.parse(self.routes[0]).uri if self.routes else self.target
         hop = _address_of(first, self.flow.name)
-        if hop is None or not _is_followed(hop.host, self.flow.host):
+        if hop is None and self.flow.transport == "tls":
+            hop = _named(first)
+            return self.flow if hop is None else hop
+        if hop is None or not _is_followed(hop.host, self.flow.host, self.networks):
             return self.flow
         return hop
 
@@ -204,8 +219,22 @@ def _address_of(text: str, name: str) -> Address | None:
     return Address(uri.host, uri.port or 5060, transport) if transport in ("udp", "tcp") else None
 
 
-def _is_followed(host: str, source: str) -> bool:
-    """Whether a peer at `source` may send us to `host`: to itself, or anywhere in the internet.
+def _named(text: str) -> Address | None:
+    """Whoever has to prove by TLS to be the host in a URI; None for an address, and for no TLS."""
+    try:
+        uri = SipUri.parse(text)
+    except UriError:
+        return None
+    is_tls = uri.scheme == "sips" or (uri.param("transport") or "").lower() == "tls"
+    if not is_tls or uri.port == 0 or uri.host.replace(".", "").isdecimal():
+        return None
+    host = uri.host.lower()
+    return Address(host, uri.port or 0, "tls", host)
+
+
+def _is_followed(host: str, source: str, networks: Networks) -> bool:
+    """Whether a peer at `source` may send us to `host`: to itself, anywhere in the internet, or
+    within the one of `networks` that it is in, as where a proxy stands before several PBXs.
 
     Loopback may also name its other addresses. Both have to be of one family, since an address of
     another one cannot be reached over the same socket; one inside the other (RFC 4291 section
@@ -222,4 +251,9 @@ def _is_followed(host: str, source: str) -> bool:
         return False
     if inner_hop.is_loopback:
         return bool(inner_near.is_loopback)
+    if inner_hop.is_link_local or inner_hop.is_multicast or inner_hop.is_unspecified:
+        return False
+    for network in networks:
+        if inner_hop in network and inner_near in network and network.prefixlen >= _WIDEST:
+            return True
     return inner_hop.is_global and not (inner_hop.is_multicast or inner_hop.is_reserved)

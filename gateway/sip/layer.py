@@ -21,6 +21,7 @@ from gateway.sip.deadlines import Deadlines
 from gateway.sip.headers import BRANCH_MAGIC, CSeq, Via, tag_of, top_via
 from gateway.sip.message import Address, Outgoing, Request, Response
 from gateway.sip.outbox import Outbox, countable
+from gateway.sip.services import DEFAULT_PORTS
 from gateway.sip.transaction import (
     CLIENT_INVITE,
     CLIENT_NON_INVITE,
@@ -111,13 +112,15 @@ class ClientTransaction(Transaction):
 class ServerTransaction(Transaction):
     """A request of somebody else."""
 
-    __slots__ = ("_ack", "_gone", "method", "on_ack", "on_cancel", "on_failure")
+    __slots__ = ("_ack", "_gone", "method", "on_ack", "on_cancel", "on_failure", "second_way")
 
     def __init__(
         self, machine: Machine, method: str, to: Address, layer: "TransactionLayer", gone: OnOver
     ) -> None:
         super().__init__(machine, to, layer.config, layer.outbox, layer.deadlines)
         self.method = method
+        self.second_way: Address | None = None
+        """Where it is answered when the connection that it came on is gone."""
         self.on_ack: OnAck | None = None
         self.on_failure: OnFailure | None = None
         self.on_cancel: OnCancel | None = None
@@ -302,6 +305,9 @@ class TransactionLayer:
 
         machine = SERVER_INVITE if request.method == "INVITE" else SERVER_NON_INVITE
         server = ServerTransaction(machine, request.method, reply_to, self, gone)
+        if reply_to.is_reliable and not reply_to.is_websocket:
+            port = top_via(request.headers).port or DEFAULT_PORTS[reply_to.transport]
+            server.second_way = replace(reply_to, port=port)
         self._servers[key] = server
         if call is not None:
             self._calls_heard.add(call)
@@ -318,6 +324,14 @@ class TransactionLayer:
         self.requests_failed(to, now)
         for server in [one for one in self._servers.values() if one.to == to]:
             server.feed(Signal.TRANSPORT_ERROR, now)
+
+    def connection_lost(self, address: Address, now: float) -> None:
+        """Requests of ours that wait for their answer on it have failed; answers of ours go to
+        where the peer has said that it listens (RFC 3261 section 18.2.2)."""
+        self.requests_failed(address, now)
+        for server in self._servers.values():
+            if server.to == address and server.second_way is not None:
+                server.to = server.second_way
 
     def requests_failed(self, to: Address, now: float) -> None:
         """Tell every request of ours that was sent to `to`."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from gateway.sip.account import MAX_EXPIRES_S, Account
+from gateway.sip.account import MAX_EXPIRES_S, MIN_EXPIRES_S, Account
 from gateway.sip.asking import Asking, Requests
 from gateway.sip.auth import Login
 from gateway.sip.compose import MAX_FORWARDS
@@ -262,20 +262,25 @@ class Registration:
         self._later(self._pause_before_refresh(expires_s), self._refresh, now)
 
     def _granted(self, to: Address, response: Response) -> int:
-        """Seconds (section 10.2.4): of our own Contact, else of all. Raises ValueError."""
+        """Seconds (section 10.2.4): of our own Contact, else of the answer, else the fewest of any
+        Contact. Raises ValueError."""
         ours = self._contact(to)
-        for contact in name_addrs(response.headers, "Contact"):
+        contacts = name_addrs(response.headers, "Contact")
+        for contact in contacts:
             uri = contact.sip_uri() if contact.uri.lower().startswith("sip") else None
             if uri is not None and (uri.user, uri.host.lower(), uri.port or 5060) == (
                 ours.user,
                 ours.host.lower(),
                 ours.port or 5060,
             ):
-                granted = contact.param("expires")
-                if granted is not None:
+                if (granted := contact.param("expires")) is not None:
                     return min(_number(granted), MAX_EXPIRES_S)
-        granted = response.headers.get("Expires")
-        return self._expires_s if granted is None else min(_number(granted), MAX_EXPIRES_S)
+        if (granted := response.headers.get("Expires")) is not None:
+            return min(_number(granted), MAX_EXPIRES_S)
+        # Who stands between may have written another address into ours; so may one of these be it.
+        others = [contact.param("expires") for contact in contacts]
+        granted_s = [_number(granted) for granted in others if granted is not None]
+        return max(min([*granted_s, self._expires_s]), MIN_EXPIRES_S)
 
     def _pause_before_refresh(self, expires_s: int) -> float:
         """At 80 to 90 % of the time, but with enough of it left to be heard after a time-out."""
@@ -309,6 +314,7 @@ class Registration:
         base_s = BASE_S
         if cause in ("refused", "bad_answer") and status not in _PASSING:
             base_s = REFUSED_S
+            self.to = None  # nor do calls come from who does not know us
         longest_s = min(MAX_S, base_s * 2 ** min(self._failures, 16))
         pause_s = max(longest_s * (0.5 + 0.5 * self._board.fraction()), float(retry_after_s))
         self._failures += 1

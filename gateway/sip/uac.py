@@ -55,7 +55,8 @@ class UacCall(Call):
     def __init__(
         self, board: Switchboard, invite: Request, to: Address, credentials: Credentials | None
     ) -> None:
-        super().__init__(board, Dialog.proposed(invite, to))
+        self._networks = board.config.allow or ()
+        super().__init__(board, Dialog.proposed(invite, to, self._networks))
         if credentials is not None:
             self._requests.login = Login(credentials, to.host, board.token)
         self._invite = invite
@@ -199,7 +200,7 @@ class UacCall(Call):
             self._cancel(now)
         if response.status == 100 or self.phase is not Phase.EARLY:
             return
-        dialog = Dialog.of_response(self._invite, response, source)
+        dialog = Dialog.of_response(self._invite, response, source, self._networks)
         if dialog.remote_tag and len(self._forks) < MAX_FORKS:
             fork = self._forks.setdefault(dialog.remote_tag, Fork(dialog))
             if len(self._forks) == 1:
@@ -222,7 +223,7 @@ class UacCall(Call):
         self._requests.send(prack, fork.dialog, now)
 
     def _succeeded(self, response: Response, source: Address, now: float) -> None:
-        dialog = Dialog.of_response(self._invite, response, source)
+        dialog = Dialog.of_response(self._invite, response, source, self._networks)
         fork = self._forks.get(dialog.remote_tag)
         if fork is None:
             if len(self._forks) >= MAX_FORKS:

@@ -33,7 +33,8 @@ class UasCall(Call):
     """A call of somebody else's making."""
 
     def __init__(self, board: Switchboard, invite: Request, source: Address) -> None:
-        super().__init__(board, Dialog.of_invite(invite, source, board.token()))
+        networks = board.config.allow or ()
+        super().__init__(board, Dialog.of_invite(invite, source, board.token(), networks))
         self._ring_again: Deadline | None = None
         self._expiry: Deadline | None = None
         self._reliable: ReliableAnswers | None = None

@@ -38,13 +38,20 @@ class Office:
         *,
         tls: TlsFiles | None = None,
         dns: Dns | None = None,
+        users: dict[str, str] | None = None,
         **media_settings: Any,
     ) -> None:
         numbers = itertools.count(next(_names) << 32)
         first = random.randrange(30000, 60000, 2)
         self.port, self.ws_port, self.tls_port = free_port(), free_port(), free_port()
         self.config = SipConfig(
-            HOST, self.port, self.port, self.ws_port, self.tls_port, allow=allow
+            HOST,
+            self.port,
+            self.port,
+            self.ws_port,
+            self.tls_port,
+            allow=allow,
+            users=users or {},
         )
         self.agent = SipAgent(self.config, token=lambda: f"{next(numbers):016x}")
         self.pacer = HandPacer()
@@ -58,7 +65,6 @@ class Office:
             self.agent,
             self.media,
             self._take,
-            self.config.serves,
             structlog.get_logger(),
             TlsFiles() if tls is None else tls,
             dns,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import random
 import resource
 import socket
@@ -9,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -28,9 +30,14 @@ class Door:
     kind: str
     port: int
     context: ssl.SSLContext | None
+    files: TlsFiles
 
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection(HOST, self.port, ssl=self.context)
+    async def connect(self, host: str = HOST) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """From that host."""
+        async with asyncio.timeout(3):
+            return await asyncio.open_connection(
+                HOST, self.port, ssl=self.context, local_addr=(host, 0)
+            )
 
     def options(self, number: int, *lines: str, length: bool = True) -> bytes:
         head = [
@@ -53,13 +60,14 @@ async def door(
 ) -> AsyncIterator[Door]:
     monkeypatch.setattr(sip_endpoint, "_LINGER_S", 0.1)
     files = authority.make(tmp_path)
-    office = Office(tls=TlsFiles(str(files.certificate), str(files.key)))
+    ours = TlsFiles(str(files.certificate), str(files.key))
+    office = Office(tls=ours)
     await office.open(tls=True)
     if request.param == "tls":
         context = ssl.create_default_context(cafile=files.authority)
-        yield Door(office, "tls", office.tls_port, context)
+        yield Door(office, "tls", office.tls_port, context, ours)
     else:
-        yield Door(office, "tcp", office.port, None)
+        yield Door(office, "tcp", office.port, None, ours)
     await office.close()
 
 
@@ -79,6 +87,22 @@ async def end(reader: asyncio.StreamReader) -> bytes:
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             return await reader.read()
     return b""
+
+
+async def dwindled(office: Office, within_s: float = 5) -> bool:
+    """Whether its connections end in that time."""
+    for _ in range(int(within_s / 0.02)):
+        if not office.endpoint.connections:
+            return True
+        await asyncio.sleep(0.02)
+    return False
+
+
+async def unsent(office: Office) -> None:
+    """Wait until its only connection holds more than the system takes."""
+    (connection,) = office.endpoint._connections._open.values()
+    while not connection._transport.get_write_buffer_size():  # noqa: ASYNC110 - nobody tells us
+        await asyncio.sleep(0.01)
 
 
 async def test_messages_split_and_joined_anywhere(door: Door) -> None:
@@ -167,6 +191,90 @@ async def test_a_later_message_has_to_be_whole_in_time_too(
     await answers(idle_reader, b"200", 1)
     writer.close()
     idle.close()
+
+
+async def test_who_does_not_read_is_let_go(door: Door) -> None:
+    """Closing waits for what was said before, but not for ever."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, (HOST, door.port))
+    name = {"server_hostname": HOST} if door.context else {}
+    _, writer = await asyncio.open_connection(sock=sock, ssl=door.context, **name)
+    cast(asyncio.Transport, writer.transport).pause_reading()
+    writer.write(b"".join(door.options(number) for number in range(10_000)))
+    async with asyncio.timeout(5):
+        await asyncio.gather(writer.drain(), unsent(door.office))
+    writer.write(door.options(1, length=False))  # the last message of the connection
+    assert await dwindled(door.office)
+    writer.transport.abort()
+
+
+@pytest.fixture
+async def guarded(door: Door) -> AsyncIterator[Door]:
+    """The same, where nobody is let in but who knows a password, and one host."""
+    known = ipaddress.ip_network("127.0.0.9/32")
+    office = Office((known,), tls=door.files, users={"alice": "s3cret"})
+    await office.open(tls=True)
+    port = office.port if door.kind == "tcp" else office.tls_port
+    yield Door(office, door.kind, port, door.context, door.files)
+    await office.close()
+
+
+async def test_a_stranger_has_to_go_on(guarded: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sip_connections, "_STRANGER_S", 0.3)
+    reader, writer = await guarded.connect()
+    writer.write(guarded.options(1))
+    await answers(reader, b"401", 1)
+    assert await end(reader) == b""
+    writer.close()
+
+
+async def test_strangers_do_not_shut_out_whom_we_know(
+    guarded: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sip_connections, "_MAX_STRANGERS_OF_ONE_HOST", 3)
+    strangers = [await guarded.connect() for _ in range(3)]
+    with contextlib.suppress(OSError):
+        reader, writer = await guarded.connect()
+        assert await end(reader) == b""
+        writer.close()
+    assert guarded.office.endpoint.connections == 3
+    reader, writer = await guarded.connect("127.0.0.9")
+    writer.write(guarded.options(1))
+    await answers(reader, b"200", 1)
+    assert guarded.office.endpoint.connections == 4
+    for _, other in (*strangers, (reader, writer)):
+        other.close()
+
+
+@pytest.mark.parametrize("answers_first", [True, False])
+async def test_a_connection_of_ours_that_answers_no_ping_any_more_is_given_up(
+    door: Door, monkeypatch: pytest.MonkeyPatch, answers_first: bool
+) -> None:
+    """One that never did may not know what a ping is."""
+    monkeypatch.setattr(sip_connections, "_KEEP_ALIVE_S", 0.05)
+    monkeypatch.setattr(sip_connections, "_PONG_S", 0.1)
+    heard = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal heard
+        while data := await reader.read(1000):
+            heard += data.count(b"\r\n\r\n")
+            if answers_first and heard < 4:
+                writer.write(b"\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, HOST, 0)
+    port = server.sockets[0].getsockname()[1]
+    endpoint = door.office.endpoint
+    leg = door.office.leg(f"sip:bob@{HOST}:{port};transport=tcp")
+    await leg.dial()
+    await asyncio.sleep(0.1)
+    assert endpoint.connections == 1
+    assert await dwindled(door.office, 5 if answers_first else 1) == answers_first
+    assert heard >= 4
+    server.close()
 
 
 @pytest.mark.slow

@@ -16,8 +16,14 @@ from gateway.legs.tls import TlsFiles
 from gateway.sip.message import Address
 from tests.legs.office import HOST, Office
 from tests.sdk import authority
+from tests.sip.raw import request
 
 pytestmark = pytest.mark.loop
+
+OFFER = (
+    b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+    b"m=audio 4000 RTP/AVP 0\r\n"
+)
 
 
 class Town:
@@ -134,6 +140,54 @@ async def test_who_has_proved_nothing_is_connected_to(town: Town) -> None:
     await leg_to(gateway, trunk, "trunk.example").dial()
     await legs(trunk, 2)
     assert gateway.endpoint.connections == 2
+
+
+@pytest.mark.parametrize("name", ["localhost", "other.example"])
+async def test_a_name_is_connected_to_when_the_connection_is_gone(town: Town, name: str) -> None:
+    """Whoever is there proves it, or hears nothing."""
+    town.files = authority.make(Path(town.own.trust).parent, "localhost")
+    callee = await town.office(town.own)
+    reader, writer = await asyncio.open_connection(
+        HOST,
+        callee.tls_port,
+        ssl=ssl.create_default_context(cafile=town.own.trust),
+        server_hostname="localhost",
+    )
+    heard: list[bytes] = []
+    came = asyncio.Event()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        came.set()
+        writer.close()
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(town.own.certificate, town.own.key)
+    server = await asyncio.start_server(listen, HOST, 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    route = ("Record-Route", f"<sip:{name}:{port};transport=tls;lr>")
+    via, contact = f"SIP/2.0/TLS {HOST};branch=z9hG4bK", "<sip:bob@10.1.1.1>"
+    writer.write(request("INVITE", via=f"{via}1", contact=contact, headers=(route,), body=OFFER))
+    called = await callee.called()
+    await called.answer()
+    await reader.readuntil(b"SIP/2.0 200")
+    tagged = (await reader.readuntil(b"\r\nCall-ID")).partition(b"\r\nTo: ")[2]
+    to = tagged.partition(b"\r\n")[0].decode()
+    writer.write(request("ACK", via=f"{via}2", to=to))
+    await callee.until(LegAnswered())
+    writer.close()
+    async with asyncio.timeout(3):
+        while callee.endpoint.connections:  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(0.01)
+    called.hang_up()
+    if name == "localhost":
+        async with asyncio.timeout(3):
+            await came.wait()
+        assert heard[0].startswith(b"BYE sip:bob@10.1.1.1")
+    else:
+        await callee.until(LegEnded("local_bye"))
+        assert not heard
+    server.close()
 
 
 async def test_when_its_connection_ends_a_peer_is_connected_to(town: Town) -> None:

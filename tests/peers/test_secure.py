@@ -16,15 +16,22 @@ pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 
 def safe(directory: Path, **env: str) -> GatewayProcess:
-    files = authority.make(directory)
+    made = authority.make(directory)
     settings = {
         "GATEWAY_SIP_TLS_PORT": str(free_port()),
-        "GATEWAY_SIP_TLS_CERT": str(files.certificate),
-        "GATEWAY_SIP_TLS_KEY": str(files.key),
-        "GATEWAY_SIP_TLS_TRUST": str(files.authority),
+        "GATEWAY_SIP_TLS_CERT": str(made.certificate),
+        "GATEWAY_SIP_TLS_KEY": str(made.key),
+        "GATEWAY_SIP_TLS_TRUST": str(made.authority),
         "GATEWAY_SIP_SRTP": "require",
     }
     return GatewayProcess(env=settings | env)
+
+
+def files(directory: Path) -> authority.Files:
+    """What `safe` made."""
+    return authority.Files(
+        directory / "authority.pem", directory / "certificate.pem", directory / "key.pem"
+    )
 
 
 @early
@@ -34,9 +41,6 @@ def test_a_telephone_that_we_call_over_tls(directory: Path) -> None:
     write_wav(microphone, silence(40))
     words = prompt(greeting()[0])
     with safe(directory) as gateway:
-        files = authority.Files(
-            directory / "authority.pem", directory / "certificate.pem", directory / "key.pem"
-        )
         api = CallsApi(gateway)
         with Baresip(
             directory / "phone",
@@ -44,7 +48,7 @@ def test_a_telephone_that_we_call_over_tls(directory: Path) -> None:
             codec="PCMU",
             microphone=microphone,
             encryption="srtp-mand",
-            files=files,
+            files=files(directory),
         ) as phone:
             call_id = api.call(f"sip:caller@{HOST}:{phone.tls_port};transport=tls")
             with api.sideband(call_id) as sideband:
@@ -87,22 +91,35 @@ def test_a_telephone_without_srtp_is_refused(directory: Path) -> None:
 
 @early
 def test_a_telephone_with_a_password_is_let_in_and_others_are_not(directory: Path) -> None:
+    passwords_count(directory, "udp")
+
+
+@early
+def test_a_telephone_with_a_password_is_let_in_over_tls(directory: Path) -> None:
+    """Nobody else may connect there either, but who knows one is not asked where from."""
+    passwords_count(directory, "tls")
+
+
+def passwords_count(directory: Path, transport: str) -> None:
     need_baresip()
     microphone = directory / "silence.wav"
     write_wav(microphone, silence(20))
     # This telephone knows MD5 only, and does not look beyond the first challenge.
     env = {"GATEWAY_SIP_USERS": "alice:s3cret,bob:other", "GATEWAY_SIP_DIGEST": "MD5"}
-    with GatewayProcess(env=env) as gateway:
+    with safe(directory, GATEWAY_SIP_SRTP="off", **env) as gateway:
         host, port = gateway.sip
+        if transport == "tls":
+            port = int(gateway.env["GATEWAY_SIP_TLS_PORT"])
 
         def telephone(name: str, password: str) -> Baresip:
             return Baresip(
                 directory / name,
-                transport="udp",
+                transport=transport,
                 codec="PCMU",
                 microphone=microphone,
-                dial=f"sip:agent@{host}:{port}",
+                dial=f"sip:agent@{host}:{port};transport={transport}",
                 login=("alice", password),
+                files=files(directory) if transport == "tls" else None,
             )
 
         def refusals() -> float:

@@ -612,13 +612,25 @@ class TestConnectionLost:
         desk.drain()
         assert desk.addresses == [PEER_TCP]
 
-    def test_while_it_rings(self) -> None:
+    @pytest.mark.parametrize(
+        ("via", "kind", "port"),
+        [
+            ("TCP 192.0.2.9:5062", "tcp", 5062),
+            ("TCP 10.0.0.7:5070", "tcp", 5070),  # where it thinks that it is
+            ("TCP pbx.example", "tcp", 5060),
+            ("TLS pbx.example", "tls", 5061),
+        ],
+    )
+    def test_while_it_rings(self, via: str, kind: str, port: int) -> None:
+        """The answer goes to where the caller listens (RFC 3261 section 18.2.2)."""
         desk = Desk()
-        dialog_id = desk.incoming(PEER_TCP, contact=TCP_CONTACT)
-        desk.agent.connection_lost(PEER_TCP, desk.now)
-        assert desk.events() == [], "the answer may yet get there"
+        source = Address("192.0.2.9", 40000, kind)
+        dialog_id = desk.incoming(source, via=f"SIP/2.0/{via};branch=z9hG4bK1;rport")
+        desk.agent.connection_lost(source, desk.now)
+        assert desk.events() == []
         desk.agent.accept(dialog_id, SDP, desk.now)
         assert codes(desk.drain()) == [200]
+        assert desk.addresses == [Address("192.0.2.9", port, kind)]
 
     def test_under_an_offer_of_ours(self) -> None:
         desk = Desk()

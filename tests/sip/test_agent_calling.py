@@ -543,16 +543,14 @@ def test_whom_we_call_is_let_in_within_the_call_though_it_may_not_call_us() -> N
 
 
 def test_whom_a_call_of_ours_is_with() -> None:
-    desk = Desk()
-    desk.confirmed()
-    assert not desk.agent.is_calling("192.0.2.9"), "that one calls us"
+    desk = Desk(allow=())
     dialog_id, invite = desk.calling(to=Address("192.0.2.8", 5060, "udp"))
-    assert desk.agent.is_calling("192.0.2.8")
-    assert not desk.agent.is_calling("192.0.2.9")
+    assert desk.agent.knows(Address("192.0.2.8", 1, "tcp"))
+    assert not desk.agent.knows(Address("192.0.2.9", 1, "tcp"))
     contact = "<sip:callee@192.0.2.9:5062>"
     desk.send(answer_to(invite, 200, body=SDP, contact=contact), Address("192.0.2.9", 9, "udp"))
-    assert desk.agent.is_calling("192.0.2.8"), "where the INVITE went"
-    assert desk.agent.is_calling("192.0.2.9"), "where the ACK went"
-    assert not desk.agent.is_calling("192.0.2.7")
+    assert desk.agent.knows(Address("192.0.2.8", 1, "tcp")), "where the INVITE went"
+    assert desk.agent.knows(Address("192.0.2.9", 1, "tcp")), "where the ACK went"
+    assert not desk.agent.knows(Address("192.0.2.7", 1, "tcp"))
     desk.agent.hang_up(dialog_id, desk.now)
-    assert not desk.agent.is_calling("192.0.2.8")
+    assert not desk.agent.knows(Address("192.0.2.8", 1, "tcp"))

@@ -1,5 +1,7 @@
 """Dialogs: what is learned from the messages that make them, and where requests go."""
 
+from ipaddress import ip_network
+
 import pytest
 
 from gateway.sip.compose import adopted
@@ -197,6 +199,63 @@ def test_strict_routing() -> None:
 )
 def test_next_hop(contact: str, routes: list[str], source: Address, hop: Address) -> None:
     dialog = callee(source, contact=contact, headers=recorded(*routes))
+    assert dialog.next_hop() == hop
+
+
+@pytest.mark.parametrize(
+    ("contact", "networks", "follows"),
+    [
+        ("10.0.0.6", ["10.0.0.0/8"], True),
+        ("10.0.0.6", ["192.0.2.0/24", "10.0.0.0/28"], True),
+        ("10.0.0.6", ["10.0.0.5", "10.0.0.6"], False),  # not one network
+        ("10.0.1.6", ["10.0.0.0/24", "10.0.1.0/24"], False),
+        ("10.0.0.6", ["0.0.0.0/0"], False),  # which says nothing of where that is
+        ("10.0.0.6", [], False),
+        ("169.254.169.254", ["10.0.0.0/8", "169.254.0.0/16"], False),
+        ("fd00::1", ["10.0.0.0/8", "fd00::/8"], False),
+    ],
+)
+def test_a_proxy_in_a_network_that_we_know_leads_on_within_it(
+    contact: str, networks: list[str], follows: bool
+) -> None:
+    """It wrote no Record-Route, and would not take what is not meant for it."""
+    host = f"[{contact}]" if ":" in contact else contact
+    asked = invite(contact=f"<sip:bob@{host}:5070>")
+    dialog = Dialog.of_invite(asked, NEAR, "ours", tuple(map(ip_network, networks)))
+    assert dialog.next_hop() == (Address(contact, 5070, "udp") if follows else NEAR)
+
+
+TLS = Address("203.0.113.7", 40001, "tls", "edge.example.com")
+
+
+@pytest.mark.parametrize(
+    ("contact", "routes", "hop"),
+    [
+        (
+            "<sip:10.1.1.1>",
+            ["<sip:Edge.Example.com:5067;transport=tls;lr>"],
+            Address("edge.example.com", 5067, "tls", "edge.example.com"),
+        ),
+        ("<sips:bob@pbx.example>", [], Address("pbx.example", 0, "tls", "pbx.example")),
+        (
+            "<sip:bob@8.8.8.8:5061;transport=tls>",
+            [],
+            Address("8.8.8.8", 5061, "tls", "edge.example.com"),
+        ),
+        # Nothing proves that name.
+        ("<sip:bob@pbx.example>", [], TLS),
+        ("<sip:bob@pbx.example;transport=tcp>", [], TLS),
+        ("<sip:bob@127.1;transport=tls>", [], TLS),
+        ("<sip:bob@pbx.example:0;transport=tls>", [], TLS),
+        ("<tel:+15551234>", [], TLS),
+    ],
+)
+def test_a_name_is_followed_where_tls_proves_it(
+    contact: str, routes: list[str], hop: Address
+) -> None:
+    dialog = callee(TLS, contact=contact, headers=recorded(*routes))
+    assert dialog.next_hop() == TLS
+    dialog.connection_lost(TLS)
     assert dialog.next_hop() == hop
 
 

@@ -155,6 +155,16 @@ class TestTheRequest:
         assert office.told() == []
 
 
+@pytest.mark.parametrize(("status", "trusted"), [(403, False), (503, True)])
+def test_who_does_not_know_us_any_more_brings_no_calls(status: int, trusted: bool) -> None:
+    office = Office(allow=())
+    registered(office)
+    assert office.agent.knows(FIRST)
+    _, refresh = office.next_request(541)
+    office.send(refusal(refresh, status), FIRST)
+    assert office.agent.knows(FIRST) == trusted
+
+
 class TestTheRefresh:
     @pytest.mark.parametrize("expires_s", [120, 600, 3600, 86400])
     def test_comes_in_time(self, expires_s: int) -> None:
@@ -198,12 +208,18 @@ class TestTheRefresh:
         office.send(refusal(register, 200, *lines), FIRST)
         assert office.told() == [Registered(QUIET, 240, "")]
 
-    def test_of_other_contacts_only_none_counts(self) -> None:
+    @pytest.mark.parametrize(
+        ("expires", "expires_s"), [((60,), 60), ((3600, 120), 120), ((5, 600), 30), ((900,), 600)]
+    )
+    def test_where_ours_cannot_be_told_the_shortest_counts(
+        self, expires: tuple[int, ...], expires_s: int
+    ) -> None:
+        """What stands between may have written its own address into it."""
         office = Office()
         register = office.found(FIRST)
-        line = ("Contact", "<sip:agent@192.0.2.77:5060>;expires=5")
-        office.send(refusal(register, 200, line), FIRST)
-        assert office.told() == [Registered(QUIET, 600, "")]
+        lines = [("Contact", f"<sip:agent@203.0.113.7:{one}>;expires={one}") for one in expires]
+        office.send(refusal(register, 200, *lines), FIRST)
+        assert office.told() == [Registered(QUIET, expires_s, "")]
 
     def test_that_grants_nothing_is_no_registration(self) -> None:
         office = Office()
@@ -467,7 +483,7 @@ class TestCalls:
     def test_before_it_was_agreed_nobody_is_known(self) -> None:
         office = Office(allow=())
         office.found(FIRST)
-        assert not office.agent.trusts(FIRST)
+        assert not office.agent.knows(FIRST)
         assert office.status(request("OPTIONS")) == 403
 
     def test_of_ours_take_the_service_route(self) -> None:
