@@ -83,7 +83,7 @@ class ReferLeg:
 
     target_uri: str
     replaces: str = ""
-    """The call of ours in which it is to take our place; "" as target is whoever that is with."""
+    """The call of ours in which it is to take our place."""
     headers: Headers = ()
     """More of the REFER."""
 

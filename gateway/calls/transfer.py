@@ -79,6 +79,11 @@ class Transfer:
         self._deadline: float | None = None
 
     @property
+    def failed(self) -> bool:
+        """Whether it is over, and the other side is still ours."""
+        return self.result not in (None, "transferred")
+
+    @property
     def is_bridged(self) -> bool:
         """Whether both legs are joined here, until either hangs up."""
         return self.how == "bridge" and self.result == "transferred"
@@ -91,7 +96,7 @@ class Transfer:
         self._deadline = now + self._plan.timeout_s
         other = self.asked.replaces
         offered: list[Effect] = [TellCall(other, "offered")] if other else []
-        return [*offered, ReferLeg(self.asked.target_uri, other, self.asked.headers)]
+        return [*offered, ReferLeg(self.asked.shown, other, self.asked.headers)]
 
     def again(self, asked: Refer, ticket: int) -> list[Effect]:
         """A transfer is asked for while this one is under way, or has joined both legs."""

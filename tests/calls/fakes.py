@@ -82,6 +82,7 @@ class FakeLeg:
             ("X-Customer", "42"),
         )
         self.caller, self.callee = "sip:+4930123456@example.com", "sip:bob@example.com:5070;x=1"
+        self.contact = "sip:+4930123456@192.0.2.4:5060;transport=udp"
         self._refer_error = refer_error
         self.done: list[Any] = []
         self.port = FakePort(self, audio_format)
@@ -216,7 +217,7 @@ class FakePeerLeg(FakeLeg):
 
     def __init__(self, answer_error: LegError | None = None) -> None:
         super().__init__(PCM24K, answer_error)
-        self.headers, self.caller, self.callee = (), "", ""
+        self.headers, self.caller, self.callee, self.contact = (), "", "", ""
         self.channel = FakeChannel()
         self.description = b"v=0 answer"
 

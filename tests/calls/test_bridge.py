@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from gateway.audio.formats import PCM24K, PCMA
-from gateway.calls.commands import Refer
+from gateway.calls.commands import Dial, Refer
 from gateway.calls.line import Line as PhoneLine
 from gateway.calls.line import LineConfig
 from gateway.calls.others import Dials
@@ -264,14 +264,14 @@ async def test_a_caller_who_cannot_be_answered_takes_nobodys_place() -> None:
 class Office:
     """A line, and whom it calls."""
 
-    def __init__(self, policy: CallPolicy) -> None:
+    def __init__(self, policy: CallPolicy, targets: tuple[str, ...] = ()) -> None:
         self.backend = FakeBackend()
         self.registry = Registry(10, lambda record: self.records.append(record))
         self.records: list[dict[str, Any]] = []
         self.callees: list[FakeCallee] = []
         dials: Dials = self._dial
         self.line = PhoneLine(
-            LineConfig(policy),
+            LineConfig(policy, targets=targets),
             self.registry,
             Sources(self.backend),
             dials,
@@ -292,6 +292,11 @@ class Office:
         leg.emit(LegAnswered())
         return self.line.call_ids()[0], leg
 
+    async def close(self) -> None:
+        for call in self.registry:
+            call.hang_up("drain")
+        await settle()
+
     def words(self) -> list[tuple[str, str]]:
         return [(record["reason"], str(record["transfer"])) for record in self.records]
 
@@ -301,7 +306,7 @@ async def test_a_call_that_was_sent_into_another_one_ends_both() -> None:
     (first_id, first), (second_id, second) = await office.caller("a"), await office.caller("b")
     order = asyncio.ensure_future(office.line.command(first_id, Refer("", second_id)))
     await settle()
-    assert first.done[-1] == ("refer", "", second)
+    assert first.done[-1] == ("refer", second.contact, second)
     first.emit(ReferAnswered(202))
     await order
     second.emit(LegEnded("remote_bye"))  # the target has taken the call that it is sent
@@ -309,7 +314,7 @@ async def test_a_call_that_was_sent_into_another_one_ends_both() -> None:
     await settle()
     assert office.words() == [("transferred", "None"), ("transferred", "transferred")]
     target = office.line.summary(first_id)["transfer"]["target"]
-    assert target == "sip:…3456@example.com"  # whom the other call was with
+    assert target == "sip:…3456@192.0.2.4:5060"  # as it was sent: where the other call led to
     await office.line.command(first_id, Refer("", second_id))  # it had its effect
 
 
@@ -361,9 +366,65 @@ async def test_what_cannot_be_sent_into_another_call_names_the_field() -> None:
             await office.line.command(first_id, Refer("", replaces))
         assert (raised.value.code, raised.value.param) == (code, "replaces_call_id")
         assert raised.value.status == 400
-    for call in office.registry:
-        call.hang_up("drain")
+    await office.close()
+
+
+DEAR = "sip:+19005551234@gateway.example"
+
+
+@pytest.mark.parametrize(
+    ("contact", "code"),
+    [
+        (DEAR, "target_not_allowed"),
+        ("sip:alice@example.com;maddr=192.0.2.9", "invalid_value"),
+        ("sip:alice@example.com?Route=x", "invalid_value"),
+        ("sips:alice@example.com", "invalid_value"),
+        ("", "invalid_value"),
+    ],
+)
+async def test_whoever_calls_in_names_no_target_by_its_contact(contact: str, code: str) -> None:
+    office = Office(CallPolicy(greet=False), targets=("tel:+49", "sip:*@example.com"))
+    (first_id, first), (second_id, second) = await office.caller("a"), await office.caller("b")
+    second.contact = contact
+    with pytest.raises(RealtimeError) as raised:
+        await office.line.command(first_id, Refer("", second_id))
+    error = raised.value
+    assert (error.code, error.param, error.status) == (code, "replaces_call_id", 400)
+    assert first.done == ["ring", "answer"]
+    await office.close()
+
+
+async def test_a_contact_is_judged_again_when_it_has_moved() -> None:
+    office = Office(CallPolicy(greet=False), targets=("sip:*@example.com",))
+    (first_id, first), (second_id, second) = await office.caller("a"), await office.caller("b")
+    second.contact = "sip:alice@example.com:5060"
+    order = asyncio.ensure_future(office.line.command(first_id, Refer("", second_id)))
     await settle()
+    assert first.done[-1] == ("refer", "sip:alice@example.com:5060", second)
+    first.emit(ReferAnswered(603))
+    await asyncio.gather(order, return_exceptions=True)
+    second.contact = DEAR
+    with pytest.raises(RealtimeError) as raised:
+        await office.line.command(first_id, Refer("", second_id))
+    assert raised.value.code == "target_not_allowed"
+    await office.close()
+
+
+async def test_whom_we_called_was_judged_when_we_did() -> None:
+    office = Office(CallPolicy(greet=False), targets=("tel:+49",))
+    first_id, first = await office.caller("a")
+    order = asyncio.ensure_future(office.line.dial(Dial(TARGET)))
+    await settle()
+    other_id = (await order)["id"]
+    (callee,) = office.callees
+    callee.emit(LegAnswered())
+    callee.contact = "sip:+4930123456@carrier.example"
+    order = asyncio.ensure_future(office.line.command(first_id, Refer("", other_id)))
+    await settle()
+    assert first.done[-1] == ("refer", callee.contact, callee)
+    first.emit(ReferAnswered(202))
+    await order
+    await office.close()
 
 
 async def test_a_browser_is_bridged_where_that_is_set_and_told_no_elsewhere() -> None:
@@ -381,9 +442,7 @@ async def test_a_browser_is_bridged_where_that_is_set_and_told_no_elsewhere() ->
             leg.emit(ReferAnswered(405))
             await order
             assert office.callees[0].done == ["dial"]
-        for call in office.registry:
-            call.hang_up("drain")
-        await settle()
+        await office.close()
         assert len(office.registry) == 0
 
 

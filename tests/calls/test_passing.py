@@ -268,7 +268,8 @@ def test_a_human_is_called_when_there_is_no_session_and_no_refer() -> None:
 def test_the_other_side_takes_our_place_in_another_call() -> None:
     call = active(CallPolicy())
     asked = Refer("", OTHER, callee="sip:bob@example.com")
-    assert call.command(asked, 7, 3.0) == [TellCall(OTHER, "offered"), ReferLeg("", OTHER)]
+    refer = ReferLeg("sip:bob@example.com", OTHER)
+    assert call.command(asked, 7, 3.0) == [TellCall(OTHER, "offered"), refer]
     assert settled(call.leg_event(ReferAnswered(202), 3.1)) == {7: None}
     effects = call.leg_event(ReferProgress(200, True), 4.0)
     assert effects[0] == TellCall(OTHER, "transferred")
