@@ -296,7 +296,7 @@ class CallMachine(Passing):
         if self.state not in (State.ANSWERING, State.DIALLING):
             return []
         self.state = State.ACTIVE
-        self._deadline = now + self._policy.max_duration_s
+        self._deadline = self._limit = now + self._policy.max_duration_s
         greets = self._policy.greet and self._decided_by_us
         told: list[Effect] = []
         if self.outbound:
@@ -319,6 +319,8 @@ class CallMachine(Passing):
             return self._turn_away(480, "ring_timeout")
         if self.state is State.BRIDGED:
             return self._hang_up("max_duration")
+        if self.state is State.TRANSFERRING:
+            return []  # which may end the call in a moment; if it does not we come by here again
         return self._talk(now, lambda talk: talk.too_long(now))
 
     def _press(self, press: PressKeys) -> list[Effect]:

@@ -153,11 +153,13 @@ class Passing(Ending):
         effects = news(self.transfer)
         if self.transfer.is_bridged:
             self.state = State.BRIDGED
+            self._deadline = self._limit
             return effects
         if self.transfer.result == "transferred":
             return [*effects, *self._hang_up("transferred")]
         if self.transfer.result is not None:
             self.state = State.ACTIVE
+            self._deadline = self._limit
             effects += self._talk(now, lambda talk: talk.away(False, now))
         return effects
 

@@ -4,6 +4,7 @@ asks for it, or because somebody takes its place."""
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -32,6 +33,7 @@ from gateway.calls.effects import (
     ToControl,
 )
 from gateway.calls.machine import CallMachine
+from gateway.calls.patience import PatiencePolicy
 from gateway.calls.policy import CallPolicy
 from gateway.calls.state import State
 from gateway.legs.leg import (
@@ -209,6 +211,53 @@ def test_a_bridge_lasts_no_longer_than_a_call_may() -> None:
     at = call.next_timeout()
     assert at is not None and at == 2.0 + LEAVE.max_duration_s
     call.timeout(at)
+    assert call.reason == "max_duration"
+
+
+SHORT = replace(LEAVE, max_duration_s=100.0)
+LIMIT = 2.0 + SHORT.max_duration_s
+
+
+def until(call: CallMachine, now: float) -> list[Effect]:
+    """All that the clock brings about up to then."""
+    effects: list[Effect] = []
+    while (at := call.next_timeout()) is not None and at <= now:
+        effects += call.timeout(at)
+    return effects
+
+
+@pytest.mark.parametrize("bridge", ["leave", "listen"])
+def test_a_bridge_that_comes_after_the_limit_ends_at_once(
+    bridge: Literal["leave", "listen"],
+) -> None:
+    call = active(replace(SHORT, bridge=bridge), can_refer=False)
+    call.command(Refer(TARGET), 7, 90.0)
+    call.second_opened(90.1)
+    assert until(call, LIMIT + 3) == [] and call.state is State.TRANSFERRING
+    call.second_event(LegAnswered(), LIMIT + 4)
+    until(call, LIMIT + 4)
+    assert call.state is State.ENDED and call.reason == "max_duration"
+
+
+def test_a_bridge_that_comes_during_the_last_words_ends_at_once() -> None:
+    patience = PatiencePolicy(max_duration_say="Say goodbye.")
+    call = active(replace(SHORT, bridge="listen", patience=patience), can_refer=False)
+    assert until(call, LIMIT) != [] and call.state is State.ACTIVE
+    call.command(Refer(TARGET), 7, LIMIT + 1)
+    call.second_opened(LIMIT + 1)
+    until(call, LIMIT + 2)
+    call.second_event(LegAnswered(), LIMIT + 2)
+    until(call, LIMIT + 2)
+    assert call.reason == "max_duration"
+
+
+def test_a_caller_who_is_back_after_the_limit_takes_leave() -> None:
+    call = active(SHORT, can_refer=False)
+    call.command(Refer(TARGET), 7, 90.0)
+    call.second_opened(90.1)
+    until(call, LIMIT + 3)
+    call.second_event(LegEnded("refused", 486), LIMIT + 4)
+    until(call, LIMIT + 4)
     assert call.reason == "max_duration"
 
 
