@@ -8,7 +8,7 @@ session goes straight into the playout; the machine only says whose audio is sti
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Literal
+from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
@@ -34,6 +34,7 @@ from gateway.calls.effects import (
     TellSpeech,
     ToBackend,
     ToControl,
+    Word,
 )
 from gateway.calls.machine import CallMachine
 from gateway.calls.pressing import press
@@ -174,12 +175,9 @@ class Call:
         """Whether another call may have the leg, or somebody be sent to whom this one is with."""
         return self._machine.may_be_given_away
 
-    def told(self, word: Literal["offered", "kept", "transferred"]) -> None:
+    def told(self, word: Word) -> None:
         """Hear what another call does with whom this one is with; see `TellCall`."""
-        if word == "transferred":
-            self._feed(lambda now: self._machine.hang_up("transferred", now))
-        else:
-            self._machine.offered(word == "offered")
+        self._feed(lambda now: self._machine.told(word, now))
 
     def give_away(self) -> tuple[Leg, MediaPort] | None:
         """Let another call have the leg; this one is over. None when it has none to give."""

@@ -139,13 +139,17 @@ class PassKey:
     to_second: bool
 
 
+Word = Literal["offered", "coming", "kept", "transferred"]
+"""Somebody was asked to take our place in a call; has left another one to do so; nobody will;
+somebody has."""
+
+
 @dataclass(frozen=True, slots=True)
 class TellCall:
     """Tell another call what is being done with its leg."""
 
     call_id: str
-    word: Literal["offered", "kept", "transferred"]
-    """Somebody was asked to take our place in it; nobody will; somebody has."""
+    word: Word
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,7 +213,7 @@ class CallMachine(Passing):
             return []
         match event:
             case leg.LegEnded(reason, status):
-                return self._left(reason, status)
+                return self._left(reason, status, now)
             case leg.LegSilent() if self.state is State.TRANSFERRING:
                 return []  # on hold perhaps; if it is still silent afterwards we hear so again
             case leg.LegSilent() | leg.LegBroken():

@@ -10,10 +10,11 @@ with one that only listens, until either leg ends.
 The middle of the call machine, pure as that is.
 """
 
+import math
 from collections.abc import Callable
 
 from gateway.calls.commands import Refer, wrong_state
-from gateway.calls.effects import Effect, Note, PassKey, Settle, SwapLegs
+from gateway.calls.effects import Effect, Note, PassKey, Settle, SwapLegs, Word
 from gateway.calls.ending import Ending
 from gateway.calls.policy import CallPolicy
 from gateway.calls.referral import Referral, referral
@@ -50,7 +51,7 @@ class Passing(Ending):
             policy.transfer_timeout_s, policy.ring_timeout_s, policy.bridge, can_refer
         )
         self._passed_on = False  # the fallback target was tried
-        self._offered = False  # somebody was asked to take our place in this call
+        self._offered_until = -math.inf  # somebody was asked to take our place in this call
 
     def refer_failed(self, now: float) -> list[Effect]:
         """`ReferLeg` could not be done."""
@@ -92,9 +93,18 @@ class Passing(Ending):
             return []
         return [Note("call.replaced", {}), SwapLegs()]
 
-    def offered(self, on: bool) -> None:
-        """Whether somebody was asked to take our place in this call (RFC 3891)."""
-        self._offered = on
+    def told(self, word: Word, now: float) -> list[Effect]:
+        """What another call does with whom this one is with."""
+        match word:
+            case "offered":
+                self._offered_until = math.inf
+            case "coming":  # it has left the call that would have told the rest
+                self._offered_until = now + self._policy.transfer_timeout_s
+            case "kept":
+                self._offered_until = -math.inf
+            case "transferred" if self.state is not State.ENDED:
+                return self._hang_up("transferred")
+        return []
 
     def given_away(self) -> list[Effect]:
         """The leg, or the other side, belongs to another call from here on."""
@@ -173,8 +183,8 @@ class Passing(Ending):
             return [*effects, *(self._end("remote_bye", None) if gone else [])]
         return effects
 
-    def _left(self, reason: str, status: int | None) -> list[Effect]:
-        if self._offered and reason == "remote_bye":
+    def _left(self, reason: str, status: int | None, now: float) -> list[Effect]:
+        if now < self._offered_until and reason == "remote_bye":
             return self._end("transferred", None)  # it speaks with whom we sent there
         if self._referral is not None and reason == "remote_bye":
             self._referral.asker_left = True  # and it leaves us with whom we are calling

@@ -29,6 +29,7 @@ from gateway.calls.effects import (
     TakeSecond,
     TellCall,
     ToControl,
+    Word,
 )
 from gateway.legs import leg
 from gateway.legs.leg import LegEvent
@@ -180,11 +181,14 @@ class Transfer:
     def peer_left(self, reason: str) -> list[Effect]:
         """The call is over by the other side, for this reason as in `LegEnded`.
 
-        One that hangs up, having agreed to try, has gone where it was sent.
+        One that hangs up, having agreed to try, has gone where it was sent. Its INVITE has perhaps
+        not come there yet.
         """
         if self.how == "bridge" or reason != "remote_bye":
             return self._decide("timeout", None)
-        return self._decide("transferred" if self._accepted else "refused", None)
+        if not self._accepted:
+            return self._decide("refused", None)
+        return self._decide("transferred", None, "coming")
 
     def abandon(self, error: RealtimeError) -> list[Effect]:
         """The call is over; what has not been told by now never will be."""
@@ -229,15 +233,17 @@ class Transfer:
         tickets, self._tickets = self._tickets, []
         return [Settle(ticket, error) for ticket in tickets]
 
-    def _decide(self, result: TransferResult, status: int | None) -> list[Effect]:
+    def _decide(
+        self, result: TransferResult, status: int | None, word: Word | None = None
+    ) -> list[Effect]:
         self.result, self.sip_status = result, status
         self._deadline = None
         fields = {"result": result, "sip_status": status, "how": self.how}
         event = transfer_ended(result, status, self._new_event_id())
-        told = self._tell_other("transferred" if result == "transferred" else "kept")
+        told = self._tell_other(word or ("transferred" if result == "transferred" else "kept"))
         return [*told, Note("transfer.result", fields), ToControl(event, extension=True)]
 
-    def _tell_other(self, word: Literal["kept", "transferred"]) -> list[Effect]:
+    def _tell_other(self, word: Word) -> list[Effect]:
         return [TellCall(self.asked.replaces, word)] if self.how == "replaces" else []
 
 

@@ -330,6 +330,23 @@ async def test_a_call_whose_target_never_says_goodbye_is_ended_by_us() -> None:
     assert [reason for reason, _ in office.words()] == ["transferred", "transferred"]
 
 
+async def test_a_telephone_that_leaves_at_once_still_comes_into_the_other_call() -> None:
+    office = Office(CallPolicy(greet=False))
+    (first_id, first), (second_id, second) = await office.caller("a"), await office.caller("b")
+    order = asyncio.ensure_future(office.line.command(first_id, Refer("", second_id)))
+    await settle()
+    first.emit(ReferAnswered(202))
+    await order
+    first.emit(LegEnded("remote_bye"))
+    await settle()
+    assert "hang_up" not in second.done  # its INVITE has not come there yet
+    assert office.words() == [("transferred", "transferred")]
+    assert office.line.summary(second_id)["state"] == "active"
+    second.emit(LegEnded("remote_bye"))
+    await settle()
+    assert office.words()[1:] == [("transferred", "None")]
+
+
 async def test_a_leg_is_taken_from_another_call() -> None:
     office = Office(CallPolicy(greet=False, bridge="leave"))
     (first_id, first), (second_id, second) = await office.caller("a"), await office.caller("b")

@@ -333,16 +333,42 @@ def test_a_call_that_was_not_taken_is_kept() -> None:
     assert TellCall(OTHER, "kept") in effects and call.state is State.ACTIVE
 
 
-def test_a_call_that_was_offered_and_ends_has_been_taken() -> None:
+def test_whoever_leaves_on_its_way_into_another_call_has_not_taken_it_yet() -> None:
     call = active(CallPolicy())
-    call.offered(True)
-    assert kinds(call.leg_event(LegEnded("remote_bye"), 9.0)) == [Finish]
+    call.command(Refer("", OTHER), 7, 3.0)
+    call.leg_event(ReferAnswered(202), 3.1)
+    effects = call.leg_event(LegEnded("remote_bye"), 3.2)
+    assert effects[0] == TellCall(OTHER, "coming")
+    assert result(effects) == ("transferred", None) and call.reason == "transferred"
+    call = active(CallPolicy())
+    call.command(Refer("", OTHER), 7, 3.0)
+    effects = call.leg_event(LegEnded("remote_bye"), 3.1)  # it never agreed
+    assert TellCall(OTHER, "kept") in effects and result(effects) == ("refused", None)
+
+
+@pytest.mark.parametrize(
+    ("words", "at", "reason"),
+    [
+        (["offered"], 900.0, "transferred"),
+        (["offered", "kept"], 9.0, "remote_bye"),
+        (["offered", "coming"], 3.0 + CallPolicy().transfer_timeout_s - 0.1, "transferred"),
+        (["offered", "coming"], 3.0 + CallPolicy().transfer_timeout_s, "remote_bye"),
+    ],
+)
+def test_a_call_that_was_offered_and_ends_has_been_taken(
+    words: list[Literal["offered", "coming", "kept"]], at: float, reason: str
+) -> None:
+    call = active(CallPolicy())
+    for word in words:
+        assert call.told(word, 3.0) == []
+    assert kinds(call.leg_event(LegEnded("remote_bye"), at)) == [Finish]
+    assert call.reason == reason
+
+
+def test_a_call_that_was_taken_ends() -> None:
+    call = active(CallPolicy())
+    assert kinds(call.told("transferred", 3.0)) == [EndLeg, Finish]
     assert call.reason == "transferred"
-    call = active(CallPolicy())
-    call.offered(True)
-    call.offered(False)
-    call.leg_event(LegEnded("remote_bye"), 9.0)
-    assert call.reason == "remote_bye"
 
 
 def test_a_bridge_takes_the_leg_of_another_call() -> None:
@@ -496,6 +522,10 @@ _STEPS: dict[str, Callable[[CallMachine, int, float], list[Effect]]] = {
     "given": lambda call, _, now: call.given_away() if call.may_be_given_away else [],
     "lost": lambda call, _, now: call.session_lost("x", now),
     "no session": lambda call, _, now: call.session_failed(FAILED, now),
+    **{
+        f"told {word}": lambda call, _, now, word=word: call.told(word, now)
+        for word in ("offered", "coming", "kept", "transferred")
+    },
     "time": lambda call, _, now: call.timeout(call.next_timeout() or now),
     **{
         f"{name} {number}": lambda call, _, now, tell=tell, event=event: tell(call, event, now)
