@@ -263,7 +263,7 @@ class CallMachine(Passing):
         if self._deadline is not None and now >= self._deadline:
             return self._too_late(now)
         transferred = self._transfer_news(now, lambda transfer: transfer.timeout(now))
-        transferred += self._referral_news(lambda one: one.timeout(now))
+        transferred += self._referral_news(now, lambda one: one.timeout(now))
         return [*transferred, *self._talk(now, lambda talk: talk.timeout(now))]
 
     def next_timeout(self) -> float | None:

@@ -67,16 +67,16 @@ class Passing(Ending):
 
     def second_failed(self, status: int, reason: str, now: float) -> list[Effect]:
         """There is no second leg."""
-        return [
-            *self._referral_news(lambda one: one.second_failed(status)),
-            *self._transfer_news(now, lambda transfer: transfer.second_failed(status, reason)),
-        ]
+        if self._referral is not None:
+            return self._referral_news(now, lambda one: one.second_failed(status))
+        return self._transfer_news(now, lambda transfer: transfer.second_failed(status, reason))
 
     def second_event(self, event: LegEvent, now: float) -> list[Effect]:
         """Something happened on the second leg."""
+        if self._referral is not None:
+            return self._referral_news(now, lambda one: one.second_event(event))
         if self.state is not State.BRIDGED:
-            referred = self._referral_news(lambda one: one.second_event(event))
-            return [*referred, *self._transfer_news(now, lambda one: one.second_event(event))]
+            return self._transfer_news(now, lambda one: one.second_event(event))
         match event:
             case leg.LegEnded():
                 return self._hang_up("transferred")  # whoever the call had gone to has ended it
@@ -146,6 +146,8 @@ class Passing(Ending):
         target = self._policy.fallback_target
         passes_on = target and self.talk.over == "session_lost" and self.state is State.ACTIVE
         if passes_on and not self._passed_on:
+            if self._referral is not None:
+                return effects  # it has the second leg; once it is decided we come by here again
             self._passed_on = True
             return [*effects, *self._transfer(Refer(target), None, now)]
         return [*effects, *self._hang_up(self.talk.over)]
@@ -173,14 +175,16 @@ class Passing(Ending):
             effects += self._talk(now, lambda talk: talk.away(False, now))
         return effects
 
-    def _referral_news(self, news: Callable[[Referral], list[Effect]]) -> list[Effect]:
+    def _referral_news(self, now: float, news: Callable[[Referral], list[Effect]]) -> list[Effect]:
         if self._referral is None:
             return []
         effects = news(self._referral)
         if self._referral.over:
             gone = self._referral.asker_left and not self._referral.reached
             self._referral = None
-            return [*effects, *(self._end("remote_bye", None) if gone else [])]
+            if gone:
+                return [*effects, *self._end("remote_bye", None)]
+            effects += self._talk(now, lambda _: [])
         return effects
 
     def _left(self, reason: str, status: int | None, now: float) -> list[Effect]:

@@ -143,17 +143,23 @@ class Transfer:
 
     def second_opened(self, now: float) -> list[Effect]:
         """Our INVITE is on its way."""
+        if self.how != "bridge":
+            return []
         self._accepted = True
         self._deadline = now + self._plan.ring_s
         return self._settle()
 
     def second_taken(self) -> list[Effect]:
         """The leg of the other call is ours."""
+        if self.how != "bridge":
+            return []
         self._accepted = True
         return [*self._settle(), *self._joined(None)]
 
     def second_failed(self, status: int, reason: str) -> list[Effect]:
         """Nobody could be called; as in `LegError`."""
+        if self.how != "bridge":
+            return []
         error = no_leg(status, reason)
         if error.param:
             error.param = "replaces_call_id" if self.asked.replaces else "target_uri"
@@ -161,6 +167,8 @@ class Transfer:
 
     def second_event(self, event: LegEvent) -> list[Effect]:
         """Something happened at the target, before both are joined."""
+        if self.how != "bridge":
+            return []
         match event:
             case leg.LegRinging() if not self._rings:
                 self._rings = True

@@ -490,6 +490,57 @@ def test_one_way_of_passing_on_at_a_time() -> None:
     assert call.replaced(3.2) == []
 
 
+HUMAN = "tel:+49309"
+
+
+def left_alone(*, can_refer: bool) -> tuple[CallMachine, list[Effect]]:
+    """The session is given up while we call whom the other side named."""
+    policy = replace(ACCEPTS, bridge="leave", fallback_target=HUMAN)
+    policy = replace(policy, continuity=ContinuityPolicy(give_up_s=1.0))
+    call = active(policy, can_refer=can_refer)
+    call.leg_event(asked(), 3.0)
+    effects = [*call.session_lost("closed", 3.1), *call.session_failed(FAILED, 3.1)]
+    while not call.talk.over:
+        at = call.next_timeout()
+        assert at is not None and at < 30
+        effects += [*call.timeout(at), *call.session_failed(FAILED, at)]
+    return call, effects
+
+
+@pytest.mark.parametrize("can_refer", [True, False])
+def test_no_human_is_called_before_it_is_known_who_the_other_side_is(can_refer: bool) -> None:
+    passes_on: Effect = ReferLeg(HUMAN) if can_refer else DialSecond(HUMAN)
+    call, effects = left_alone(can_refer=can_refer)
+    assert not {ReferLeg, DialSecond} & set(kinds(effects)) and call.state is State.ACTIVE
+    effects = call.second_event(LegEnded("refused", 486), 30.0)
+    assert effects[:2] == [EndSecond(), ReportRefer("5", 486, True)]
+    assert effects[-1] == passes_on and call.state is State.TRANSFERRING
+    call, _ = left_alone(can_refer=can_refer)
+    effects = call.second_failed(404, "unknown_host", 30.0)
+    assert effects[-1] == passes_on and call.state is State.TRANSFERRING
+    call, _ = left_alone(can_refer=can_refer)
+    effects = call.second_event(LegAnswered(), 30.0)
+    assert SwapLegs() in effects and effects[-1] == passes_on
+
+
+def test_who_asked_and_left_leaves_nobody_to_pass_on() -> None:
+    call, _ = left_alone(can_refer=False)
+    call.leg_event(LegEnded("remote_bye"), 29.0)
+    effects = call.second_event(LegEnded("refused", 486), 30.0)
+    assert effects[-1] == Finish() and DialSecond not in kinds(effects)
+    assert call.reason == "remote_bye"
+
+
+def test_a_second_leg_is_of_no_transfer_that_has_none() -> None:
+    call = active(LEAVE)
+    call.command(Refer(TARGET), 7, 3.0)
+    assert call.second_opened(3.1) == [] and call.second_taken(3.1) == []
+    assert call.second_failed(503, "no_media_port", 3.1) == []
+    for event in (LegRinging(180), LegAnswered(), LegEnded("refused", 486)):
+        assert call.second_event(event, 3.2) == []
+    assert call.state is State.TRANSFERRING
+
+
 def test_somebody_takes_the_other_sides_place() -> None:
     call = active(CallPolicy())
     assert call.replaced(3.0) == [Note("call.replaced", {}), SwapLegs()]
