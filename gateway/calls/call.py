@@ -187,7 +187,8 @@ class Call:
         return given
 
     def take_place(self, leg: IncomingLeg) -> None:
-        """Go on with somebody who calls in the other side's place (RFC 3891)."""
+        """Go on with somebody who calls in the other side's place (RFC 3891), which
+        `may_be_given_away`."""
         self._sides.adopt(leg)
 
     async def run(self) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class Passing(Ending):
             policy.transfer_timeout_s, policy.ring_timeout_s, policy.bridge, can_refer
         )
         self._passed_on = False  # the fallback target was tried
+        self._replacing = False  # somebody is being answered who takes the other side's place
         self._offered_until = -math.inf  # somebody was asked to take our place in this call
 
     def refer_failed(self, now: float) -> list[Effect]:
@@ -87,11 +88,22 @@ class Passing(Ending):
             case _:
                 return []
 
+    def replacing(self) -> None:
+        """Somebody who may do so calls to take the other side's place (RFC 3891): `replaced` or
+        `not_replaced` follows, and nothing else is done with the other side before."""
+        self._replacing = True
+
     def replaced(self, now: float) -> list[Effect]:
-        """Somebody who may do so has called to take the other side's place (RFC 3891)."""
-        if self.state is not State.ACTIVE or self._referral is not None:
-            return []
-        return [Note("call.replaced", {}), SwapLegs()]
+        """Who wanted that place is answered."""
+        self._replacing = False
+        may = self.may_be_given_away
+        swapped: list[Effect] = [Note("call.replaced", {}), SwapLegs()] if may else []
+        return [*swapped, *self._talk(now, lambda _: [])]
+
+    def not_replaced(self, now: float) -> list[Effect]:
+        """Who wanted that place cannot be answered, or has gone again."""
+        self._replacing = False
+        return self._talk(now, lambda _: [])
 
     def told(self, word: Word, now: float) -> list[Effect]:
         """What another call does with whom this one is with."""
@@ -113,7 +125,12 @@ class Passing(Ending):
     @property
     def may_be_given_away(self) -> bool:
         """Whether another call may have the leg."""
-        return self.state is State.ACTIVE and self._referral is None
+        return self.state is State.ACTIVE and not self._is_changing
+
+    @property
+    def _is_changing(self) -> bool:
+        """Whether the other side may be somebody else in a moment."""
+        return self._referral is not None or self._replacing
 
     @property
     def _is_left(self) -> bool:
@@ -125,13 +142,13 @@ class Passing(Ending):
             return self.transfer.again(asked, ticket)
         if self.state is not State.ACTIVE:
             return [Settle(ticket, wrong_state("Only an answered call can be transferred."))]
-        if self._referral is not None:
+        if self._is_changing:
             error = wrong_state("Another transfer is under way.", "transfer_in_progress")
             return [Settle(ticket, error)]
         return self._transfer(asked, ticket, now)
 
     def _asked(self, asked: leg.ReferAsked, now: float) -> list[Effect]:
-        busy = self.state is not State.ACTIVE or self._referral is not None
+        busy = self.state is not State.ACTIVE or self._is_changing
         begun, effects = referral(asked, self._policy, now, busy=busy)
         self._referral = begun or self._referral
         return effects
@@ -146,8 +163,8 @@ class Passing(Ending):
         target = self._policy.fallback_target
         passes_on = target and self.talk.over == "session_lost" and self.state is State.ACTIVE
         if passes_on and not self._passed_on:
-            if self._referral is not None:
-                return effects  # it has the second leg; once it is decided we come by here again
+            if self._is_changing:
+                return effects  # it has the second leg; once that is decided we come by again
             self._passed_on = True
             return [*effects, *self._transfer(Refer(target), None, now)]
         return [*effects, *self._hang_up(self.talk.over)]

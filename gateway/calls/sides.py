@@ -140,11 +140,7 @@ class Sides:
 
     def adopt(self, leg: IncomingLeg) -> None:
         """Answer somebody who is to take the other side's place (RFC 3891)."""
-        if self._second is not None:
-            leg.reject(491)
-            self._owned.append(leg)
-            self._start(self._free(leg))
-            return
+        self._machine.replacing()
         self._second = leg
         self._owned.append(leg)
         self._start(self._answer(leg))
@@ -273,13 +269,13 @@ class Sides:
         except LegError as error:
             leg.reject(error.status)
             port = None
-        if leg is not self._second:
-            return  # whoever called has hung up again
-        self._second_port = port
-        if port is not None:
+        if port is not None and leg is self._second:
+            self._second_port = port
             self._feed(self._machine.replaced)
-        if leg is self._second:  # the call has gone on to something else meanwhile
+            return
+        if leg is self._second:  # else whoever called has hung up again
             self._drop_second()
+        self._feed(self._machine.not_replaced)
 
     def _take(self, call_id: str) -> None:
         taken = self._others.take_leg(call_id)

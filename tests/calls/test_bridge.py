@@ -17,6 +17,7 @@ from gateway.calls.sessions import Sources
 from gateway.legs.leg import (
     CallOrder,
     DtmfIn,
+    Headers,
     LegAnswered,
     LegEnded,
     LegError,
@@ -26,7 +27,7 @@ from gateway.legs.leg import (
     ReferProgress,
 )
 from gateway.realtime.errors import RealtimeError
-from tests.calls.fakes import SILENCE, FakeBackend, FakeCallee, FakeLeg, settle
+from tests.calls.fakes import SILENCE, FakeBackend, FakeCallee, FakeLeg, FakePort, settle
 from tests.calls.line import VOICE, Line, created, delta, done, line, record_of
 
 pytestmark = pytest.mark.loop
@@ -249,6 +250,52 @@ async def test_a_caller_takes_the_place_of_the_other_side() -> None:
     assert record["reason"] == "remote_bye" and second.done[-1] == "close"
 
 
+class SlowLeg(FakeLeg):
+    """A caller whose media takes a while to open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ready = asyncio.Event()
+
+    async def answer(self, headers: Headers = ()) -> FakePort:
+        await self.ready.wait()
+        return await super().answer(headers)
+
+
+async def test_one_who_takes_a_place_is_in_nobodys_way_meanwhile() -> None:
+    policy = CallPolicy(greet=False, bridge="leave", accepts_refer=True, targets=("tel:+49",))
+    async with line(policy=policy) as call:
+        first, second = call.leg, SlowLeg()
+        call.call.take_place(second)
+        await settle()
+        with pytest.raises(RealtimeError) as raised:
+            await call.call.command(Refer(TARGET))
+        assert raised.value.code == "transfer_in_progress"
+        first.emit(ReferAsked("9", TARGET))
+        assert first.done[-1] == ("answer_refer", "9", 491)
+        second.ready.set()
+        await settle()
+        assert second.done == ["answer"] and call.call.leg is second
+        second.emit(LegAnswered())
+        second.emit(ReferAsked("9", "tel:+1"))
+        assert second.done[-1] == ("answer_refer", "9", 603)
+        second.emit(LegEnded("remote_bye"))
+        assert (await record_of(call))["reason"] == "remote_bye"
+
+
+async def test_one_who_leaves_before_it_has_a_place_leaves_the_call_as_it_was() -> None:
+    async with line(policy=LEAVE) as call:
+        second = SlowLeg()
+        call.call.take_place(second)
+        await settle()
+        second.emit(LegEnded("cancelled"))
+        second.ready.set()
+        await settle()
+        assert "close" in second.done and call.call.leg is call.leg
+        await bridge(call)
+        assert call.call.record.summary()["state"] == "bridged"
+
+
 async def test_a_caller_who_cannot_be_answered_takes_nobodys_place() -> None:
     async with line() as call:
         second = FakeLeg(answer_error=LegError(503, "no_media_port"))
@@ -466,15 +513,16 @@ async def test_a_browser_is_bridged_where_that_is_set_and_told_no_elsewhere() ->
 async def test_a_caller_who_names_a_call_has_its_place_or_is_refused() -> None:
     office = Office(CallPolicy(greet=False))
     call_id, first = await office.caller("a")
-    second, stray = FakeLeg(), FakeLeg()
-    second.replaces, stray.replaces = "a", "nobody"
+    second, stray, late = FakeLeg(), FakeLeg(), FakeLeg()
+    second.replaces, stray.replaces, late.replaces = "a", "nobody", "a"
     office.line.take(stray, None)
     office.line.take(second, None)
+    office.line.take(late, None)
     await settle()
-    assert stray.done[0] == ("reject", 481, None)
+    assert stray.done[0] == late.done[0] == ("reject", 481, None)
     assert second.done == ["answer"] and "hang_up" in first.done
     assert office.line.summary(call_id)["state"] == "active"
     assert len(office.registry) == 1
     second.emit(LegEnded("remote_bye"))
     await settle()
-    assert office.words() == [("not_replaceable", "None"), ("remote_bye", "None")]
+    assert office.words() == [*[("not_replaceable", "None")] * 2, ("remote_bye", "None")]

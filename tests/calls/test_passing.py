@@ -488,6 +488,13 @@ def test_one_way_of_passing_on_at_a_time() -> None:
     call.command(Refer(TARGET), 7, 3.0)
     assert call.leg_event(asked(), 3.1)[0] == AnswerRefer("5", 491)
     assert call.replaced(3.2) == []
+    call = active(ACCEPTS)
+    call.replacing()
+    assert not call.may_be_given_away
+    assert call.leg_event(asked(), 3.1)[0] == AnswerRefer("5", 491)
+    assert settled(call.command(Refer(TARGET), 7, 3.2)) == {7: "transfer_in_progress"}
+    assert call.not_replaced(3.3) == []
+    assert call.leg_event(asked(), 3.4)[0] == AnswerRefer("5", 202)
 
 
 HUMAN = "tel:+49309"
@@ -541,8 +548,22 @@ def test_a_second_leg_is_of_no_transfer_that_has_none() -> None:
     assert call.state is State.TRANSFERRING
 
 
+def test_no_human_is_called_before_it_is_known_whether_somebody_takes_the_place() -> None:
+    policy = replace(LEAVE, fallback_target=HUMAN, continuity=ContinuityPolicy(give_up_s=1.0))
+    for told in (CallMachine.replaced, CallMachine.not_replaced):
+        call = active(policy, can_refer=False)
+        call.replacing()
+        effects = [*call.session_lost("closed", 3.1), *call.session_failed(FAILED, 3.1)]
+        effects += until(call, 20.0)
+        assert DialSecond not in kinds(effects) and call.talk.over
+        effects = told(call, 20.0)
+        assert effects[-1] == DialSecond(HUMAN)
+        assert (SwapLegs() in effects) == (told is CallMachine.replaced)
+
+
 def test_somebody_takes_the_other_sides_place() -> None:
     call = active(CallPolicy())
+    call.replacing()
     assert call.replaced(3.0) == [Note("call.replaced", {}), SwapLegs()]
     assert call.state is State.ACTIVE
 
@@ -569,6 +590,8 @@ _STEPS: dict[str, Callable[[CallMachine, int, float], list[Effect]]] = {
     "taken": lambda call, _, now: call.second_taken(now),
     "failed": lambda call, _, now: call.second_failed(503, "no_media_port", now),
     "unsendable": lambda call, _, now: call.refer_failed(now),
+    "replacing": lambda call, _, now: call.replacing() or [],
+    "not replaced": lambda call, _, now: call.not_replaced(now),
     "replaced": lambda call, _, now: call.replaced(now),
     "given": lambda call, _, now: call.given_away() if call.may_be_given_away else [],
     "lost": lambda call, _, now: call.session_lost("x", now),
