@@ -158,6 +158,8 @@ class AnswerRefer:
 
     refer_id: str
     status: int
+    to_second: bool = False
+    """It was the second leg that asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from gateway.calls.commands import Refer, wrong_state
 from gateway.calls.effects import Effect, Note, PassKey, Settle, SwapLegs, Word
 from gateway.calls.ending import Ending
 from gateway.calls.policy import CallPolicy
-from gateway.calls.referral import Referral, referral
+from gateway.calls.referral import Referral, referral, refused
 from gateway.calls.state import State
 from gateway.calls.talk import Talk
 from gateway.calls.transfer import Transfer, TransferPlan
@@ -74,6 +74,8 @@ class Passing(Ending):
 
     def second_event(self, event: LegEvent, now: float) -> list[Effect]:
         """Something happened on the second leg."""
+        if isinstance(event, leg.ReferAsked):
+            return [] if self.state is State.ENDED else refused(event, by_second=True)
         if self._referral is not None:
             return self._referral_news(now, lambda one: one.second_event(event))
         if self.state is not State.BRIDGED:

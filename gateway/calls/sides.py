@@ -200,8 +200,10 @@ class Sides:
                     self.leg.refer(target_uri, other, headers)
                 except LegError:
                     self._feed(self._machine.refer_failed)
-            case AnswerRefer(refer_id, status):
-                self.leg.answer_refer(refer_id, status)
+            case AnswerRefer(refer_id, status, to_second):
+                asker = self._second if to_second else self.leg
+                if asker is not None:
+                    asker.answer_refer(refer_id, status)
             case ReportRefer(refer_id, status, over):
                 self.leg.report_refer(refer_id, status, over=over)
 

@@ -181,6 +181,14 @@ async def test_keys_pass_through_a_bridge() -> None:
         assert ("press", "5") in callee.done and ("press", "7") in call.leg.done
 
 
+async def test_a_transfer_that_the_second_leg_asks_for_is_refused_there() -> None:
+    async with line(policy=LEAVE) as call:
+        callee = await bridge(call)
+        callee.emit(ReferAsked("9", "tel:+1"))
+        assert callee.done[-1] == ("answer_refer", "9", 603)
+        assert "answer_refer" not in [done[0] for done in call.leg.done]
+
+
 async def test_a_caller_who_leaves_while_it_rings_leaves_nothing() -> None:
     async with line(policy=LEAVE) as call:
         callee = FakeCallee()

@@ -272,6 +272,22 @@ def test_keys_pass_from_side_to_side_and_not_to_the_session() -> None:
     assert settled(call.command(Press("1"), 8, 9.1)) == {8: "invalid_call_state"}
 
 
+def test_whom_the_call_was_passed_on_to_passes_nobody_on() -> None:
+    refused = [
+        AnswerRefer("5", 603, to_second=True),
+        Note("call.referred", {"result": "refused", "sip_status": 603}),
+    ]
+    for call in (bridged(replace(ACCEPTS, bridge="leave")), dialling(), active(ACCEPTS)):
+        state = call.state
+        assert call.second_event(asked(), 9.0) == refused
+        assert call.state is state
+    call = active(ACCEPTS)
+    call.leg_event(asked(), 3.0)
+    assert call.second_event(asked(), 3.1) == refused
+    call.hang_up("hangup", 4.0)
+    assert call.second_event(asked(), 5.0) == []
+
+
 def test_an_agent_that_left_is_asked_nothing_more() -> None:
     call = bridged(LEAVE)
     assert call.session_lost("closed", 9.0) == []
