@@ -41,6 +41,7 @@ from gateway.calls.media import CallMedia
 from gateway.calls.record import CallRecord
 from gateway.calls.sessions import CallSessions
 from gateway.calls.sounds import Sounds
+from gateway.calls.state import State
 from gateway.legs.leg import (
     CallOrder,
     IncomingLeg,
@@ -297,7 +298,8 @@ class Sides:
                 self._listener(event)
             elif leg is self._second:
                 self._feed(lambda now: self._machine.second_event(event, now))
-                if isinstance(event, LegEnded) and leg is self._second:
+                over = self._machine.state is State.ENDED  # all legs are being closed
+                if isinstance(event, LegEnded) and leg is self._second and not over:
                     self._drop_second()
 
         leg.listen(told)
