@@ -211,6 +211,8 @@ class Call:
             record = self.record.ended(self._sessions.dropped_appends)
             try:
                 await self._free()
+            except Exception as error:
+                self._log.error("call.failed", exc_info=error)
             finally:
                 self._log.info("call.ended", **record)
         return record

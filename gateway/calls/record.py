@@ -48,6 +48,8 @@ class CallRecord:
         self._ended_at: float | None = None
         self._ended_unix: int | None = None
         self._media: CallMedia | None = None
+        self.detail: dict[str, Any] | None = None
+        """What `ended` returned."""
         self.setup_ms: float | None = None
         """From the call's arrival to our answer; of a call that we made, to the callee's."""
 
@@ -70,7 +72,7 @@ class CallRecord:
         self._ended_at, self._ended_unix = self._clock(), int(time.time())
         talk, transfer = self.machine.talk, self.machine.transfer
         continuity, response_ms = talk.continuity, talk.conversation.response_ms
-        return {
+        self.detail = {
             "direction": self._leg.direction,
             "leg": self._leg.kind,
             "reason": self.machine.reason,
@@ -88,6 +90,7 @@ class CallRecord:
             **self._counters(),
             "response_ms_p50": round(median(response_ms), 1) if response_ms else None,
         }
+        return self.detail
 
     def summary(self) -> dict[str, Any]:
         """What the API shows of the call."""

@@ -154,11 +154,21 @@ class Sides:
         return self.leg, self.media.release()
 
     async def close(self) -> None:
-        """Free all legs."""
+        """Free all legs.
+
+        Raises:
+            ExceptionGroup: some cannot be freed; the others are.
+        """
         if self.media is not None and self.leg in self._owned:
             self.media.part()
+        errors: list[Exception] = []
         for leg in tuple(self._owned):
-            await leg.close()
+            try:
+                await leg.close()
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise ExceptionGroup("legs that cannot be freed", errors)
 
     # The first leg.
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
 from gateway.audio.formats import PCM24K, PCMA
 from gateway.calls.commands import Dial, Refer
@@ -199,6 +200,69 @@ async def test_a_caller_who_leaves_while_it_rings_leaves_nothing() -> None:
     assert callee.done == ["dial", "close"] and call.leg.done[-1] == "close"
 
 
+class StayingLeg(FakeLeg):
+    """A caller whose leg takes a while to be freed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gone = asyncio.Event()
+
+    async def close(self) -> None:
+        await self.gone.wait()
+        await super().close()
+
+
+async def test_a_second_leg_may_end_while_the_call_is_freed() -> None:
+    first = StayingLeg()
+    with capture_logs() as log:
+        async with line(leg=first, policy=LEAVE) as call:
+            callee = await bridge(call)
+            call.call.hang_up("hangup")
+            await settle()
+            assert callee.done == ["dial"]
+            callee.emit(LegEnded("remote_bye"))
+            first.gone.set()
+            record = await record_of(call)
+    assert record["reason"] == "hangup" and callee.done == ["dial", "close"]
+    assert "call.failed" not in [entry["event"] for entry in log]
+
+
+class StuckLeg(FakeLeg):
+    """One that cannot be freed."""
+
+    async def close(self) -> None:
+        await super().close()
+        raise OSError("a defect")
+
+
+async def test_a_leg_that_cannot_be_freed_keeps_no_other() -> None:
+    office = Office(LEAVE, first=StuckLeg)
+    call_id, first = await office.caller("a")
+    order = asyncio.ensure_future(office.line.command(call_id, Refer(TARGET)))
+    await settle()
+    first.emit(ReferAnswered(405))
+    await order
+    (callee,) = office.callees
+    callee.emit(LegAnswered())
+    with capture_logs() as log:
+        await office.close()
+    assert first.done[-1] == callee.done[-1] == "close"
+    assert office.words() == [("drain", "transferred")] and len(office.registry) == 0
+    names = [entry["event"] for entry in log]
+    assert names.count("call.failed") == names.count("call.ended") == 1
+    assert office.backend.session is not None and office.backend.session.closed
+
+
+async def test_a_call_that_is_torn_down_leaves_its_record() -> None:
+    office = Office(LEAVE)
+    call_id, first = await office.caller("a")
+    (task,) = [one for one in asyncio.all_tasks() if one.get_name() == f"call {call_id}"]
+    task.cancel()
+    await settle()
+    assert first.done[-1] == "close" and len(office.registry) == 0
+    assert [record["direction"] for record in office.records] == ["inbound"]
+
+
 async def test_a_bridge_takes_the_leg_of_another_call() -> None:
     async with line(policy=LEAVE) as call:
         other = FakeLeg()
@@ -319,7 +383,13 @@ async def test_a_caller_who_cannot_be_answered_takes_nobodys_place() -> None:
 class Office:
     """A line, and whom it calls."""
 
-    def __init__(self, policy: CallPolicy, targets: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        policy: CallPolicy,
+        targets: tuple[str, ...] = (),
+        first: type[FakeLeg] = FakeLeg,
+    ) -> None:
+        self._leg = first
         self.backend = FakeBackend()
         self.registry = Registry(10, lambda record: self.records.append(record))
         self.records: list[dict[str, Any]] = []
@@ -340,7 +410,7 @@ class Office:
         return self.callees[-1]
 
     async def caller(self, dialog_id: str) -> tuple[str, FakeLeg]:
-        leg = FakeLeg()
+        leg = self._leg()
         leg.dialog_id = dialog_id
         self.line.take(leg, None)
         await settle()
