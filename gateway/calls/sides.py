@@ -320,8 +320,10 @@ class Sides:
             self._part_with(leg)
 
     def _join(self, *, listens: bool) -> None:
-        if self.media is not None and self._second_port is not None:
-            self.media.bridge(self._second_port, listens=listens)
+        second, port = self._second, self._second_port
+        if self.media is not None and second is not None and port is not None:
+            self.media.bridge(port, listens=listens)
+            self._record.joined(second)
         if not listens:
             self._sessions.leave()
 
@@ -332,6 +334,7 @@ class Sides:
             return
         self.leg, self._second, self._second_port = leg, None, None
         heard = self.media.move(port)
+        self._record.swapped(leg)
         self._part_with(before)
         self._feed(lambda now: self._machine.cleared(heard, "swap", now))
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 from gateway.audio.formats import PCM24K, PCMU, AudioFormat
@@ -35,6 +36,8 @@ class FakePort:
         self.playout = Playout(audio_format)
         self.sink: Callable[[bytes], None] | None = None
         self.sent: list[bytes] = []
+        self.counted = MediaStats()
+        """Besides what was sent."""
         self._leg = leg
 
     def join(self, sink: Callable[[bytes], None]) -> None:
@@ -47,7 +50,7 @@ class FakePort:
         return True
 
     def stats(self) -> MediaStats:
-        return MediaStats(rtp_sent=len(self.sent))
+        return replace(self.counted, rtp_sent=len(self.sent))
 
     def tick(self, times: int = 1) -> None:
         for _ in range(times):

@@ -23,6 +23,7 @@ from gateway.legs.leg import (
     LegEnded,
     LegError,
     LegRinging,
+    MediaStats,
     ReferAnswered,
     ReferAsked,
     ReferProgress,
@@ -98,6 +99,29 @@ async def test_both_hear_each_other_and_the_agent_is_gone() -> None:
         True,
     )
     assert call.leg.done[-2:] == ["hang_up", "close"] and callee.done[-1] == "close"
+
+
+async def test_the_record_of_a_bridge_says_with_whom() -> None:
+    async with line(policy=LEAVE) as call:
+        callee = FakeCallee()
+        callee.sip_call_id, callee.callee = "c" * 300, "sip:+4930123456@carrier.example"
+        await bridge(call, callee)
+        call.leg.emit(LegEnded("remote_bye"))
+        record = await record_of(call)
+    second = record["second"]
+    assert 0 <= second.pop("duration_s") < 1
+    assert second == {"sip_call_id": "c" * 256, "to": "sip:…3456@carrier.example"}
+    assert record["sip_call_id"] == call.leg.sip_call_id
+    async with line(policy=LEAVE) as call:
+        other = FakeLeg()
+        call.others.legs["rtc_2"] = other
+        order = asyncio.ensure_future(call.call.command(Refer("", "rtc_2")))
+        await settle()
+        call.leg.emit(ReferAnswered(501))
+        await order
+        other.emit(LegEnded("remote_bye"))
+        record = await record_of(call)
+    assert record["second"]["to"] == "sip:…3456@example.com"  # it had called us
 
 
 async def test_an_agent_that_listens_hears_both_and_is_not_heard() -> None:
@@ -303,6 +327,31 @@ async def test_whoever_the_other_side_names_has_its_place() -> None:
         call.call.hang_up("hangup")
         record = await record_of(call)
     assert record["reason"] == "hangup" and callee.done[-2:] == ["hang_up", "close"]
+
+
+async def test_the_record_is_of_whom_the_call_is_with_and_counts_all() -> None:
+    async with line(policy=CallPolicy(greet=False)) as call:
+        first, second = call.leg, FakeLeg()
+        second.sip_call_id, second.codec = "2@example.com", "pcma"
+        second.caller, second.callee = "sip:+4930654321@example.com", "sip:desk@example.com"
+        hear(first, 3)
+        first.port.counted = MediaStats(100, 0, 4, 10.0, 4.0)
+        call.call.take_place(second)
+        await settle()
+        first.port.counted = MediaStats(999, 0, 999, 99.0, 1.0)  # that is no part of the call
+        summary = call.call.record.summary()
+        assert (summary["counters"]["rtp_received"], summary["counters"]["mos"]) == (100, 4.0)
+        hear(second, 2)
+        second.port.counted = MediaStats(300, 0, 1, 2.0, 4.4)
+        summary = call.call.record.summary()
+        assert summary["from"] == "sip:…4321@example.com"
+        assert summary["to"] == "sip:desk@example.com"
+        second.emit(LegEnded("remote_bye"))
+        record = await record_of(call)
+    assert (record["sip_call_id"], record["codec"]) == ("2@example.com", "pcma")
+    assert record["direction"] == "inbound" and record["second"] is None
+    assert (record["rtp_received"], record["rtp_sent"], record["rtp_lost"]) == (400, 5, 5)
+    assert (record["jitter_ms"], record["mos"]) == (4.0, 4.3)
 
 
 async def test_a_caller_takes_the_place_of_the_other_side() -> None:
