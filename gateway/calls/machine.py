@@ -53,6 +53,11 @@ from gateway.realtime import events
 from gateway.realtime.errors import error_event
 from gateway.realtime.events import Event
 
+_NO_KEYS_YET: Final = "Only in an answered call can keys be pressed."
+_NO_KEYS: Final = {
+    State.TRANSFERRING: "The call is being passed on: no keys can be pressed in it.",
+    State.BRIDGED: "The call was passed on: no keys can be pressed in it.",
+}
 _WITH_SESSION: Final = (State.ANSWERING, State.DIALLING, *ANSWERED)
 
 
@@ -328,7 +333,7 @@ class CallMachine(Passing):
             return [press]
         if self.state is State.ENDED:
             return []  # a command was told so before
-        error = wrong_state("Only in an answered call can keys be pressed.")
+        error = wrong_state(_NO_KEYS.get(self.state, _NO_KEYS_YET))
         if press.ticket is not None:
             return [Settle(press.ticket, error)]
         event_id = self._new_event_id()

@@ -272,6 +272,15 @@ def test_keys_pass_from_side_to_side_and_not_to_the_session() -> None:
     assert settled(call.command(Press("1"), 8, 9.1)) == {8: "invalid_call_state"}
 
 
+def test_no_keys_are_pressed_in_a_call_that_is_passed_on() -> None:
+    for call, why in ((dialling(), "is being passed on"), (bridged(), "was passed on")):
+        (settle,) = call.command(Press("1"), 8, 9.0)
+        assert isinstance(settle, Settle) and settle.error is not None
+        assert why in settle.error.message and settle.error.code == "invalid_call_state"
+        (told,) = call.client_event({"type": "gateway.dtmf.send", "digits": "1"}, 9.0)
+        assert isinstance(told, ToControl) and why in told.event["error"]["message"]
+
+
 def test_whom_the_call_was_passed_on_to_passes_nobody_on() -> None:
     refused = [
         AnswerRefer("5", 603, to_second=True),
