@@ -194,7 +194,8 @@ class Call:
     async def run(self) -> dict[str, Any]:
         """Live through the call; returns its record when everything is freed."""
         begun = "call.incoming" if self.leg.direction == "inbound" else "call.outgoing"
-        named = {"sip_call_id": self.leg.sip_call_id} if self.leg.sip_call_id else {}
+        sip_call_id = self.record.sip_call_id
+        named = {} if sip_call_id is None else {"sip_call_id": sip_call_id}
         self._log.info(begun, leg=self.leg.kind, direction=self.leg.direction, **named)
         try:
             async with asyncio.TaskGroup() as group:
