@@ -8,7 +8,7 @@ session goes straight into the playout; the machine only says whose audio is sti
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Literal
+from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
@@ -34,6 +34,7 @@ from gateway.calls.effects import (
     TellSpeech,
     ToBackend,
     ToControl,
+    Word,
 )
 from gateway.calls.machine import CallMachine
 from gateway.calls.pressing import press
@@ -174,12 +175,9 @@ class Call:
         """Whether another call may have the leg, or somebody be sent to whom this one is with."""
         return self._machine.may_be_given_away
 
-    def told(self, word: Literal["offered", "kept", "transferred"]) -> None:
+    def told(self, word: Word) -> None:
         """Hear what another call does with whom this one is with; see `TellCall`."""
-        if word == "transferred":
-            self._feed(lambda now: self._machine.hang_up("transferred", now))
-        else:
-            self._machine.offered(word == "offered")
+        self._feed(lambda now: self._machine.told(word, now))
 
     def give_away(self) -> tuple[Leg, MediaPort] | None:
         """Let another call have the leg; this one is over. None when it has none to give."""
@@ -189,13 +187,15 @@ class Call:
         return given
 
     def take_place(self, leg: IncomingLeg) -> None:
-        """Go on with somebody who calls in the other side's place (RFC 3891)."""
+        """Go on with somebody who calls in the other side's place (RFC 3891), which
+        `may_be_given_away`."""
         self._sides.adopt(leg)
 
     async def run(self) -> dict[str, Any]:
         """Live through the call; returns its record when everything is freed."""
         begun = "call.incoming" if self.leg.direction == "inbound" else "call.outgoing"
-        named = {"sip_call_id": self.leg.sip_call_id} if self.leg.sip_call_id else {}
+        sip_call_id = self.record.sip_call_id
+        named = {} if sip_call_id is None else {"sip_call_id": sip_call_id}
         self._log.info(begun, leg=self.leg.kind, direction=self.leg.direction, **named)
         try:
             async with asyncio.TaskGroup() as group:
@@ -212,6 +212,8 @@ class Call:
             record = self.record.ended(self._sessions.dropped_appends)
             try:
                 await self._free()
+            except Exception as error:
+                self._log.error("call.failed", exc_info=error)
             finally:
                 self._log.info("call.ended", **record)
         return record

@@ -35,7 +35,7 @@ class Refer:
     replaces: str = ""
     """A call of ours in which the caller takes our place (RFC 3891)."""
     callee: str = field(default="", compare=False)
-    """Who that call is with, as a URI."""
+    """Where that call leads to, as a URI; checked, if somebody else wrote it."""
     headers: Headers = field(default=(), compare=False)
     """More of the REFER."""
 

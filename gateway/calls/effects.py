@@ -83,7 +83,7 @@ class ReferLeg:
 
     target_uri: str
     replaces: str = ""
-    """The call of ours in which it is to take our place; "" as target is whoever that is with."""
+    """The call of ours in which it is to take our place."""
     headers: Headers = ()
     """More of the REFER."""
 
@@ -139,13 +139,17 @@ class PassKey:
     to_second: bool
 
 
+Word = Literal["offered", "coming", "kept", "transferred"]
+"""Somebody was asked to take our place in a call; has left another one to do so; nobody will;
+somebody has."""
+
+
 @dataclass(frozen=True, slots=True)
 class TellCall:
     """Tell another call what is being done with its leg."""
 
     call_id: str
-    word: Literal["offered", "kept", "transferred"]
-    """Somebody was asked to take our place in it; nobody will; somebody has."""
+    word: Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,8 @@ class AnswerRefer:
 
     refer_id: str
     status: int
+    to_second: bool = False
+    """It was the second leg that asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class Ending:
         self._posted = posted
         self._tickets: list[int] = []  # of those who wait for the answer or for our INVITE to go
         self._deadline: float | None = None
+        self._limit: float | None = None  # when an answered call has lasted as long as it may
 
     def _turn_away(
         self, status: int, reason: str, retry_s: int | None = None, headers: Headers = ()

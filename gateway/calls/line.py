@@ -16,7 +16,7 @@ from gateway.calls.policy import CallPolicy, Refusal
 from gateway.calls.registry import Registry
 from gateway.calls.sessions import Sources
 from gateway.calls.sounds import Sounds
-from gateway.calls.targets import target_allowed
+from gateway.calls.targets import check_allowed
 from gateway.legs.leg import (
     CallOrder,
     EventChannel,
@@ -78,7 +78,7 @@ class Line:
         self._meets = meets
         self._webhook = webhook
         self._log = log
-        self._others = OtherCalls(registry, dials)
+        self._others = OtherCalls(registry, dials, config.targets)
 
     def take(self, leg: IncomingLeg, fault: LegError | None) -> None:
         """Somebody calls; `fault` is why the leg cannot be served."""
@@ -103,7 +103,7 @@ class Line:
             RealtimeError: why there is no such call.
         """
         self._check_room()
-        self._check_allowed(order.to, "to")
+        check_allowed(order.to, self._config.targets, "to")
         policy = self._config.policy
         if order.ring_timeout_s is not None:
             if order.ring_timeout_s > policy.ring_timeout_s:
@@ -168,7 +168,7 @@ class Line:
             RealtimeError: why it has none.
         """
         if isinstance(command, Refer) and command.target_uri:
-            self._check_allowed(command.target_uri, "target_uri")
+            check_allowed(command.target_uri, self._config.targets, "target_uri")
         call = self._registry.get(call_id)
         if call is not None:
             if isinstance(command, Refer):
@@ -214,7 +214,8 @@ class Line:
         if call.leg.kind != "sip" and self._config.policy.bridge == "off":
             raise wrong_state("Only telephone calls can be transferred.", "not_a_phone_call")
         latest = call.record.machine.transfer
-        again = latest is not None and latest.asked == asked
+        # One that failed may lead elsewhere when it is tried anew: it is checked anew.
+        again = latest is not None and latest.asked == asked and not latest.failed
         return self._others.checked(asked, call) if asked.replaces and not again else asked
 
     def _call(
@@ -247,10 +248,4 @@ class Line:
                 status=429,
                 retry=refusal.reason != "draining",  # this process will not take it later either
                 retry_after_s=refusal.retry_after_s,
-            )
-
-    def _check_allowed(self, target: str, param: str) -> None:
-        if not target_allowed(target, self._config.targets):
-            raise RealtimeError(
-                "This line may not call that target.", code="target_not_allowed", param=param
             )

@@ -53,6 +53,11 @@ from gateway.realtime import events
 from gateway.realtime.errors import error_event
 from gateway.realtime.events import Event
 
+_NO_KEYS_YET: Final = "Only in an answered call can keys be pressed."
+_NO_KEYS: Final = {
+    State.TRANSFERRING: "The call is being passed on: no keys can be pressed in it.",
+    State.BRIDGED: "The call was passed on: no keys can be pressed in it.",
+}
 _WITH_SESSION: Final = (State.ANSWERING, State.DIALLING, *ANSWERED)
 
 
@@ -213,7 +218,7 @@ class CallMachine(Passing):
             return []
         match event:
             case leg.LegEnded(reason, status):
-                return self._left(reason, status)
+                return self._left(reason, status, now)
             case leg.LegSilent() if self.state is State.TRANSFERRING:
                 return []  # on hold perhaps; if it is still silent afterwards we hear so again
             case leg.LegSilent() | leg.LegBroken():
@@ -263,7 +268,7 @@ class CallMachine(Passing):
         if self._deadline is not None and now >= self._deadline:
             return self._too_late(now)
         transferred = self._transfer_news(now, lambda transfer: transfer.timeout(now))
-        transferred += self._referral_news(lambda one: one.timeout(now))
+        transferred += self._referral_news(now, lambda one: one.timeout(now))
         return [*transferred, *self._talk(now, lambda talk: talk.timeout(now))]
 
     def next_timeout(self) -> float | None:
@@ -296,7 +301,7 @@ class CallMachine(Passing):
         if self.state not in (State.ANSWERING, State.DIALLING):
             return []
         self.state = State.ACTIVE
-        self._deadline = now + self._policy.max_duration_s
+        self._deadline = self._limit = now + self._policy.max_duration_s
         greets = self._policy.greet and self._decided_by_us
         told: list[Effect] = []
         if self.outbound:
@@ -319,6 +324,8 @@ class CallMachine(Passing):
             return self._turn_away(480, "ring_timeout")
         if self.state is State.BRIDGED:
             return self._hang_up("max_duration")
+        if self.state is State.TRANSFERRING:
+            return []  # which may end the call in a moment; if it does not we come by here again
         return self._talk(now, lambda talk: talk.too_long(now))
 
     def _press(self, press: PressKeys) -> list[Effect]:
@@ -326,7 +333,7 @@ class CallMachine(Passing):
             return [press]
         if self.state is State.ENDED:
             return []  # a command was told so before
-        error = wrong_state("Only in an answered call can keys be pressed.")
+        error = wrong_state(_NO_KEYS.get(self.state, _NO_KEYS_YET))
         if press.ticket is not None:
             return [Settle(press.ticket, error)]
         event_id = self._new_event_id()

@@ -47,6 +47,7 @@ class CallMedia:
 
     def __init__(self, port: MediaPort, tape: Tape, sounds: Sounds) -> None:
         self._port = port
+        self._before = MediaStats()  # of ports that the call has left
         self._kept = port.format  # as the tape wants it
         self._keep: Callable[[bytes], None] = tape.push
         self._tape = tape
@@ -105,6 +106,7 @@ class CallMedia:
         """Go on with another port; returns what had not been heard to its end on this one."""
         heard = self.clear()
         self._port.part()
+        self._before = self.stats()
         self._port = port
         self._keep = _kept(port.format, self._kept, self._tape)
         if self._session is not None:
@@ -172,7 +174,8 @@ class CallMedia:
         playout.finish(part)
 
     def stats(self) -> MediaStats:
-        return self._port.stats()
+        """Of all ports that the call has had."""
+        return _together(self._before, self._port.stats())
 
     def part(self) -> None:
         """Hand no more of the caller's audio to anybody."""
@@ -186,6 +189,23 @@ def _kept(spoken: AudioFormat, kept: AudioFormat, tape: Tape) -> Callable[[bytes
         return tape.push
     convert = Transcoder(spoken, kept).convert
     return lambda audio: tape.push(convert(audio))
+
+
+def _together(one: MediaStats, other: MediaStats) -> MediaStats:
+    """Counters add up; what was estimated weighs as much as there was of it."""
+    received = one.rtp_received + other.rtp_received
+    share = one.rtp_received / received if received else 0.0
+    if one.mos is None or other.mos is None:
+        mos = other.mos if one.mos is None else one.mos
+    else:
+        mos = round(share * one.mos + (1 - share) * other.mos, 2)
+    return MediaStats(
+        rtp_received=received,
+        rtp_sent=one.rtp_sent + other.rtp_sent,
+        rtp_lost=one.rtp_lost + other.rtp_lost,
+        jitter_ms=share * one.jitter_ms + (1 - share) * other.jitter_ms,
+        mos=mos,
+    )
 
 
 def _both(one: Callable[[bytes], None], other: Callable[[bytes], None]) -> Callable[[bytes], None]:

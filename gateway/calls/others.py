@@ -1,24 +1,33 @@
 """What one call may do with others, and where its second legs come from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from gateway.calls.call import Call
 from gateway.calls.commands import Refer
 from gateway.calls.effects import TellCall
 from gateway.calls.registry import Registry
+from gateway.calls.targets import check_allowed, check_target
 from gateway.legs.leg import CallOrder, Leg, MediaPort, OutgoingLeg
 from gateway.realtime.errors import RealtimeError
+
+_OTHER: Final = "replaces_call_id"
 
 Dials = Callable[[CallOrder], OutgoingLeg]
 """Makes the leg of a call that was ordered; raises LegError."""
 
 
 class OtherCalls:
-    """The calls of a line, as each of them sees the others."""
+    """The calls of a line, as each of them sees the others.
 
-    def __init__(self, registry: Registry, dials: Dials) -> None:
+    Args:
+        targets: what may be called, as `target_allowed` reads it.
+    """
+
+    def __init__(self, registry: Registry, dials: Dials, targets: Sequence[str]) -> None:
         self._registry = registry
+        self._targets = targets
         self.second = dials
 
     def leg_of(self, call_id: str) -> Leg | None:
@@ -57,9 +66,14 @@ class OtherCalls:
             raise _unfit("That is no telephone call.", "not_a_phone_call")
         if not other.may_be_given_away:
             raise _unfit("That call is not answered, or is being transferred.")
-        leg = other.leg
-        return replace(asked, callee=leg.callee if leg.direction == "outbound" else leg.caller)
+        target = other.leg.contact
+        # Whom we called was judged then. Whoever called us wrote what the peer would be told to
+        # call; a browser is told nothing.
+        if not asked.target_uri and other.leg.direction == "inbound" and call.leg.kind == "sip":
+            target = check_target(target, _OTHER)
+            check_allowed(target, self._targets, _OTHER)
+        return replace(asked, callee=target)
 
 
 def _unfit(message: str, code: str = "invalid_call_state") -> RealtimeError:
-    return RealtimeError(message, code=code, param="replaces_call_id")
+    return RealtimeError(message, code=code, param=_OTHER)

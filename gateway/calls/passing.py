@@ -10,13 +10,14 @@ with one that only listens, until either leg ends.
 The middle of the call machine, pure as that is.
 """
 
+import math
 from collections.abc import Callable
 
 from gateway.calls.commands import Refer, wrong_state
-from gateway.calls.effects import Effect, Note, PassKey, Settle, SwapLegs
+from gateway.calls.effects import Effect, Note, PassKey, Settle, SwapLegs, Word
 from gateway.calls.ending import Ending
 from gateway.calls.policy import CallPolicy
-from gateway.calls.referral import Referral, referral
+from gateway.calls.referral import Referral, referral, refused
 from gateway.calls.state import State
 from gateway.calls.talk import Talk
 from gateway.calls.transfer import Transfer, TransferPlan
@@ -50,7 +51,8 @@ class Passing(Ending):
             policy.transfer_timeout_s, policy.ring_timeout_s, policy.bridge, can_refer
         )
         self._passed_on = False  # the fallback target was tried
-        self._offered = False  # somebody was asked to take our place in this call
+        self._replacing = False  # somebody is being answered who takes the other side's place
+        self._offered_until = -math.inf  # somebody was asked to take our place in this call
 
     def refer_failed(self, now: float) -> list[Effect]:
         """`ReferLeg` could not be done."""
@@ -66,16 +68,18 @@ class Passing(Ending):
 
     def second_failed(self, status: int, reason: str, now: float) -> list[Effect]:
         """There is no second leg."""
-        return [
-            *self._referral_news(lambda one: one.second_failed(status)),
-            *self._transfer_news(now, lambda transfer: transfer.second_failed(status, reason)),
-        ]
+        if self._referral is not None:
+            return self._referral_news(now, lambda one: one.second_failed(status))
+        return self._transfer_news(now, lambda transfer: transfer.second_failed(status, reason))
 
     def second_event(self, event: LegEvent, now: float) -> list[Effect]:
         """Something happened on the second leg."""
+        if isinstance(event, leg.ReferAsked):
+            return [] if self.state is State.ENDED else refused(event, by_second=True)
+        if self._referral is not None:
+            return self._referral_news(now, lambda one: one.second_event(event))
         if self.state is not State.BRIDGED:
-            referred = self._referral_news(lambda one: one.second_event(event))
-            return [*referred, *self._transfer_news(now, lambda one: one.second_event(event))]
+            return self._transfer_news(now, lambda one: one.second_event(event))
         match event:
             case leg.LegEnded():
                 return self._hang_up("transferred")  # whoever the call had gone to has ended it
@@ -86,15 +90,35 @@ class Passing(Ending):
             case _:
                 return []
 
-    def replaced(self, now: float) -> list[Effect]:
-        """Somebody who may do so has called to take the other side's place (RFC 3891)."""
-        if self.state is not State.ACTIVE or self._referral is not None:
-            return []
-        return [Note("call.replaced", {}), SwapLegs()]
+    def replacing(self) -> None:
+        """Somebody who may do so calls to take the other side's place (RFC 3891): `replaced` or
+        `not_replaced` follows, and nothing else is done with the other side before."""
+        self._replacing = True
 
-    def offered(self, on: bool) -> None:
-        """Whether somebody was asked to take our place in this call (RFC 3891)."""
-        self._offered = on
+    def replaced(self, now: float) -> list[Effect]:
+        """Who wanted that place is answered."""
+        self._replacing = False
+        may = self.may_be_given_away
+        swapped: list[Effect] = [Note("call.replaced", {}), SwapLegs()] if may else []
+        return [*swapped, *self._talk(now, lambda _: [])]
+
+    def not_replaced(self, now: float) -> list[Effect]:
+        """Who wanted that place cannot be answered, or has gone again."""
+        self._replacing = False
+        return self._talk(now, lambda _: [])
+
+    def told(self, word: Word, now: float) -> list[Effect]:
+        """What another call does with whom this one is with."""
+        match word:
+            case "offered":
+                self._offered_until = math.inf
+            case "coming":  # it has left the call that would have told the rest
+                self._offered_until = now + self._policy.transfer_timeout_s
+            case "kept":
+                self._offered_until = -math.inf
+            case "transferred" if self.state is not State.ENDED:
+                return self._hang_up("transferred")
+        return []
 
     def given_away(self) -> list[Effect]:
         """The leg, or the other side, belongs to another call from here on."""
@@ -103,7 +127,12 @@ class Passing(Ending):
     @property
     def may_be_given_away(self) -> bool:
         """Whether another call may have the leg."""
-        return self.state is State.ACTIVE and self._referral is None
+        return self.state is State.ACTIVE and not self._is_changing
+
+    @property
+    def _is_changing(self) -> bool:
+        """Whether the other side may be somebody else in a moment."""
+        return self._referral is not None or self._replacing
 
     @property
     def _is_left(self) -> bool:
@@ -115,13 +144,13 @@ class Passing(Ending):
             return self.transfer.again(asked, ticket)
         if self.state is not State.ACTIVE:
             return [Settle(ticket, wrong_state("Only an answered call can be transferred."))]
-        if self._referral is not None:
+        if self._is_changing:
             error = wrong_state("Another transfer is under way.", "transfer_in_progress")
             return [Settle(ticket, error)]
         return self._transfer(asked, ticket, now)
 
     def _asked(self, asked: leg.ReferAsked, now: float) -> list[Effect]:
-        busy = self.state is not State.ACTIVE or self._referral is not None
+        busy = self.state is not State.ACTIVE or self._is_changing
         begun, effects = referral(asked, self._policy, now, busy=busy)
         self._referral = begun or self._referral
         return effects
@@ -136,6 +165,8 @@ class Passing(Ending):
         target = self._policy.fallback_target
         passes_on = target and self.talk.over == "session_lost" and self.state is State.ACTIVE
         if passes_on and not self._passed_on:
+            if self._is_changing:
+                return effects  # it has the second leg; once that is decided we come by again
             self._passed_on = True
             return [*effects, *self._transfer(Refer(target), None, now)]
         return [*effects, *self._hang_up(self.talk.over)]
@@ -153,26 +184,30 @@ class Passing(Ending):
         effects = news(self.transfer)
         if self.transfer.is_bridged:
             self.state = State.BRIDGED
+            self._deadline = self._limit
             return effects
         if self.transfer.result == "transferred":
             return [*effects, *self._hang_up("transferred")]
         if self.transfer.result is not None:
             self.state = State.ACTIVE
+            self._deadline = self._limit
             effects += self._talk(now, lambda talk: talk.away(False, now))
         return effects
 
-    def _referral_news(self, news: Callable[[Referral], list[Effect]]) -> list[Effect]:
+    def _referral_news(self, now: float, news: Callable[[Referral], list[Effect]]) -> list[Effect]:
         if self._referral is None:
             return []
         effects = news(self._referral)
         if self._referral.over:
             gone = self._referral.asker_left and not self._referral.reached
             self._referral = None
-            return [*effects, *(self._end("remote_bye", None) if gone else [])]
+            if gone:
+                return [*effects, *self._end("remote_bye", None)]
+            effects += self._talk(now, lambda _: [])
         return effects
 
-    def _left(self, reason: str, status: int | None) -> list[Effect]:
-        if self._offered and reason == "remote_bye":
+    def _left(self, reason: str, status: int | None, now: float) -> list[Effect]:
+        if now < self._offered_until and reason == "remote_bye":
             return self._end("transferred", None)  # it speaks with whom we sent there
         if self._referral is not None and reason == "remote_bye":
             self._referral.asker_left = True  # and it leaves us with whom we are calling

@@ -30,7 +30,8 @@ class CallRecord:
 
     Args:
         call_id: names the call.
-        leg, machine: of the call.
+        leg: whom the call is with at first; who called whom then is the call's direction.
+        machine: of the call.
         clock: seconds, monotonic.
     """
 
@@ -39,7 +40,10 @@ class CallRecord:
     ) -> None:
         self.machine = machine
         self._call_id = call_id
+        self._direction = leg.direction
         self._leg = leg
+        self._second: Leg | None = None
+        self._joined_at = 0.0
         self._clock = clock
         self._began_at = clock()
         self._created_at = int(time.time())
@@ -48,8 +52,15 @@ class CallRecord:
         self._ended_at: float | None = None
         self._ended_unix: int | None = None
         self._media: CallMedia | None = None
+        self.detail: dict[str, Any] | None = None
+        """What `ended` returned."""
         self.setup_ms: float | None = None
         """From the call's arrival to our answer; of a call that we made, to the callee's."""
+
+    @property
+    def sip_call_id(self) -> str | None:
+        """As the carrier's log has it, too."""
+        return _shown_id(self._leg)
 
     def opened(self, media: CallMedia) -> None:
         """There is media to count."""
@@ -65,22 +76,31 @@ class CallRecord:
             self.set_up()
         self._answered_at, self._answered_unix = self._clock(), int(time.time())
 
+    def swapped(self, leg: Leg) -> None:
+        """The call goes on with somebody else."""
+        self._leg = leg
+
+    def joined(self, second: Leg) -> None:
+        """The other side speaks with a second leg until the call is over."""
+        self._second, self._joined_at = second, self._clock()
+
     def ended(self, dropped_appends: int) -> dict[str, Any]:
         """The call detail record, made once, before anything is freed."""
         self._ended_at, self._ended_unix = self._clock(), int(time.time())
         talk, transfer = self.machine.talk, self.machine.transfer
         continuity, response_ms = talk.continuity, talk.conversation.response_ms
-        return {
-            "direction": self._leg.direction,
+        self.detail = {
+            "direction": self._direction,
             "leg": self._leg.kind,
             "reason": self.machine.reason,
             "sip_status": self._sip_status(),
-            "sip_call_id": self._sip_call_id(),
+            "sip_call_id": self.sip_call_id,
             "duration_s": self._duration_s(),
             "setup_ms": self.setup_ms,
             "codec": self._codec(),
             "transfer": None if transfer is None else transfer.result,
             "bridged": transfer is not None and transfer.is_bridged,
+            "second": self._second_leg(self._ended_at),
             "appends_dropped": dropped_appends,
             "handovers": continuity.handovers,
             "session_losses": continuity.losses,
@@ -88,6 +108,7 @@ class CallRecord:
             **self._counters(),
             "response_ms_p50": round(median(response_ms), 1) if response_ms else None,
         }
+        return self.detail
 
     def summary(self) -> dict[str, Any]:
         """What the API shows of the call."""
@@ -98,7 +119,7 @@ class CallRecord:
         return {
             "id": self._call_id,
             "object": "realtime.call",
-            "direction": self._leg.direction,
+            "direction": self._direction,
             "leg": self._leg.kind,
             "from": masked(self._leg.caller) or None,
             "to": masked(self._leg.callee) or None,
@@ -111,7 +132,7 @@ class CallRecord:
             "media_security": self._leg.media_security,
             "reason": machine.reason or None,
             "sip_status": self._sip_status(),
-            "sip_call_id": self._sip_call_id(),
+            "sip_call_id": self.sip_call_id,
             "transfer": None
             if transfer is None
             else {
@@ -137,13 +158,21 @@ class CallRecord:
             "dtmf_count": conversation.dtmf_count,
         }
 
+    def _second_leg(self, until: float) -> dict[str, Any] | None:
+        """With whom the call was bridged, and how long."""
+        leg = self._second
+        if leg is None:
+            return None
+        to = leg.callee if leg.direction == "outbound" else leg.caller
+        return {
+            "sip_call_id": _shown_id(leg),
+            "to": masked(to) or None,
+            "duration_s": round(until - self._joined_at, 3),
+        }
+
     def _codec(self) -> str | None:
         """Before the answer it is only an offer."""
         return None if self._answered_at is None else self._leg.codec
-
-    def _sip_call_id(self) -> str | None:
-        """As the carrier's log has it, too."""
-        return self._leg.sip_call_id[:_MAX_CALL_ID] or None
 
     def _sip_status(self) -> int | None:
         return self.machine.sip_status if self._leg.kind == "sip" else None
@@ -153,6 +182,10 @@ class CallRecord:
             return 0.0
         until = self._clock() if self._ended_at is None else self._ended_at
         return round(until - self._answered_at, 3)
+
+
+def _shown_id(leg: Leg) -> str | None:
+    return leg.sip_call_id[:_MAX_CALL_ID] or None
 
 
 def masked(uri: str) -> str:

@@ -92,11 +92,16 @@ def referral(
     elif busy:
         status = 491
     if status != 202:
-        refused = Note("call.referred", {"result": "refused", "sip_status": status})
-        return None, [AnswerRefer(asked.refer_id, status), refused]
+        return None, refused(asked, status)
     dial = DialSecond(target, replaces, asked.referred_by)
     begun = Referral(asked.refer_id, policy.ring_timeout_s, now)
     return begun, [AnswerRefer(asked.refer_id, 202), dial]
+
+
+def refused(asked: ReferAsked, status: int = _DECLINE, *, by_second: bool = False) -> list[Effect]:
+    """Do nothing of it; `by_second`: the second leg asks, which is not passed on."""
+    note = Note("call.referred", {"result": "refused", "sip_status": status})
+    return [AnswerRefer(asked.refer_id, status, by_second), note]
 
 
 def _allowed(target: str, policy: CallPolicy) -> bool:

@@ -91,7 +91,7 @@ class Registry:
 
     async def _live(self, call: Call) -> None:
         try:
-            record = await call.run()
+            await call.run()
         finally:
             del self._calls[call.call_id]
             del self._tasks[call.call_id]
@@ -99,4 +99,5 @@ class Registry:
             if len(self._ended) > _REMEMBERED:
                 self._ended.popitem(last=False)
             self._on_change()
-        self._on_ended(record)
+            if call.record.detail is not None:
+                self._on_ended(call.record.detail)

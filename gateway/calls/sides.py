@@ -41,6 +41,7 @@ from gateway.calls.media import CallMedia
 from gateway.calls.record import CallRecord
 from gateway.calls.sessions import CallSessions
 from gateway.calls.sounds import Sounds
+from gateway.calls.state import State
 from gateway.legs.leg import (
     CallOrder,
     IncomingLeg,
@@ -140,11 +141,7 @@ class Sides:
 
     def adopt(self, leg: IncomingLeg) -> None:
         """Answer somebody who is to take the other side's place (RFC 3891)."""
-        if self._second is not None:
-            leg.reject(491)
-            self._owned.append(leg)
-            self._start(self._free(leg))
-            return
+        self._machine.replacing()
         self._second = leg
         self._owned.append(leg)
         self._start(self._answer(leg))
@@ -157,11 +154,21 @@ class Sides:
         return self.leg, self.media.release()
 
     async def close(self) -> None:
-        """Free all legs."""
+        """Free all legs.
+
+        Raises:
+            ExceptionGroup: some cannot be freed; the others are.
+        """
         if self.media is not None and self.leg in self._owned:
             self.media.part()
+        errors: list[Exception] = []
         for leg in tuple(self._owned):
-            await leg.close()
+            try:
+                await leg.close()
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise ExceptionGroup("legs that cannot be freed", errors)
 
     # The first leg.
 
@@ -204,8 +211,10 @@ class Sides:
                     self.leg.refer(target_uri, other, headers)
                 except LegError:
                     self._feed(self._machine.refer_failed)
-            case AnswerRefer(refer_id, status):
-                self.leg.answer_refer(refer_id, status)
+            case AnswerRefer(refer_id, status, to_second):
+                asker = self._second if to_second else self.leg
+                if asker is not None:
+                    asker.answer_refer(refer_id, status)
             case ReportRefer(refer_id, status, over):
                 self.leg.report_refer(refer_id, status, over=over)
 
@@ -273,13 +282,13 @@ class Sides:
         except LegError as error:
             leg.reject(error.status)
             port = None
-        if leg is not self._second:
-            return  # whoever called has hung up again
-        self._second_port = port
-        if port is not None:
+        if port is not None and leg is self._second:
+            self._second_port = port
             self._feed(self._machine.replaced)
-        if leg is self._second:  # the call has gone on to something else meanwhile
+            return
+        if leg is self._second:  # else whoever called has hung up again
             self._drop_second()
+        self._feed(self._machine.not_replaced)
 
     def _take(self, call_id: str) -> None:
         taken = self._others.take_leg(call_id)
@@ -299,7 +308,8 @@ class Sides:
                 self._listener(event)
             elif leg is self._second:
                 self._feed(lambda now: self._machine.second_event(event, now))
-                if isinstance(event, LegEnded) and leg is self._second:
+                over = self._machine.state is State.ENDED  # all legs are being closed
+                if isinstance(event, LegEnded) and leg is self._second and not over:
                     self._drop_second()
 
         leg.listen(told)
@@ -310,8 +320,10 @@ class Sides:
             self._part_with(leg)
 
     def _join(self, *, listens: bool) -> None:
-        if self.media is not None and self._second_port is not None:
-            self.media.bridge(self._second_port, listens=listens)
+        second, port = self._second, self._second_port
+        if self.media is not None and second is not None and port is not None:
+            self.media.bridge(port, listens=listens)
+            self._record.joined(second)
         if not listens:
             self._sessions.leave()
 
@@ -322,6 +334,7 @@ class Sides:
             return
         self.leg, self._second, self._second_port = leg, None, None
         heard = self.media.move(port)
+        self._record.swapped(leg)
         self._part_with(before)
         self._feed(lambda now: self._machine.cleared(heard, "swap", now))
 

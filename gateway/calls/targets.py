@@ -109,6 +109,14 @@ def target_allowed(target: str, prefixes: Iterable[str]) -> bool:
     return any(_matches(wanted, pattern.strip()) for pattern in patterns)
 
 
+def check_allowed(target: str, prefixes: Iterable[str], param: str) -> None:
+    """Raise RealtimeError, about `param`, unless the policy lets a checked target be called."""
+    if not target_allowed(target, prefixes):
+        raise RealtimeError(
+            "This line may not call that target.", code="target_not_allowed", param=param
+        )
+
+
 def allowed_contact(
     uri: str, prefixes: Iterable[str], number_hosts: Iterable[str] = ()
 ) -> str | None:

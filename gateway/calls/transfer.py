@@ -29,6 +29,7 @@ from gateway.calls.effects import (
     TakeSecond,
     TellCall,
     ToControl,
+    Word,
 )
 from gateway.legs import leg
 from gateway.legs.leg import LegEvent
@@ -79,6 +80,11 @@ class Transfer:
         self._deadline: float | None = None
 
     @property
+    def failed(self) -> bool:
+        """Whether it is over, and the other side is still ours."""
+        return self.result not in (None, "transferred")
+
+    @property
     def is_bridged(self) -> bool:
         """Whether both legs are joined here, until either hangs up."""
         return self.how == "bridge" and self.result == "transferred"
@@ -91,7 +97,7 @@ class Transfer:
         self._deadline = now + self._plan.timeout_s
         other = self.asked.replaces
         offered: list[Effect] = [TellCall(other, "offered")] if other else []
-        return [*offered, ReferLeg(self.asked.target_uri, other, self.asked.headers)]
+        return [*offered, ReferLeg(self.asked.shown, other, self.asked.headers)]
 
     def again(self, asked: Refer, ticket: int) -> list[Effect]:
         """A transfer is asked for while this one is under way, or has joined both legs."""
@@ -137,17 +143,23 @@ class Transfer:
 
     def second_opened(self, now: float) -> list[Effect]:
         """Our INVITE is on its way."""
+        if self.how != "bridge":
+            return []
         self._accepted = True
         self._deadline = now + self._plan.ring_s
         return self._settle()
 
     def second_taken(self) -> list[Effect]:
         """The leg of the other call is ours."""
+        if self.how != "bridge":
+            return []
         self._accepted = True
         return [*self._settle(), *self._joined(None)]
 
     def second_failed(self, status: int, reason: str) -> list[Effect]:
         """Nobody could be called; as in `LegError`."""
+        if self.how != "bridge":
+            return []
         error = no_leg(status, reason)
         if error.param:
             error.param = "replaces_call_id" if self.asked.replaces else "target_uri"
@@ -155,6 +167,8 @@ class Transfer:
 
     def second_event(self, event: LegEvent) -> list[Effect]:
         """Something happened at the target, before both are joined."""
+        if self.how != "bridge":
+            return []
         match event:
             case leg.LegRinging() if not self._rings:
                 self._rings = True
@@ -175,11 +189,14 @@ class Transfer:
     def peer_left(self, reason: str) -> list[Effect]:
         """The call is over by the other side, for this reason as in `LegEnded`.
 
-        One that hangs up, having agreed to try, has gone where it was sent.
+        One that hangs up, having agreed to try, has gone where it was sent. Its INVITE has perhaps
+        not come there yet.
         """
         if self.how == "bridge" or reason != "remote_bye":
             return self._decide("timeout", None)
-        return self._decide("transferred" if self._accepted else "refused", None)
+        if not self._accepted:
+            return self._decide("refused", None)
+        return self._decide("transferred", None, "coming")
 
     def abandon(self, error: RealtimeError) -> list[Effect]:
         """The call is over; what has not been told by now never will be."""
@@ -224,15 +241,17 @@ class Transfer:
         tickets, self._tickets = self._tickets, []
         return [Settle(ticket, error) for ticket in tickets]
 
-    def _decide(self, result: TransferResult, status: int | None) -> list[Effect]:
+    def _decide(
+        self, result: TransferResult, status: int | None, word: Word | None = None
+    ) -> list[Effect]:
         self.result, self.sip_status = result, status
         self._deadline = None
         fields = {"result": result, "sip_status": status, "how": self.how}
         event = transfer_ended(result, status, self._new_event_id())
-        told = self._tell_other("transferred" if result == "transferred" else "kept")
+        told = self._tell_other(word or ("transferred" if result == "transferred" else "kept"))
         return [*told, Note("transfer.result", fields), ToControl(event, extension=True)]
 
-    def _tell_other(self, word: Literal["kept", "transferred"]) -> list[Effect]:
+    def _tell_other(self, word: Word) -> list[Effect]:
         return [TellCall(self.asked.replaces, word)] if self.how == "replaces" else []
 
 

@@ -264,6 +264,10 @@ class Leg(Protocol):
         """Who is called, as a URI; "" when nobody says."""
 
     @property
+    def contact(self) -> str:
+        """Where the other side is reached now, as the URI that it gave; "" for nowhere."""
+
+    @property
     def format(self) -> AudioFormat:
         """Of the audio that will be joined; it never changes."""
 

@@ -97,6 +97,17 @@ class SipLeg(ABC):
         self._infos = InfoSender(self._send_info)
         self._media: LegMedia = PlainMedia(media, peer_host, self._media_event, private=private)
 
+    @property
+    def contact(self) -> str:
+        found = ""
+
+        def look(agent: SipAgent, _: float) -> None:
+            nonlocal found
+            found = agent.remote_target(self.dialog_id)
+
+        self._signalling.act(look)
+        return found
+
     # What is agreed on.
 
     @property

@@ -45,6 +45,7 @@ class WebRtcLeg:
     headers: Final = ()
     caller: Final = ""
     callee: Final = ""
+    contact: Final = ""
 
     def __init__(self, offer: bytes, media: MediaConfig) -> None:
         if media.webrtc is None:

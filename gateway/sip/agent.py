@@ -257,6 +257,11 @@ class SipAgent:
         call = self._board.calls.get(dialog_id)
         return "" if call is None else call.dialog.call_id
 
+    def remote_target(self, dialog_id: str) -> str:
+        """The URI at which the peer says that it is reached in such a call; "" for any other."""
+        call = self._board.calls.get(dialog_id)
+        return "" if call is None else call.dialog.target
+
     def ack(self, dialog_id: str, body: bytes | None, now: float) -> None:
         """Answer the offer that came with `Answered` after an INVITE without one."""
         call = self._board.calls.get(dialog_id)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 from gateway.audio.formats import PCM24K, PCMU, AudioFormat
@@ -35,6 +36,8 @@ class FakePort:
         self.playout = Playout(audio_format)
         self.sink: Callable[[bytes], None] | None = None
         self.sent: list[bytes] = []
+        self.counted = MediaStats()
+        """Besides what was sent."""
         self._leg = leg
 
     def join(self, sink: Callable[[bytes], None]) -> None:
@@ -47,7 +50,7 @@ class FakePort:
         return True
 
     def stats(self) -> MediaStats:
-        return MediaStats(rtp_sent=len(self.sent))
+        return replace(self.counted, rtp_sent=len(self.sent))
 
     def tick(self, times: int = 1) -> None:
         for _ in range(times):
@@ -82,6 +85,7 @@ class FakeLeg:
             ("X-Customer", "42"),
         )
         self.caller, self.callee = "sip:+4930123456@example.com", "sip:bob@example.com:5070;x=1"
+        self.contact = "sip:+4930123456@192.0.2.4:5060;transport=udp"
         self._refer_error = refer_error
         self.done: list[Any] = []
         self.port = FakePort(self, audio_format)
@@ -216,7 +220,7 @@ class FakePeerLeg(FakeLeg):
 
     def __init__(self, answer_error: LegError | None = None) -> None:
         super().__init__(PCM24K, answer_error)
-        self.headers, self.caller, self.callee = (), "", ""
+        self.headers, self.caller, self.callee, self.contact = (), "", "", ""
         self.channel = FakeChannel()
         self.description = b"v=0 answer"
 

@@ -9,6 +9,7 @@ import random
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
 from gateway.calls.call import Call
 from gateway.calls.continuity import ContinuityPolicy
@@ -540,3 +541,17 @@ async def test_we_cancel_for_a_server_that_does_not(cancels: bool) -> None:
         await call.session.say(SPEECH)
         assert call.session.types().count("response.cancel") == cancels
         assert call.truncations() == [("item_1", 40)]
+
+
+@pytest.mark.parametrize(("sip_call_id", "shown"), [("c" * 300, "c" * 256), ("", None)])
+async def test_a_call_is_logged_by_the_same_call_id_from_its_beginning_to_its_end(
+    sip_call_id: str, shown: str | None
+) -> None:
+    leg = FakeLeg()
+    leg.sip_call_id = sip_call_id
+    with capture_logs() as logs:
+        async with line(leg=leg):
+            pass
+    (begun,) = [entry for entry in logs if entry["event"] == "call.incoming"]
+    (ended,) = [entry for entry in logs if entry["event"] == "call.ended"]
+    assert begun.get("sip_call_id") == ended["sip_call_id"] == shown

@@ -4,6 +4,7 @@ asks for it, or because somebody takes its place."""
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -32,6 +33,7 @@ from gateway.calls.effects import (
     ToControl,
 )
 from gateway.calls.machine import CallMachine
+from gateway.calls.patience import PatiencePolicy
 from gateway.calls.policy import CallPolicy
 from gateway.calls.state import State
 from gateway.legs.leg import (
@@ -212,6 +214,53 @@ def test_a_bridge_lasts_no_longer_than_a_call_may() -> None:
     assert call.reason == "max_duration"
 
 
+SHORT = replace(LEAVE, max_duration_s=100.0)
+LIMIT = 2.0 + SHORT.max_duration_s
+
+
+def until(call: CallMachine, now: float) -> list[Effect]:
+    """All that the clock brings about up to then."""
+    effects: list[Effect] = []
+    while (at := call.next_timeout()) is not None and at <= now:
+        effects += call.timeout(at)
+    return effects
+
+
+@pytest.mark.parametrize("bridge", ["leave", "listen"])
+def test_a_bridge_that_comes_after_the_limit_ends_at_once(
+    bridge: Literal["leave", "listen"],
+) -> None:
+    call = active(replace(SHORT, bridge=bridge), can_refer=False)
+    call.command(Refer(TARGET), 7, 90.0)
+    call.second_opened(90.1)
+    assert until(call, LIMIT + 3) == [] and call.state is State.TRANSFERRING
+    call.second_event(LegAnswered(), LIMIT + 4)
+    until(call, LIMIT + 4)
+    assert call.state is State.ENDED and call.reason == "max_duration"
+
+
+def test_a_bridge_that_comes_during_the_last_words_ends_at_once() -> None:
+    patience = PatiencePolicy(max_duration_say="Say goodbye.")
+    call = active(replace(SHORT, bridge="listen", patience=patience), can_refer=False)
+    assert until(call, LIMIT) != [] and call.state is State.ACTIVE
+    call.command(Refer(TARGET), 7, LIMIT + 1)
+    call.second_opened(LIMIT + 1)
+    until(call, LIMIT + 2)
+    call.second_event(LegAnswered(), LIMIT + 2)
+    until(call, LIMIT + 2)
+    assert call.reason == "max_duration"
+
+
+def test_a_caller_who_is_back_after_the_limit_takes_leave() -> None:
+    call = active(SHORT, can_refer=False)
+    call.command(Refer(TARGET), 7, 90.0)
+    call.second_opened(90.1)
+    until(call, LIMIT + 3)
+    call.second_event(LegEnded("refused", 486), LIMIT + 4)
+    until(call, LIMIT + 4)
+    assert call.reason == "max_duration"
+
+
 def test_keys_pass_from_side_to_side_and_not_to_the_session() -> None:
     call = bridged(LISTEN)
     effects = call.leg_event(DtmfIn("1", 1), 9.0)
@@ -221,6 +270,31 @@ def test_keys_pass_from_side_to_side_and_not_to_the_session() -> None:
     # Tones pass in the audio.
     assert call.second_event(DtmfIn("2", 1, "tone"), 9.0) == []
     assert settled(call.command(Press("1"), 8, 9.1)) == {8: "invalid_call_state"}
+
+
+def test_no_keys_are_pressed_in_a_call_that_is_passed_on() -> None:
+    for call, why in ((dialling(), "is being passed on"), (bridged(), "was passed on")):
+        (settle,) = call.command(Press("1"), 8, 9.0)
+        assert isinstance(settle, Settle) and settle.error is not None
+        assert why in settle.error.message and settle.error.code == "invalid_call_state"
+        (told,) = call.client_event({"type": "gateway.dtmf.send", "digits": "1"}, 9.0)
+        assert isinstance(told, ToControl) and why in told.event["error"]["message"]
+
+
+def test_whom_the_call_was_passed_on_to_passes_nobody_on() -> None:
+    refused = [
+        AnswerRefer("5", 603, to_second=True),
+        Note("call.referred", {"result": "refused", "sip_status": 603}),
+    ]
+    for call in (bridged(replace(ACCEPTS, bridge="leave")), dialling(), active(ACCEPTS)):
+        state = call.state
+        assert call.second_event(asked(), 9.0) == refused
+        assert call.state is state
+    call = active(ACCEPTS)
+    call.leg_event(asked(), 3.0)
+    assert call.second_event(asked(), 3.1) == refused
+    call.hang_up("hangup", 4.0)
+    assert call.second_event(asked(), 5.0) == []
 
 
 def test_an_agent_that_left_is_asked_nothing_more() -> None:
@@ -268,7 +342,8 @@ def test_a_human_is_called_when_there_is_no_session_and_no_refer() -> None:
 def test_the_other_side_takes_our_place_in_another_call() -> None:
     call = active(CallPolicy())
     asked = Refer("", OTHER, callee="sip:bob@example.com")
-    assert call.command(asked, 7, 3.0) == [TellCall(OTHER, "offered"), ReferLeg("", OTHER)]
+    refer = ReferLeg("sip:bob@example.com", OTHER)
+    assert call.command(asked, 7, 3.0) == [TellCall(OTHER, "offered"), refer]
     assert settled(call.leg_event(ReferAnswered(202), 3.1)) == {7: None}
     effects = call.leg_event(ReferProgress(200, True), 4.0)
     assert effects[0] == TellCall(OTHER, "transferred")
@@ -283,16 +358,42 @@ def test_a_call_that_was_not_taken_is_kept() -> None:
     assert TellCall(OTHER, "kept") in effects and call.state is State.ACTIVE
 
 
-def test_a_call_that_was_offered_and_ends_has_been_taken() -> None:
+def test_whoever_leaves_on_its_way_into_another_call_has_not_taken_it_yet() -> None:
     call = active(CallPolicy())
-    call.offered(True)
-    assert kinds(call.leg_event(LegEnded("remote_bye"), 9.0)) == [Finish]
+    call.command(Refer("", OTHER), 7, 3.0)
+    call.leg_event(ReferAnswered(202), 3.1)
+    effects = call.leg_event(LegEnded("remote_bye"), 3.2)
+    assert effects[0] == TellCall(OTHER, "coming")
+    assert result(effects) == ("transferred", None) and call.reason == "transferred"
+    call = active(CallPolicy())
+    call.command(Refer("", OTHER), 7, 3.0)
+    effects = call.leg_event(LegEnded("remote_bye"), 3.1)  # it never agreed
+    assert TellCall(OTHER, "kept") in effects and result(effects) == ("refused", None)
+
+
+@pytest.mark.parametrize(
+    ("words", "at", "reason"),
+    [
+        (["offered"], 900.0, "transferred"),
+        (["offered", "kept"], 9.0, "remote_bye"),
+        (["offered", "coming"], 3.0 + CallPolicy().transfer_timeout_s - 0.1, "transferred"),
+        (["offered", "coming"], 3.0 + CallPolicy().transfer_timeout_s, "remote_bye"),
+    ],
+)
+def test_a_call_that_was_offered_and_ends_has_been_taken(
+    words: list[Literal["offered", "coming", "kept"]], at: float, reason: str
+) -> None:
+    call = active(CallPolicy())
+    for word in words:
+        assert call.told(word, 3.0) == []
+    assert kinds(call.leg_event(LegEnded("remote_bye"), at)) == [Finish]
+    assert call.reason == reason
+
+
+def test_a_call_that_was_taken_ends() -> None:
+    call = active(CallPolicy())
+    assert kinds(call.told("transferred", 3.0)) == [EndLeg, Finish]
     assert call.reason == "transferred"
-    call = active(CallPolicy())
-    call.offered(True)
-    call.offered(False)
-    call.leg_event(LegEnded("remote_bye"), 9.0)
-    assert call.reason == "remote_bye"
 
 
 def test_a_bridge_takes_the_leg_of_another_call() -> None:
@@ -412,10 +513,82 @@ def test_one_way_of_passing_on_at_a_time() -> None:
     call.command(Refer(TARGET), 7, 3.0)
     assert call.leg_event(asked(), 3.1)[0] == AnswerRefer("5", 491)
     assert call.replaced(3.2) == []
+    call = active(ACCEPTS)
+    call.replacing()
+    assert not call.may_be_given_away
+    assert call.leg_event(asked(), 3.1)[0] == AnswerRefer("5", 491)
+    assert settled(call.command(Refer(TARGET), 7, 3.2)) == {7: "transfer_in_progress"}
+    assert call.not_replaced(3.3) == []
+    assert call.leg_event(asked(), 3.4)[0] == AnswerRefer("5", 202)
+
+
+HUMAN = "tel:+49309"
+
+
+def left_alone(*, can_refer: bool) -> tuple[CallMachine, list[Effect]]:
+    """The session is given up while we call whom the other side named."""
+    policy = replace(ACCEPTS, bridge="leave", fallback_target=HUMAN)
+    policy = replace(policy, continuity=ContinuityPolicy(give_up_s=1.0))
+    call = active(policy, can_refer=can_refer)
+    call.leg_event(asked(), 3.0)
+    effects = [*call.session_lost("closed", 3.1), *call.session_failed(FAILED, 3.1)]
+    while not call.talk.over:
+        at = call.next_timeout()
+        assert at is not None and at < 30
+        effects += [*call.timeout(at), *call.session_failed(FAILED, at)]
+    return call, effects
+
+
+@pytest.mark.parametrize("can_refer", [True, False])
+def test_no_human_is_called_before_it_is_known_who_the_other_side_is(can_refer: bool) -> None:
+    passes_on: Effect = ReferLeg(HUMAN) if can_refer else DialSecond(HUMAN)
+    call, effects = left_alone(can_refer=can_refer)
+    assert not {ReferLeg, DialSecond} & set(kinds(effects)) and call.state is State.ACTIVE
+    effects = call.second_event(LegEnded("refused", 486), 30.0)
+    assert effects[:2] == [EndSecond(), ReportRefer("5", 486, True)]
+    assert effects[-1] == passes_on and call.state is State.TRANSFERRING
+    call, _ = left_alone(can_refer=can_refer)
+    effects = call.second_failed(404, "unknown_host", 30.0)
+    assert effects[-1] == passes_on and call.state is State.TRANSFERRING
+    call, _ = left_alone(can_refer=can_refer)
+    effects = call.second_event(LegAnswered(), 30.0)
+    assert SwapLegs() in effects and effects[-1] == passes_on
+
+
+def test_who_asked_and_left_leaves_nobody_to_pass_on() -> None:
+    call, _ = left_alone(can_refer=False)
+    call.leg_event(LegEnded("remote_bye"), 29.0)
+    effects = call.second_event(LegEnded("refused", 486), 30.0)
+    assert effects[-1] == Finish() and DialSecond not in kinds(effects)
+    assert call.reason == "remote_bye"
+
+
+def test_a_second_leg_is_of_no_transfer_that_has_none() -> None:
+    call = active(LEAVE)
+    call.command(Refer(TARGET), 7, 3.0)
+    assert call.second_opened(3.1) == [] and call.second_taken(3.1) == []
+    assert call.second_failed(503, "no_media_port", 3.1) == []
+    for event in (LegRinging(180), LegAnswered(), LegEnded("refused", 486)):
+        assert call.second_event(event, 3.2) == []
+    assert call.state is State.TRANSFERRING
+
+
+def test_no_human_is_called_before_it_is_known_whether_somebody_takes_the_place() -> None:
+    policy = replace(LEAVE, fallback_target=HUMAN, continuity=ContinuityPolicy(give_up_s=1.0))
+    for told in (CallMachine.replaced, CallMachine.not_replaced):
+        call = active(policy, can_refer=False)
+        call.replacing()
+        effects = [*call.session_lost("closed", 3.1), *call.session_failed(FAILED, 3.1)]
+        effects += until(call, 20.0)
+        assert DialSecond not in kinds(effects) and call.talk.over
+        effects = told(call, 20.0)
+        assert effects[-1] == DialSecond(HUMAN)
+        assert (SwapLegs() in effects) == (told is CallMachine.replaced)
 
 
 def test_somebody_takes_the_other_sides_place() -> None:
     call = active(CallPolicy())
+    call.replacing()
     assert call.replaced(3.0) == [Note("call.replaced", {}), SwapLegs()]
     assert call.state is State.ACTIVE
 
@@ -442,10 +615,16 @@ _STEPS: dict[str, Callable[[CallMachine, int, float], list[Effect]]] = {
     "taken": lambda call, _, now: call.second_taken(now),
     "failed": lambda call, _, now: call.second_failed(503, "no_media_port", now),
     "unsendable": lambda call, _, now: call.refer_failed(now),
+    "replacing": lambda call, _, now: call.replacing() or [],
+    "not replaced": lambda call, _, now: call.not_replaced(now),
     "replaced": lambda call, _, now: call.replaced(now),
     "given": lambda call, _, now: call.given_away() if call.may_be_given_away else [],
     "lost": lambda call, _, now: call.session_lost("x", now),
     "no session": lambda call, _, now: call.session_failed(FAILED, now),
+    **{
+        f"told {word}": lambda call, _, now, word=word: call.told(word, now)
+        for word in ("offered", "coming", "kept", "transferred")
+    },
     "time": lambda call, _, now: call.timeout(call.next_timeout() or now),
     **{
         f"{name} {number}": lambda call, _, now, tell=tell, event=event: tell(call, event, now)

@@ -67,6 +67,9 @@ class Line:
 
         return asked
 
+    def remote_target(self, dialog_id: str) -> str:
+        return f"sip:a@phone;dialog={dialog_id}"
+
     def last_description(self) -> Any:
         return parse(self.asked[-1][1][0])
 
@@ -256,6 +259,10 @@ async def test_a_caller_who_is_gone_is_not_answered(lines: Lines) -> None:
     assert line.events == [LegEnded("cancelled", 487)]
     with pytest.raises(LegError):
         await line.leg.answer()
+
+
+async def test_where_the_caller_is_reached_the_dialog_knows(lines: Lines) -> None:
+    assert lines(sdp()).leg.contact == "sip:a@phone;dialog=d1"
 
 
 async def test_a_caller_may_give_up_before_anybody_listens(ports: PortPool) -> None:

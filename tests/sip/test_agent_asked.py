@@ -315,6 +315,16 @@ def test_the_peer_is_sent_to_another_call() -> None:
     assert "sip:carol@h?X=1&Replaces=" in (refer.headers.get("Refer-To") or "")
 
 
+def test_where_a_peer_is_reached_is_where_it_said_last() -> None:
+    desk = Desk()
+    one = desk.confirmed()
+    assert desk.agent.remote_target(one) == "sip:bob@192.0.2.9:5062"
+    two, invite = desk.calling()
+    desk.send(answer_to(invite, 200, body=SDP, contact="<sip:carol@192.0.2.9:5066;x=1>"))
+    assert desk.agent.remote_target(two) == "sip:carol@192.0.2.9:5066;x=1"
+    assert desk.agent.remote_target("nobody") == ""
+
+
 def test_no_peer_is_sent_to_what_is_not_up() -> None:
     desk = Desk()
     one = desk.confirmed()
