@@ -8,33 +8,51 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from typing import IO
+
+import pytest
+
+_PURE = ("-m", "pytest", "-m", "pure", "-q", "-o", "cache_dir=.pytest_cache/pure")
 
 
-def _pytest(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "pytest", *arguments]
+class Beside:
+    """The pure tests, in a process of their own; the summary of the others waits for them."""
+
+    def __init__(self, process: subprocess.Popen[str], output: IO[str]) -> None:
+        self._process = process
+        self._output = output
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        status = self._process.wait()
+        self._output.seek(0)
+        terminalreporter.section("the pure tests")
+        terminalreporter.write(self._output.read())
+        if status:
+            what = ("the pure tests", 0, "the pure tests")
+            report = pytest.TestReport(what[0], what, {}, "failed", "see above", "call")
+            terminalreporter.stats.setdefault("error", []).append(report)
 
 
 def run() -> int:
-    """Both parts; returns the status of the first that failed, or 0."""
+    """Both parts; returns the status of the others if they failed, else of the pure ones."""
     with tempfile.TemporaryFile("w+") as output:
-        quiet = ("-m", "pure", "-q", "-o", "cache_dir=.pytest_cache/pure")
         pure = subprocess.Popen(
-            ["nice", "-n", "10", *_pytest(*quiet)], stdout=output, stderr=subprocess.STDOUT
+            ["nice", "-n", "10", sys.executable, *_PURE],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         try:
-            others = subprocess.run(_pytest("-m", "not pure"), check=False).returncode
-            status = pure.wait()
+            others = pytest.main(["-m", "not pure"], plugins=[Beside(pure, output)])
+            return others or pure.wait()
         finally:
             pure.kill()
             pure.wait()
-        output.seek(0)
-        print("============================== the pure tests ==============================")
-        print(output.read(), end="", flush=True)
-    return others or status
 
 
 def main(arguments: Sequence[str]) -> int:
-    return subprocess.run(_pytest(*arguments), check=False).returncode if arguments else run()
+    return pytest.main(list(arguments)) if arguments else run()
 
 
 if __name__ == "__main__":
