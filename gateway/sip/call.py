@@ -91,7 +91,9 @@ class Call(CallLife):
             self._end("remote_bye", None, now)
 
     def _heard_invite(self, request: Request, transaction: ServerTransaction, now: float) -> None:
-        if self._has_open_offer:  # section 14.2
+        # Section 14.2. Of two that wait one would never be answered, even if the offer of the first
+        # one is: an early answer that was acknowledged makes room for an UPDATE, not for an INVITE.
+        if self._asked is not None or self._has_open_offer:
             self._voice.come_again(request, transaction, now)
         elif self._is_inviting or (self._unacked is not None and self._unacked.late):
             self._voice.respond(request, transaction, 491, now)

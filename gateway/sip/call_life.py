@@ -181,12 +181,15 @@ class CallLife:
 
     @property
     def _has_open_offer(self) -> bool:
-        """Whether an offer of the peer waits for our answer."""
+        """Whether an offer of the peer waits for our answer, so that there may be no other one."""
         return self._asked is not None or self._updates.asked is not None
 
     # Their INVITE.
 
     def _ask(self, asked: AskedInvite) -> None:
+        """Let an INVITE wait for our application."""
+        if self._asked is not None:
+            raise RuntimeError("an INVITE waits already, which nobody would answer then")
         self._asked = asked
         asked.transaction.on_cancel = self._heard_cancel
 

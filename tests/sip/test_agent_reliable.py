@@ -59,6 +59,48 @@ def test_what_was_never_said_is_not_acknowledged(changes: dict[str, object]) -> 
     assert [codes([one]) for _, one in desk.wait(0.5)] == [[183]]
 
 
+def agreed(desk: Desk, **changes: object) -> str:
+    """A call whose offer is answered by a 183 that was acknowledged; its dialog id."""
+    dialog_id, answer = early(desk, **changes)
+    same = {name: value for name, value in changes.items() if name == "call_id"}
+    fields = {"branch": f"prack-{dialog_id}", "headers": rack(answer)} | same
+    assert desk.status(desk.within("PRACK", dialog_id, **fields)) == 200
+    return dialog_id
+
+
+def test_another_invite_before_the_answer_to_the_first() -> None:
+    """RFC 3261 section 14.2, also where the offer is answered and an UPDATE would be welcome."""
+    desk = Desk()
+    dialog_id = agreed(desk)
+    (refusal,) = desk.send(desk.within("INVITE", dialog_id, cseq=3, body=OTHER))
+    assert (codes([refusal]), refusal.headers.get("CSeq")) == ([500], "3 INVITE")
+    assert 0 <= int(refusal.headers.get("Retry-After") or "") <= 10
+    assert desk.events() == []
+    assert desk.send(desk.within("UPDATE", dialog_id, cseq=4, body=OTHER)) == []
+    assert desk.events() == [Reoffer(dialog_id, OTHER)]
+    desk.agent.answer_offer(dialog_id, ANSWER, desk.now)
+    desk.agent.accept(dialog_id, ANSWER, desk.now)
+    update, final = desk.drain()
+    assert codes([update, final]) == [200, 200]
+    assert final.headers.get("CSeq") == "1 INVITE"
+    desk.send(desk.within("ACK", dialog_id, cseq=1, branch="ack"))
+    assert desk.events() == [Answered(dialog_id, None)]
+
+
+def test_invites_before_the_answer_lock_nobody_out() -> None:
+    desk = Desk(pending=3)
+    for name in ("a", "b", "c"):
+        dialog_id = agreed(desk, call_id=name, branch=name)
+        fields = {"call_id": name, "branch": f"again-{name}", "cseq": 3}
+        assert desk.status(desk.within("INVITE", dialog_id, body=OTHER, **fields)) == 500
+        bye = desk.within("BYE", dialog_id, call_id=name, branch=f"bye-{name}", cseq=4)
+        assert codes(desk.send(bye)) == [200, 487]
+        desk.events()
+    desk.skip(100)
+    assert desk.is_empty
+    desk.incoming(call_id="d", branch="d")
+
+
 def test_a_prack_without_a_word_of_what_it_is_for() -> None:
     desk = Desk()
     dialog_id, _ = early(desk)
