@@ -31,7 +31,9 @@ class Call(CallLife):
         """Take a new request of the peer, other than ACK and CANCEL."""
         dialog = self._dialog_of(request) or self.dialog
         number, last = sequence_number(request), dialog.remote_cseq
-        if last is not None and (number < last or (number == last and request.method == "INVITE")):
+        # Section 12.2.2 refuses lower numbers. The same number again, in what is no copy, is a
+        # mistake of the peer that would have us take two requests for one, but a BYE is clear.
+        if last is not None and (number < last or (number == last and request.method != "BYE")):
             self._voice.come_again(request, transaction, now)
             return
         dialog.remote_cseq = number
