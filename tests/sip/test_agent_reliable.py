@@ -187,6 +187,44 @@ def test_an_end_stops_the_repetition(how: str) -> None:
     assert desk.is_empty
 
 
+@pytest.mark.parametrize("header", [SUPPORTED, REQUIRED])
+def test_long_early_media_is_answered_once(header: tuple[str, str]) -> None:
+    """RFC 3262 section 5: what was acknowledged is the answer, and there is no second one."""
+    desk = Desk()
+    dialog_id = agreed(desk, headers=(header,))
+    ((when, again),) = desk.wait(60)
+    assert (when, codes([again]), again.body) == (60.0, [183], b"")
+    assert (again.headers.get("RSeq") is not None) is (header is REQUIRED)
+    desk.now += 0.1
+    desk.agent.accept(dialog_id, ANSWER, desk.now)
+    (final,) = desk.drain()
+    assert (codes([final]), final.body) == ([200], b"")
+
+
+def test_of_two_answers_that_are_told_early_the_first_counts() -> None:
+    desk = Desk()
+    dialog_id, first = early(desk)
+    desk.agent.progress(dialog_id, 183, OTHER, desk.now)
+    (second,) = desk.drain()
+    assert (codes([second]), second.headers.get("RSeq"), second.body) == ([183], None, b"")
+    assert [one for _, one in desk.wait(1)] == [first]
+    desk.send(desk.within("PRACK", dialog_id, headers=rack(first)))
+    desk.agent.accept(dialog_id, ANSWER, desk.now)
+    assert codes(desk.drain()) == [200]
+
+
+def test_what_is_repeated_is_what_was_not_acknowledged() -> None:
+    desk = Desk()
+    dialog_id, answer = early(desk)
+    desk.agent.ring(dialog_id, desk.now)
+    (ringing,) = desk.drain()
+    assert (codes([ringing]), ringing.headers.get("RSeq")) == ([180], None)
+    assert [one for _, one in desk.wait(4)] == [answer] * 3
+    assert desk.status(desk.within("PRACK", dialog_id, headers=rack(answer))) == 200
+    assert desk.wait(40) == []
+    assert desk.events() == []
+
+
 def test_an_offer_in_a_prack_is_answered_before_the_call_is() -> None:
     desk = Desk()
     dialog_id, answer = early(desk)
