@@ -270,7 +270,10 @@ class CallLife:
         if self.phase is Phase.ENDED or self._lost_peer(status, now):
             return
         answer = None if response is None or status >= 300 else sdp_of(response)
-        if not is_refresh or answer is not None:  # a refresh changes nothing if nobody says so
+        if status >= 300:
+            self._timer.refused(response, now)
+        # A refresh changes nothing if nobody says so; and what waits will be answered anew.
+        if not is_refresh or (answer is not None and not self._offers.are_wanted):
             self._voice.tell(Reanswered(self.id, status, answer))
         self._offer_when_free(now)
 
