@@ -31,7 +31,9 @@ class Call(CallLife):
         """Take a new request of the peer, other than ACK and CANCEL."""
         dialog = self._dialog_of(request) or self.dialog
         number, last = sequence_number(request), dialog.remote_cseq
-        if last is not None and (number < last or (number == last and request.method == "INVITE")):
+        # Section 12.2.2 refuses lower numbers. The same number again, in what is no copy, is a
+        # mistake of the peer that would have us take two requests for one, but a BYE is clear.
+        if last is not None and (number < last or (number == last and request.method != "BYE")):
             self._voice.come_again(request, transaction, now)
             return
         dialog.remote_cseq = number
@@ -91,7 +93,9 @@ class Call(CallLife):
             self._end("remote_bye", None, now)
 
     def _heard_invite(self, request: Request, transaction: ServerTransaction, now: float) -> None:
-        if self._has_open_offer:  # section 14.2
+        # Section 14.2. Of two that wait one would never be answered, even if the offer of the first
+        # one is: an early answer that was acknowledged makes room for an UPDATE, not for an INVITE.
+        if self._asked is not None or self._has_open_offer:
             self._voice.come_again(request, transaction, now)
         elif self._is_inviting or (self._unacked is not None and self._unacked.late):
             self._voice.respond(request, transaction, 491, now)

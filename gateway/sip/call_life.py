@@ -181,12 +181,15 @@ class CallLife:
 
     @property
     def _has_open_offer(self) -> bool:
-        """Whether an offer of the peer waits for our answer."""
+        """Whether an offer of the peer waits for our answer, so that there may be no other one."""
         return self._asked is not None or self._updates.asked is not None
 
     # Their INVITE.
 
     def _ask(self, asked: AskedInvite) -> None:
+        """Let an INVITE wait for our application."""
+        if self._asked is not None:
+            raise RuntimeError("an INVITE waits already, which nobody would answer then")
         self._asked = asked
         asked.transaction.on_cancel = self._heard_cancel
 
@@ -267,7 +270,10 @@ class CallLife:
         if self.phase is Phase.ENDED or self._lost_peer(status, now):
             return
         answer = None if response is None or status >= 300 else sdp_of(response)
-        if not is_refresh or answer is not None:  # a refresh changes nothing if nobody says so
+        if status >= 300:
+            self._timer.refused(response, now)
+        # A refresh changes nothing if nobody says so; and what waits will be answered anew.
+        if not is_refresh or (answer is not None and not self._offers.are_wanted):
             self._voice.tell(Reanswered(self.id, status, answer))
         self._offer_when_free(now)
 

@@ -81,10 +81,10 @@ class OwnReinvite:
     """One re-INVITE of ours. `on_outcome(status, response, now)` is called once; without a response
     the status stands for what happened instead.
 
-    `request` is the one that the next response answers.
+    `request` is the one that the next response answers. `is_refresh`: it changes nothing.
     """
 
-    __slots__ = ("_ack", "_board", "_dialog", "_on_outcome", "_requests", "request")
+    __slots__ = ("_ack", "_board", "_dialog", "_on_outcome", "_requests", "is_refresh", "request")
 
     def __init__(
         self,
@@ -93,8 +93,11 @@ class OwnReinvite:
         dialog: Dialog,
         request: Request,
         on_outcome: Callable[[int, Response | None, float], None],
+        *,
+        is_refresh: bool,
     ) -> None:
         self.request = request
+        self.is_refresh = is_refresh
         self._board = board
         self._requests = requests
         self._dialog = dialog

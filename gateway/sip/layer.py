@@ -144,10 +144,6 @@ class ServerTransaction(Transaction):
         """Send the 2xx again (RFC 3261 section 13.3.1.4)."""
         self.feed(Signal.SUCCESS, now)
 
-    def remind(self, now: float) -> None:
-        """Send the last provisional response again (RFC 3262 section 3)."""
-        self.feed(Signal.PROVISIONAL, now)
-
     def receive(self, request: Request, now: float) -> None:
         """Take a copy of the request, or the ACK."""
         self._ack = request

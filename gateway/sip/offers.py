@@ -6,6 +6,7 @@ again, unchanged, when it is to be refreshed and the peer knows no UPDATE (RFC 4
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from gateway.sip.compose import ACCEPT, abilities
 from gateway.sip.deadlines import Deadline
@@ -18,13 +19,20 @@ MAX_COLLISIONS = 5
 """So often an offer of ours is tried again after a 491."""
 
 
+class Wanted(NamedTuple):
+    """An offer that waits for its turn."""
+
+    offer: bytes
+    is_refresh: bool
+
+
 class OwnOffers:
     """Those of one call.
 
     Args:
         may_offer: whether nothing else is under way.
         on_outcome: is told of each once: the status, the response if there was one, whether it was
-            a refresh.
+            a refresh. One that failed is the session timer's to try again.
     """
 
     def __init__(
@@ -42,8 +50,7 @@ class OwnOffers:
         self._may_offer = may_offer
         self._on_outcome = on_outcome
         self._own: OwnReinvite | None = None
-        self._wanted: bytes | None = None
-        self._is_refresh = False
+        self._wanted: Wanted | None = None
         self._collisions = 0
         self._retry: Deadline | None = None
 
@@ -51,19 +58,24 @@ class OwnOffers:
     def are_under_way(self) -> bool:
         return self._own is not None
 
+    @property
+    def are_wanted(self) -> bool:
+        """Whether one waits."""
+        return self._wanted is not None
+
     def want(self, offer: bytes, now: float) -> None:
         """Offer a changed session as soon as no other INVITE is under way."""
-        self._want(offer, False, now)
+        self._want(Wanted(offer, False), now)
 
     def repeat(self, now: float) -> None:
         """Offer the session as it is; what is wanted, or under way, will do as well."""
         if self._voice.session and self._wanted is None and self._own is None:
-            self._want(self._voice.session, True, now)
+            self._want(Wanted(self._voice.session, True), now)
 
     def go_on(self, now: float) -> None:
         """Send what is wanted, if it is our turn."""
-        offer = self._wanted
-        if offer is None or self._own is not None or self._retry is not None:
+        wanted = self._wanted
+        if wanted is None or self._own is not None or self._retry is not None:
             return
         if not self._may_offer():
             return
@@ -77,8 +89,10 @@ class OwnOffers:
             ("Content-Type", ACCEPT),
         ):
             request.headers.add(name, value)
-        request.body = offer
-        self._own = OwnReinvite(voice.board, voice.requests, voice.dialog, request, self._done)
+        request.body, is_refresh = wanted
+        self._own = OwnReinvite(
+            voice.board, voice.requests, voice.dialog, request, self._done, is_refresh=is_refresh
+        )
         self._own.send(now)
 
     def stop(self) -> None:
@@ -87,8 +101,8 @@ class OwnOffers:
         self._voice.cancel(self._retry)
         self._retry = None
 
-    def _want(self, offer: bytes, is_refresh: bool, now: float) -> None:
-        self._wanted, self._is_refresh = offer, is_refresh
+    def _want(self, wanted: Wanted, now: float) -> None:
+        self._wanted = wanted
         self._collisions = 0
         self.go_on(now)
 
@@ -96,19 +110,19 @@ class OwnOffers:
         own, self._own = self._own, None
         if own is None:
             return
-        offer, is_refresh = own.request.body, self._is_refresh and self._wanted is None
-        if status == 491 and self._collisions < MAX_COLLISIONS:
+        again = self._wanted or Wanted(own.request.body, own.is_refresh)
+        if status == 491 and not again.is_refresh and self._collisions < MAX_COLLISIONS:
             self._collisions += 1
-            self._wanted = self._wanted or offer
+            self._wanted = again
             self._retry = self._voice.later(self._pause_after_collision(), self._again, now)
         elif status == 422 and response is not None and self._timer().lengthens(response):
-            self._wanted = self._wanted or offer
+            self._wanted = again
             self.go_on(now)
         else:
             if response is not None and 200 <= status < 300:
-                self._voice.session = offer
+                self._voice.session = own.request.body
                 self._timer().answered(response, now)
-            self._on_outcome(status, response, is_refresh, now)
+            self._on_outcome(status, response, own.is_refresh, now)
 
     def _again(self, now: float) -> None:
         self._retry = None

@@ -67,6 +67,7 @@ class ReliableAnswers:
         self._on_silence = on_silence
         self._number = int(voice.board.fraction() * (MAX_FIRST - 1))  # of the last one
         self._open: Progress | None = None
+        self._said = b""  # that one, as it was sent
         self._waiting: list[Progress] = []
         self._pause_s = 0.0
         self._again: Deadline | None = None
@@ -79,9 +80,9 @@ class ReliableAnswers:
         return any(one is not None and one.body for one in said)
 
     @property
-    def is_open(self) -> bool:
-        """Whether one is out."""
-        return self._open is not None
+    def has_said_sdp(self) -> bool:
+        """Whether there is an answer to the offer, at least on its way. There is no second one."""
+        return self.has_answered or self.holds_up
 
     def send(self, status: int, body: bytes, now: float) -> None:
         """Say it when it is its turn. More than a few in a row are left out."""
@@ -120,7 +121,9 @@ class ReliableAnswers:
             *abilities(config),
         )
         status, body = self._open
-        voice.respond(self._invite, self._transaction, status, now, headers, body=body)
+        self._said = voice.respond(
+            self._invite, self._transaction, status, now, headers, body=body
+        ).to_bytes()
 
     def stop(self) -> None:
         """The INVITE has its answer; a PRACK that is still to come is welcome."""
@@ -128,7 +131,8 @@ class ReliableAnswers:
         self._stop_repeating()
 
     def _repeat(self, now: float) -> None:
-        self._transaction.remind(now)
+        # Not what the transaction said last: that may be a 180 which nobody has to acknowledge.
+        self._voice.board.outbox.send_again(self._said, self._transaction.to)
         self._pause_s *= 2
         self._again = self._voice.later(self._pause_s, self._repeat, now)
 

@@ -3,7 +3,8 @@
 Without them a call whose BYE was lost, or whose peer lost its power, is up for ever, and a proxy on
 the way cannot tell. Both sides agree on an interval in the 2xx to every INVITE and UPDATE
 (Session-Expires), and on which of them says one of the two again when half of it has passed, the
-*refresher*. When the interval is nearly over and nothing came the call is hung up.
+*refresher*. When the interval is nearly over and nothing came the call is hung up. A refresh that
+is refused is tried again, a few times, spread over what is left of the interval.
 
 "uac" and "uas" as the refresher are meant of the transaction that says so, so that the same side is
 "uac" when it refreshes and "uas" when the other side changes the session.
@@ -26,8 +27,10 @@ SHORTEST_S = 90
 MAX_LENGTHENED = 4
 """So many times a longer interval is tried after a 422; every proxy may have a wish of its own."""
 MAX_TRIED = 5
-"""So many times a refresh that was refused for the moment is tried again."""
+"""So many times a refresh that was refused is tried again."""
 TRY_AGAIN_S = 3.0
+"""No sooner than that, and up to twice as long: both sides may have said something at once, and are
+not to meet again (RFC 3261 section 14.1)."""
 
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _NO_UPDATE = frozenset((405, 415, 420, 501))
@@ -67,6 +70,12 @@ def said_minimum(headers: Headers) -> int:
     """Min-SE in seconds, 0 without one that can be read."""
     seconds = (headers.get("Min-SE") or "").partition(";")[0].strip(" ")
     return int(seconds) if _SECONDS.fullmatch(seconds) else 0
+
+
+def said_pause(headers: Headers) -> int:
+    """Retry-After in seconds (RFC 3261 section 20.33), 0 without one that can be read."""
+    seconds = _SECONDS.match(headers.get("Retry-After") or "")
+    return int(seconds[0]) if seconds else 0
 
 
 def wanted(config: SipConfig) -> tuple[tuple[str, str], ...]:
@@ -167,8 +176,11 @@ class SessionTimer:
         self._tried = 0
         self._peer_takes_update = False
         self._is_asking = False
+        self._is_due = False
+        """Whether a refresh was called for and has not come about."""
         self._refresh: Deadline | None = None
         self._expiry: Deadline | None = None
+        self._until = 0.0  # the time of that
 
     def asks(self) -> tuple[tuple[str, str], ...]:
         """What an INVITE or UPDATE of ours inside the dialog says."""
@@ -214,6 +226,7 @@ class SessionTimer:
 
     def stop(self) -> None:
         self._terms = None
+        self._is_due = False
         for deadline in (self._refresh, self._expiry):
             self._voice.cancel(deadline)
 
@@ -223,7 +236,9 @@ class SessionTimer:
         self._terms = terms
         if terms is None:
             return
-        self._expiry = self._voice.later(terms.interval_s - terms.grace_s, self._on_silence, now)
+        left_s = terms.interval_s - terms.grace_s
+        self._until = now + left_s
+        self._expiry = self._voice.later(left_s, self._on_silence, now)
         if terms.by_us:
             self._refresh = self._voice.later(terms.interval_s / 2, self.refresh, now)
 
@@ -231,6 +246,7 @@ class SessionTimer:
         """Say that the session goes on."""
         if self._terms is None or self._is_asking:
             return
+        self._is_due = True
         if not self._peer_takes_update:
             self._reinvite(now)
             return
@@ -259,22 +275,34 @@ class SessionTimer:
             self.refresh(now)
         elif response.status in (408, 481):
             self._on_lost(response.status, now)
-        elif response.status != 422:
-            self._try_again(now)
-        elif self.lengthens(response):
+        elif response.status == 422 and self.lengthens(response):
             self.refresh(now)
+        else:
+            self.refused(response, now)
 
     def _failed(self, cause: str, now: float) -> None:
         self._is_asking = False
-        if self._terms is not None:
-            if cause == "timeout":
-                self._on_lost(408, now)
-            else:
-                self._try_again(now)
+        if self._terms is None:
+            return
+        if cause == "timeout":
+            self._on_lost(408, now)
+        else:
+            self.refused(None, now)
 
-    def _try_again(self, now: float) -> None:
-        """A refusal for the moment, such as a 491. The end of the session is set."""
-        if self._tried < MAX_TRIED:
-            self._tried += 1
-            pause_s = TRY_AGAIN_S * (1 + self._voice.board.fraction())
-            self._refresh = self._voice.later(pause_s, self.refresh, now)
+    def refused(self, response: Response | None, now: float) -> None:
+        """Take what became of an UPDATE or INVITE of ours that would have been a refresh: try
+        again, if one is due. Without a response the peer could not be reached.
+
+        Not before the peer is ready (Retry-After), unless the session would be over by then.
+        """
+        is_hopeless = response is not None and response.status == 422  # no interval suits it
+        if not self._is_due or is_hopeless or self._tried >= MAX_TRIED:
+            return
+        self._is_due = False
+        left_s = self._until - now
+        share_s = left_s / (MAX_TRIED + 1 - self._tried)
+        self._tried += 1
+        wanted_s = 0 if response is None else said_pause(response.headers)
+        pause_s = min(max(share_s, wanted_s), left_s - share_s)
+        least_s = TRY_AGAIN_S * (1 + self._voice.board.fraction())
+        self._refresh = self._voice.later(max(pause_s, least_s), self.refresh, now)

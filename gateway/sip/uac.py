@@ -28,6 +28,9 @@ from gateway.sip.updates import Asked
 from gateway.sip.uri import UriError, uri_scheme
 
 MAX_FORKS = 16
+"""So many of those that make progress are told apart."""
+MAX_ANSWERING = 32
+"""So many are heard at most when they say 200 too late; each costs a BYE and its repetitions."""
 MAX_CONTACTS = 8
 _Q = re.compile(r"[01](?:\.[0-9]{0,3})?")
 
@@ -64,6 +67,8 @@ class UacCall(Call):
         self._forks: dict[str, Fork] = {}
         self._late_offer = not invite.body
         self._ack_due = False
+        self._is_taken = False
+        """Whether anybody's 2xx made the call."""
         self._was_heard = False
         self._has_answered = False
         self._cancel_due = False
@@ -226,7 +231,8 @@ class UacCall(Call):
         dialog = Dialog.of_response(self._invite, response, source, self._networks)
         fork = self._forks.get(dialog.remote_tag)
         if fork is None:
-            if len(self._forks) >= MAX_FORKS:
+            # The first one is the call, however many there have been that only rang.
+            if self.phase is not Phase.EARLY and len(self._forks) >= MAX_ANSWERING:
                 return
             fork = self._forks[dialog.remote_tag] = Fork(dialog)
         dialog.remote_cseq = fork.dialog.remote_cseq
@@ -236,6 +242,7 @@ class UacCall(Call):
         elif self.phase is Phase.EARLY:
             fork.dialog = self._voice.dialog = dialog  # the route set is that of the 2xx (13.2.2.4)
             self.phase = Phase.CONFIRMED
+            self._is_taken = True
             self._timer.answered(response, now)
             self._voice.tell(Answered(self.id, sdp_of(response) or fork.session))
             if self._late_offer:
@@ -247,7 +254,8 @@ class UacCall(Call):
             fork.dialog = dialog
             self._send_ack(fork, None)
             bye = dialog.request("BYE")
-            for name, value in why(200, "Call completed elsewhere"):
+            elsewhere = why(200, "Call completed elsewhere") if self._is_taken else ()
+            for name, value in elsewhere:
                 bye.headers.add(name, value)
             self._requests.send(bye, dialog, now)
 

@@ -77,12 +77,12 @@ class UasCall(Call):
         again = partial(self.progress, status, body)
         self._ring_again = self._voice.later(RING_AGAIN_S, again, now)
         headers = asked.request.headers
-        if asked.is_late_offer:
+        # The first reliable answer would have to bring an offer (RFC 3262 section 5): such a
+        # caller hears nothing but the 100.
+        if asked.is_late_offer and asks_for(headers, "Require"):
+            return
+        if asked.is_late_offer or reliable.has_said_sdp:
             body = b""
-            # The first reliable answer would have to bring an offer (RFC 3262 section 5): such a
-            # caller hears nothing but the 100.
-            if asks_for(headers, "Require"):
-                return
         wants = asks_for(headers, "Require") or (body and asks_for(headers, "Supported"))
         self._voice.session = body or self._voice.session
         if wants and self._board.config.reliable_provisionals != "off":

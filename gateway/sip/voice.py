@@ -11,7 +11,7 @@ from gateway.sip.deadlines import Deadline
 from gateway.sip.dialog import Dialog
 from gateway.sip.events import SipEvent
 from gateway.sip.layer import OnOver, ServerTransaction
-from gateway.sip.message import Request
+from gateway.sip.message import Request, Response
 from gateway.sip.switchboard import Switchboard
 
 
@@ -55,8 +55,8 @@ class Voice:
         headers: Sequence[tuple[str, str]] = (),
         reason: str | None = None,
         body: bytes = b"",
-    ) -> None:
-        """Answer a request; `body` is SDP."""
+    ) -> Response:
+        """Answer a request; `body` is SDP. Returns the answer."""
         response = respond(
             request,
             status,
@@ -67,6 +67,7 @@ class Voice:
             body=body,
         )
         transaction.answer(response, now)
+        return response
 
     def come_again(self, request: Request, transaction: ServerTransaction, now: float) -> None:
         """Refuse what came while its kind was under way (RFC 3261 section 14.2)."""

@@ -6,6 +6,7 @@ they are.
 """
 
 import itertools
+import random
 
 from tests.fuzz.target import begin, instrumented
 
@@ -14,8 +15,8 @@ with instrumented():
     from gateway.sip.message import Request
     from gateway.sip.parse import parse
     from gateway.sip.stream import StreamFramer
+    from tests.sip.phases import drain, messages_of_calls
     from tests.sip.raw import PEER, PEER_TCP, Desk
-    from tests.sip.test_agent_fuzz import drain, messages_of_calls
 
 AGENT_LIVES = 200
 """Inputs, before there is another agent with calls of its own."""
@@ -25,13 +26,17 @@ def desks() -> "itertools.chain[Desk]":
     """Agents in mid-call, each for a number of inputs."""
 
     def one() -> Desk:
-        desk = Desk(accept_refer=True, accept_replaces=True)
+        desk = new_desk()
         messages_of_calls(desk)
         return desk
 
     return itertools.chain.from_iterable(
         itertools.repeat(one(), AGENT_LIVES) for _ in itertools.count()
     )
+
+
+def new_desk() -> Desk:
+    return Desk(accept_refer=True, accept_replaces=True)
 
 
 def read_back(data: bytes) -> None:
@@ -65,7 +70,7 @@ if __name__ == "__main__":
         read_back(data)
         desk.agent.receive(data, PEER, desk.now)
         framed(data, desk)
-        drain(desk)
+        drain(desk, random.Random(data))
         desk.skip(0.1)
 
-    begin(one_input, messages_of_calls(Desk()))
+    begin(one_input, messages_of_calls(new_desk()))

@@ -4,6 +4,7 @@ from gateway.sip.agent import SipAgent
 from gateway.sip.config import SipConfig
 from gateway.sip.events import Answered, IncomingCall, SipEvent
 from gateway.sip.headers import Via, split_list
+from gateway.sip.layer import ServerTransaction
 from gateway.sip.message import Address, Headers, Message, Request, Response
 from gateway.sip.parse import parse
 from tests.sip.network import tokens
@@ -226,6 +227,18 @@ class Desk:
         (invite,) = self.drain()
         assert isinstance(invite, Request)
         return dialog_id, invite
+
+    @property
+    def forgotten(self) -> list[ServerTransaction]:
+        """Requests of peers that wait for an answer which no call will give: for ever."""
+        board = self.agent._board
+        owned: set[ServerTransaction] = set()
+        for call in board.calls.values():
+            refers = call._asked_refers._refers.values()
+            waiting = (call._asked, call._updates.asked, *(one for one in refers))
+            owned.update(asked.transaction for asked in waiting if asked is not None)
+        servers = board.transactions._servers.values()
+        return [one for one in servers if not one.answered and one not in owned]
 
     @property
     def is_empty(self) -> bool:

@@ -135,6 +135,25 @@ def test_a_refer_from_its_beginning_to_its_end() -> None:
     assert desk.wait(300) == []
 
 
+def test_a_number_is_good_for_one_request() -> None:
+    """Two REFERs under one number would be one to us, and one of them would never be answered."""
+    desk = Desk(accept_refer=True)
+    dialog_id = desk.confirmed()
+    target = ("Refer-To", "<sip:x@h>")
+    assert asked(desk, dialog_id, target) == []
+    for number in range(50):
+        again = desk.within("REFER", dialog_id, branch=f"again{number}", headers=(target,))
+        (refusal,) = desk.send(again)
+        assert codes([refusal]) == [500]
+        assert 0 <= int(refusal.headers.get("Retry-After") or "") <= 10
+    assert [type(event) for event in desk.events()] == [ReferReceived]
+    for method in ("INFO", "UPDATE", "OPTIONS", "NOTIFY", "INVITE"):
+        assert desk.status(desk.within(method, dialog_id)) == 500
+    assert codes(desk.send(desk.within("BYE", dialog_id))) == [200, 487], "the call is to be over"
+    desk.skip(100)
+    assert desk.is_empty
+
+
 def test_who_wants_no_reports_gets_none() -> None:
     desk = Desk(accept_refer=True)
     dialog_id = desk.confirmed()

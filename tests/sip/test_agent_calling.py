@@ -253,7 +253,11 @@ class TestGivingUp:
         desk.drain()
         ack, bye = desk.send(answer_to(invite, 200, body=SDP))
         assert codes([ack, bye]) == ["ACK", "BYE"]
+        assert bye.headers.get("Reason") is None, "nobody else took the call"
         assert codes(desk.send(answer_to(invite, 200, body=SDP))) == ["ACK"]
+        _, second = desk.send(answer_to(invite, 200, tag="other", body=SDP))
+        assert second.headers.get("Reason") is None
+        desk.send(answer_to(second, 200))
         desk.send(answer_to(bye, 200))
         assert [type(event) for event in desk.events()] == [Ringing, CallEnded][not heard :]
         desk.wait(37)
@@ -311,13 +315,29 @@ class TestForks:
         desk.wait(37)
         assert desk.is_empty
 
-    def test_more_than_we_keep_are_left_alone(self) -> None:
+    @pytest.mark.parametrize("first", ["t3", "t99"])
+    def test_whoever_answers_first_is_the_call_however_many_rang(self, first: str) -> None:
         desk = Desk()
-        _, invite = desk.calling()
+        dialog_id, invite = desk.calling()
         for number in range(100):
             desk.send(answer_to(invite, 180, tag=f"t{number}"))
-        assert desk.send(answer_to(invite, 200, tag="t99")) == []
-        assert codes(desk.send(answer_to(invite, 200, tag="t3", body=SDP))) == ["ACK"]
+        desk.events()
+        ack = only_request(desk.send(answer_to(invite, 200, tag=first, body=SDP)))
+        assert desk.events() == [Answered(dialog_id, SDP)]
+        assert desk.send(answer_to(invite, 200, tag=first, body=SDP)) == [ack]
+        for tag in ("t98", "t5"):
+            assert codes(desk.send(answer_to(invite, 200, tag=tag))) == ["ACK", "BYE"]
+        desk.agent.hang_up(dialog_id, desk.now)
+        bye = only_request(desk.drain())
+        assert bye.headers.get("To") == f"<sip:bob@192.0.2.9>;tag={first}"
+
+    def test_not_everybody_who_says_200_is_hung_up(self) -> None:
+        desk = Desk()
+        _, invite = desk.calling()
+        said = [desk.send(answer_to(invite, 200, tag=f"t{number}")) for number in range(100)]
+        assert codes(said[0]) == ["ACK"]
+        assert {tuple(codes(one)) for one in said[1:32]} == {("ACK", "BYE")}
+        assert not any(said[32:]), "each would be a BYE that is said again and again"
 
 
 class TestEarlyDialog:

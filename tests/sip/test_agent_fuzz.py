@@ -2,15 +2,14 @@
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.sip.auth import Credentials
-from gateway.sip.events import CallEnded, IncomingCall, ReferReceived, Reoffer
-from gateway.sip.message import Request
+from gateway.sip.events import CallEnded
+from tests.sip.phases import drain, messages_of_calls
 from tests.sip.raw import (
     PEER,
     PEER_TCP,
@@ -19,13 +18,12 @@ from tests.sip.raw import (
     SPARE_LINES,
     Desk,
     answer_to,
-    notify,
-    read,
     request,
 )
-from tests.sip.rfc4475 import FOLDER
 
 pytestmark = pytest.mark.pure
+
+Damage = Callable[[random.Random, bytes], bytes]
 
 PIECES = [
     b"\r\n",
@@ -86,105 +84,55 @@ def anew(data: bytes, number: int) -> bytes:
     """The same request, no copy of an earlier one; a response as it is."""
     if data.startswith(b"SIP/2.0"):
         return data
-    data = data.replace(b"branch=z9hG4bK", b"branch=z9hG4bK%d-" % number)
+    data = under_another_branch(data, number)
     data = data.replace(b"Call-ID: call-1\r\n", b"Call-ID: call-%d\r\n" % number)
     return re.sub(rb"(To: [^\r]+;tag=.*CSeq: )\d+", rb"\g<1>%d" % (number + 10), data, flags=re.S)
 
 
-def messages_of_calls(desk: Desk) -> list[bytes]:
-    """Messages that belong to calls in several states, so that damage meets live state."""
-    early = desk.incoming(call_id="early", branch="e", headers=(("Supported", "100rel"),))
-    up = desk.confirmed(call_id="up", branch="u")
-    answered = desk.incoming(call_id="answered", branch="a")
-    desk.agent.accept(answered, SDP, desk.now)
-    desk.drain()
-    _, invite = desk.calling(body=None)
-    _, asked = desk.calling(credentials=Credentials("me", "secret", "r"))
-    desk.agent.refer(up, "sip:carol@192.0.2.5", desk.now)
-    (refer,) = desk.drain()
-    known = [
-        request("INVITE", body=SDP, call_id="early", branch="e"),
-        request("CANCEL", call_id="early", branch="e"),
-        desk.within("ACK", answered, cseq=1, call_id="answered"),
-        desk.within("INVITE", up, cseq=5, call_id="up", body=SDP),
-        desk.within("BYE", early, cseq=9, call_id="early"),
-        desk.within("OPTIONS", up, cseq=4, call_id="up"),
-        request("INVITE", body=SDP, headers=(("Record-Route", "<sip:a;lr>, <sip:b>"),)),
-        request("OPTIONS", headers=(("Require", "a, b"), ("Accept", "x/y"))),
-        answer_to(invite, 183, headers=(("Record-Route", "<sip:a;lr>, <sip:b>"),), body=SDP),
-        answer_to(invite, 200, tag="other", body=SDP),
-        answer_to(invite, 486),
-        answer_to(asked, 401, headers=(("WWW-Authenticate", 'Digest realm="r", nonce="n"'),)),
-        answer_to(asked, 407, headers=(("Proxy-Authenticate", 'Digest realm="r", nonce="n"'),)),
-        answer_to(refer, 202, tag=None),
-        *messages_inside(desk, early, up, invite),
-        notify(desk, up, "SIP/2.0 100 Trying", cseq=6, call_id="up"),
-        notify(desk, up, "SIP/2.0 486 Busy", "terminated", cseq=7, call_id="up"),
-    ]
-    return known + [path.read_bytes() for path in sorted(FOLDER.glob("*.dat"))]
+def traffic(
+    rng: random.Random, pool: list[bytes], count: int, damage: Damage = damaged
+) -> Iterator[bytes]:
+    """Messages of the pool, most of them damaged: as they are, as new requests, as requests that
+    were counted before; and some said twice, as no copies."""
+    for number in range(count):
+        data, kind = rng.choice(pool), rng.random()
+        if kind < 0.6:
+            data = anew(data, number)
+        elif kind < 0.8:
+            data = under_another_branch(data, number)
+        if rng.random() < 0.8:
+            data = damage(rng, data)
+        yield data
+        if rng.random() < 0.2:
+            yield under_another_branch(data, number)
 
 
-def messages_inside(desk: Desk, early: str, up: str, invite: Request) -> list[bytes]:
-    """What else is said in calls: reliable answers, UPDATE, INFO, REFER, and who replaces whom."""
-    desk.agent.progress(early, 183, SDP, desk.now)
-    (ringing,) = desk.drain()
-    acknowledged = (("RAck", f"{ringing.headers.get('RSeq')} 1 INVITE"),)
-    reliable = (("Require", "100rel"), ("RSeq", "1"))
-    timed = (("Supported", "timer"), ("Session-Expires", "90;refresher=uas"))
-    place = (("Replaces", f"up;to-tag={up};from-tag=bob"),)
-    return [
-        desk.within("PRACK", early, call_id="early", headers=acknowledged),
-        desk.within("PRACK", early, cseq=3, call_id="early", headers=acknowledged, body=SDP),
-        desk.within("UPDATE", up, cseq=8, call_id="up", headers=timed),
-        desk.within("UPDATE", up, cseq=9, call_id="up", headers=timed, body=SDP),
-        desk.within("INVITE", up, cseq=10, call_id="up", headers=timed, body=SDP),
-        desk.within("INFO", up, cseq=11, call_id="up", body=b"5", body_type="application/dtmf"),
-        desk.within("REFER", up, cseq=12, call_id="up", headers=(("Refer-To", "<sip:x@h>"),)),
-        request("INVITE", body=SDP, branch="place", headers=place),
-        answer_to(invite, 183, headers=reliable, body=SDP),
-        answer_to(invite, 200, headers=(("Session-Expires", "90;refresher=uac"),), body=SDP),
-        answer_to(invite, 422, headers=(("Min-SE", "3600"),)),
-        answer_to(invite, 302, headers=(("Contact", "<sip:x@h>;q=0.5"),)),
-    ]
-
-
-def drain(desk: Desk) -> None:
-    for outgoing in desk.agent.datagrams_to_send():
-        message = read(outgoing.data)
-        if isinstance(message, Request):
-            desk.agent.receive(answer_to(message, 481, tag=None), outgoing.to, desk.now)
-    for event in desk.events():
-        if isinstance(event, IncomingCall):
-            desk.agent.progress(event.dialog_id, 183, SDP, desk.now)
-        elif isinstance(event, ReferReceived):
-            desk.agent.answer_refer(event.dialog_id, event.refer_id, 202, desk.now)
-        elif isinstance(event, Reoffer):
-            desk.agent.answer_offer(event.dialog_id, SDP, desk.now)
+def under_another_branch(data: bytes, number: int) -> bytes:
+    """Another request, though it may have the number in CSeq of an earlier one."""
+    return data.replace(b"branch=z9hG4bK", b"branch=z9hG4bK%d-" % number)
 
 
 @pytest.mark.parametrize("damage", [damaged, with_more_lines])
 @pytest.mark.parametrize("seed", range(10))
-def test_damaged_messages(seed: int, damage: Callable[[random.Random, bytes], bytes]) -> None:
+def test_damaged_messages(seed: int, damage: Damage) -> None:
     rng = random.Random(seed)
     desk = Desk(accept_refer=True, accept_replaces=True, session_expires_s=90)
     told: list[str] = []
     pool = messages_of_calls(desk)
-    for number in range(500):
-        source = rng.choice([PEER, PEER_TCP, PEER_WS])
-        data = rng.choice(pool)
-        if rng.random() < 0.7:
-            data = anew(data, number)
-        desk.agent.receive(damage(rng, data), source, desk.now)
+    for data in traffic(rng, pool, 500, damage):
+        desk.agent.receive(data, rng.choice([PEER, PEER_TCP, PEER_WS]), desk.now)
         if rng.random() < 0.01:
             desk.agent.connection_lost(rng.choice([PEER_TCP, PEER_WS]), desk.now)
         told += [event.dialog_id for event in desk.events() if isinstance(event, CallEnded)]
-        drain(desk)
+        drain(desk, rng)
         desk.skip(rng.random() * 0.2)
     assert len(told) == len(set(told))
+    assert desk.forgotten == []
     for dialog_id in list(desk.agent._board.calls):
         desk.agent.hang_up(dialog_id, desk.now)
     desk.skip(40)
     desk.skip(40)
+    assert desk.forgotten == []
     assert desk.is_empty
     assert desk.status(request("OPTIONS", branch="alive")) == 200
 

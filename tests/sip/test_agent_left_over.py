@@ -182,6 +182,10 @@ class Calls(RuleBasedStateMachine):
     def every_call_ends_once(self) -> None:
         assert len(self.ended) == len(set(self.ended))
 
+    @invariant()
+    def every_request_is_somebodys_to_answer(self) -> None:
+        assert self.desk.forgotten == []
+
     def teardown(self) -> None:
         for call in [*self.incoming, *self.outgoing]:
             self.desk.agent.hang_up(call, self.desk.now)

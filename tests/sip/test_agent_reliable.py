@@ -59,6 +59,48 @@ def test_what_was_never_said_is_not_acknowledged(changes: dict[str, object]) -> 
     assert [codes([one]) for _, one in desk.wait(0.5)] == [[183]]
 
 
+def agreed(desk: Desk, **changes: object) -> str:
+    """A call whose offer is answered by a 183 that was acknowledged; its dialog id."""
+    dialog_id, answer = early(desk, **changes)
+    same = {name: value for name, value in changes.items() if name == "call_id"}
+    fields = {"branch": f"prack-{dialog_id}", "headers": rack(answer)} | same
+    assert desk.status(desk.within("PRACK", dialog_id, **fields)) == 200
+    return dialog_id
+
+
+def test_another_invite_before_the_answer_to_the_first() -> None:
+    """RFC 3261 section 14.2, also where the offer is answered and an UPDATE would be welcome."""
+    desk = Desk()
+    dialog_id = agreed(desk)
+    (refusal,) = desk.send(desk.within("INVITE", dialog_id, cseq=3, body=OTHER))
+    assert (codes([refusal]), refusal.headers.get("CSeq")) == ([500], "3 INVITE")
+    assert 0 <= int(refusal.headers.get("Retry-After") or "") <= 10
+    assert desk.events() == []
+    assert desk.send(desk.within("UPDATE", dialog_id, cseq=4, body=OTHER)) == []
+    assert desk.events() == [Reoffer(dialog_id, OTHER)]
+    desk.agent.answer_offer(dialog_id, ANSWER, desk.now)
+    desk.agent.accept(dialog_id, ANSWER, desk.now)
+    update, final = desk.drain()
+    assert codes([update, final]) == [200, 200]
+    assert final.headers.get("CSeq") == "1 INVITE"
+    desk.send(desk.within("ACK", dialog_id, cseq=1, branch="ack"))
+    assert desk.events() == [Answered(dialog_id, None)]
+
+
+def test_invites_before_the_answer_lock_nobody_out() -> None:
+    desk = Desk(pending=3)
+    for name in ("a", "b", "c"):
+        dialog_id = agreed(desk, call_id=name, branch=name)
+        fields = {"call_id": name, "branch": f"again-{name}", "cseq": 3}
+        assert desk.status(desk.within("INVITE", dialog_id, body=OTHER, **fields)) == 500
+        bye = desk.within("BYE", dialog_id, call_id=name, branch=f"bye-{name}", cseq=4)
+        assert codes(desk.send(bye)) == [200, 487]
+        desk.events()
+    desk.skip(100)
+    assert desk.is_empty
+    desk.incoming(call_id="d", branch="d")
+
+
 def test_a_prack_without_a_word_of_what_it_is_for() -> None:
     desk = Desk()
     dialog_id, _ = early(desk)
@@ -143,6 +185,44 @@ def test_an_end_stops_the_repetition(how: str) -> None:
     assert desk.status(desk.within("PRACK", dialog_id, headers=rack(answer))) == 481
     desk.skip(40)
     assert desk.is_empty
+
+
+@pytest.mark.parametrize("header", [SUPPORTED, REQUIRED])
+def test_long_early_media_is_answered_once(header: tuple[str, str]) -> None:
+    """RFC 3262 section 5: what was acknowledged is the answer, and there is no second one."""
+    desk = Desk()
+    dialog_id = agreed(desk, headers=(header,))
+    ((when, again),) = desk.wait(60)
+    assert (when, codes([again]), again.body) == (60.0, [183], b"")
+    assert (again.headers.get("RSeq") is not None) is (header is REQUIRED)
+    desk.now += 0.1
+    desk.agent.accept(dialog_id, ANSWER, desk.now)
+    (final,) = desk.drain()
+    assert (codes([final]), final.body) == ([200], b"")
+
+
+def test_of_two_answers_that_are_told_early_the_first_counts() -> None:
+    desk = Desk()
+    dialog_id, first = early(desk)
+    desk.agent.progress(dialog_id, 183, OTHER, desk.now)
+    (second,) = desk.drain()
+    assert (codes([second]), second.headers.get("RSeq"), second.body) == ([183], None, b"")
+    assert [one for _, one in desk.wait(1)] == [first]
+    desk.send(desk.within("PRACK", dialog_id, headers=rack(first)))
+    desk.agent.accept(dialog_id, ANSWER, desk.now)
+    assert codes(desk.drain()) == [200]
+
+
+def test_what_is_repeated_is_what_was_not_acknowledged() -> None:
+    desk = Desk()
+    dialog_id, answer = early(desk)
+    desk.agent.ring(dialog_id, desk.now)
+    (ringing,) = desk.drain()
+    assert (codes([ringing]), ringing.headers.get("RSeq")) == ([180], None)
+    assert [one for _, one in desk.wait(4)] == [answer] * 3
+    assert desk.status(desk.within("PRACK", dialog_id, headers=rack(answer))) == 200
+    assert desk.wait(40) == []
+    assert desk.events() == []
 
 
 def test_an_offer_in_a_prack_is_answered_before_the_call_is() -> None:

@@ -261,18 +261,125 @@ def test_an_update_that_is_not_known_after_all(status: int) -> None:
     assert codes(desk.send(answer_to(update, status, tag=None))) == ["INVITE"]
 
 
-def test_a_refresh_is_refused_for_the_moment() -> None:
+REFRESHERS = {"UPDATE": (TIMER, TAKES_UPDATE), "INVITE": (TIMER,)}
+
+
+def refreshes(
+    desk: Desk, method: str, status: int, headers: tuple[tuple[str, str], ...], seconds: float
+) -> list[tuple[float, str | int]]:
+    """What we ask meanwhile, where each refresh is refused; and when."""
+    start, end = desk.now, desk.now + seconds
+    asked: list[tuple[float, str | int]] = []
+    while (when := desk.agent.next_timeout()) is not None and when <= end:
+        desk.now = when
+        desk.agent.timeout(when)
+        for one in desk.drain():
+            (code,) = codes([one])
+            asked.append((round(when - start, 1), code))
+            desk.send(answer_to(one, status if code == method else 200, tag=None, headers=headers))
+    desk.now = end
+    return asked
+
+
+@pytest.mark.parametrize("method", sorted(REFRESHERS))
+@pytest.mark.parametrize(
+    ("status", "after"), [(491, ""), (500, "2"), (503, "0 (soon)"), (504, "x")]
+)
+def test_a_refresh_is_refused_for_the_moment(method: str, status: int, after: str) -> None:
+    """It is tried again for as long as the session lasts, and not all at once."""
     desk = Desk()
-    dialog_id = desk.confirmed(headers=(TIMER, TAKES_UPDATE, ("x", "300;refresher=uas")))
-    ((_, update),) = desk.wait(150)
-    for _ in range(5):
-        desk.send(answer_to(update, 491, tag=None))
-        (when, update), *_ = desk.wait(6.0)  # and copies
-        assert 3 <= when <= 6 and codes([update]) == ["UPDATE"]
-    desk.send(answer_to(update, 491, tag=None))
-    left = desk.wait(150)
-    assert codes([one for _, one in left])[0] == "BYE", "enough"
+    dialog_id = desk.confirmed(headers=(*REFRESHERS[method], ("x", "600;refresher=uas")))
+    headers = (("Retry-After", after),) if after else ()
+    said = refreshes(desk, method, status, headers, 570)
+    tries = [300.0, 344.7, 389.3, 434.0, 478.7, 523.3]
+    assert said == [*((when, method) for when in tries), (568.0, "BYE")]
     assert desk.events() == [CallEnded(dialog_id, "session_expired", None)]
+
+
+@pytest.mark.parametrize("method", sorted(REFRESHERS))
+def test_a_refresh_is_agreed_to_in_the_end(method: str) -> None:
+    desk = Desk()
+    desk.confirmed(headers=(*REFRESHERS[method], ("x", "600;refresher=uas")))
+    ((_, asked),) = desk.wait(300)
+    desk.send(answer_to(asked, 503, tag=None))
+    (when, again), *_ = desk.wait(50)  # and copies
+    assert (codes([again]), when > 40) == ([method], True)
+    desk.send(answer_to(again, 200, tag=None, headers=(("x", "600;refresher=uac"),)))
+    assert desk.wait(290) == []
+    assert desk.events() == []
+
+
+@pytest.mark.parametrize("method", sorted(REFRESHERS))
+@pytest.mark.parametrize(
+    ("interval_s", "after_s", "when"), [(600, 100, 100), (600, 3600, 268 * 5 / 6), (90, 1, 3)]
+)
+def test_the_peer_says_when_to_refresh(
+    method: str, interval_s: int, after_s: int, when: float
+) -> None:
+    """No sooner than that, unless the session would be over; after a collision both need time."""
+    desk = Desk()
+    desk.confirmed(headers=(*REFRESHERS[method], ("x", f"{interval_s};refresher=uas")))
+    ((_, asked),) = desk.wait(interval_s / 2)
+    later = (("Retry-After", f"{after_s};duration=9"),)
+    desk.send(answer_to(asked, 500, tag=None, headers=later))
+    (waited, again), *_ = desk.wait(interval_s / 2 - 32)
+    assert codes([again]) == [method]
+    assert when - 0.1 <= waited <= when + 3.1
+
+
+def test_what_was_offered_instead_of_a_refresh_is_refused() -> None:
+    desk = Desk()
+    dialog_id = desk.confirmed(headers=(TIMER, ("x", "600;refresher=uas")))
+    desk.wait(299)
+    desk.agent.reinvite(dialog_id, OTHER, desk.now)
+    (offer,) = desk.drain()
+    desk.send(answer_to(offer, 100, tag=None))
+    assert desk.wait(2) == [], "whatever is agreed to will do"
+    desk.send(answer_to(offer, 488, tag=None))
+    assert desk.events() == [Reanswered(dialog_id, 488, None)]
+    (_, refresh), *_ = desk.wait(60)
+    assert isinstance(refresh, Request)
+    assert (refresh.method, refresh.body) == ("INVITE", SDP)
+
+
+@pytest.mark.parametrize("answer", [b"", ANSWER])
+def test_an_offer_while_a_refresh_is_under_way(answer: bytes) -> None:
+    """The outcome of the refresh is not taken for that of the offer."""
+    desk = Desk()
+    dialog_id = desk.confirmed(headers=(TIMER, ("x", "600;refresher=uas")))
+    ((_, refresh),) = desk.wait(300)
+    desk.agent.reinvite(dialog_id, OTHER, desk.now)
+    assert desk.drain() == []
+    agreed = (("x", "600;refresher=uac"),)
+    ack, offer = desk.send(answer_to(refresh, 200, tag=None, headers=agreed, body=answer))
+    assert isinstance(offer, Request)
+    assert (codes([ack]), offer.method, offer.body) == (["ACK"], "INVITE", OTHER)
+    assert desk.events() == []
+    desk.send(answer_to(offer, 200, tag=None, headers=agreed, body=ANSWER))
+    assert desk.events() == [Reanswered(dialog_id, 200, ANSWER)]
+
+
+def test_an_offer_while_a_refresh_collides() -> None:
+    desk = Desk()
+    dialog_id = desk.confirmed(headers=(TIMER, ("x", "600;refresher=uas")))
+    ((_, refresh),) = desk.wait(300)
+    desk.agent.reinvite(dialog_id, OTHER, desk.now)
+    assert codes(desk.send(answer_to(refresh, 491, tag=None))) == ["ACK"]
+    ((when, offer),) = desk.wait(2)[:1]
+    assert isinstance(offer, Request) and (offer.body, when <= 2) == (OTHER, True)
+    desk.send(answer_to(offer, 200, tag=None, body=ANSWER))
+    assert desk.events() == [Reanswered(dialog_id, 200, ANSWER)]
+
+
+def test_a_refresh_by_invite_is_wanted_less_often() -> None:
+    desk = Desk()
+    desk.confirmed(headers=(TIMER, ("x", "90;refresher=uas")))
+    ((_, refresh),) = desk.wait(45)
+    _, again = desk.send(answer_to(refresh, 422, tag=None, headers=(("Min-SE", "200"),)))
+    assert (said(again), again.headers.get("Min-SE")) == ("200;refresher=uac", "200")
+    agreed = (("x", "200;refresher=uac"),)
+    assert codes(desk.send(answer_to(again, 200, tag=None, headers=agreed))) == ["ACK"]
+    assert desk.events() == [], "it is a refresh still"
 
 
 @pytest.mark.parametrize(("status", "cause"), [(481, "refused"), (408, "timeout")])

@@ -1,4 +1,5 @@
-"""A great many damaged messages over each transport: no exception, and nothing is kept.
+"""A great many messages, most of them damaged, over each transport, to calls in every phase: no
+exception, no request that waits for an answer of nobody, and nothing is kept.
 
 `FUZZ_MESSAGES=200000` makes it the whole of that. One agent lives through all of them, so that
 what it forgets to let go of adds up.
@@ -7,7 +8,7 @@ what it forgets to let go of adds up.
 import gc
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ipaddress import ip_network
 
 import pytest
@@ -15,8 +16,9 @@ import pytest
 from gateway.sip.errors import SipError
 from gateway.sip.message import Address
 from gateway.sip.stream import StreamFramer
+from tests.sip.phases import drain, messages_of_calls
 from tests.sip.raw import PEER, Desk, request
-from tests.sip.test_agent_fuzz import anew, damaged, drain, messages_of_calls
+from tests.sip.test_agent_fuzz import traffic
 
 pytestmark = pytest.mark.pure
 
@@ -33,13 +35,6 @@ def origin(rng: random.Random, transport: str) -> Address:
     if rng.random() < FRIENDS:
         return Address(PEER.host, PEER.port if transport == "udp" else 40000, transport)
     return Address(f"198.51.{rng.randrange(100)}.{rng.randrange(250)}", 40000, transport)
-
-
-def mutants(rng: random.Random, desk: Desk, count: int) -> Iterator[bytes]:
-    pool = messages_of_calls(desk)
-    for number in range(count):
-        data = rng.choice(pool)
-        yield damaged(rng, anew(data, number) if rng.random() < 0.7 else data)
 
 
 class Datagrams:
@@ -116,15 +111,17 @@ def test_nothing_is_left_of_any_of_them(transport: str) -> None:
     wire = WIRES[transport](desk, rng, transport)
     objects = []
     for number in range(MESSAGES // ROUND):
-        for data in mutants(rng, desk, ROUND):
+        for data in traffic(rng, messages_of_calls(desk), ROUND):
             wire.send(data)
-            drain(desk)
+            drain(desk, rng)
             desk.agent.notices()
             desk.skip(rng.random() * 0.2)
+        assert desk.forgotten == [], f"in round {number}"
         for dialog_id in list(desk.agent._board.calls):
             desk.agent.hang_up(dialog_id, desk.now)
         desk.skip(600)
-        drain(desk)
+        desk.events()
+        assert desk.forgotten == [], f"in round {number}"
         assert desk.is_empty, f"in round {number}"
         gc.collect()
         objects.append(len(gc.get_objects()))
