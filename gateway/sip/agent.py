@@ -356,5 +356,4 @@ class SipAgent:
 
     def is_calling(self, host: str) -> bool:
         """Whether a call of ours, made but not over, is with that IP address."""
-        calls = self._board.calls.values()
-        return any(isinstance(call, UacCall) and call.is_with(host) for call in calls)
+        return host in self._board.callees

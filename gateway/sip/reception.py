@@ -49,7 +49,8 @@ class Reception:
         host = source.host
         if self._knows(source) or self.throttle.admits(host, now):
             return True
-        if self._talks_to(host) or self._is_talked_to_from(host):
+        # Who shares the address of a caller cannot silence its call.
+        if self._talks_to(host) or host in self._board.callers:
             return True
         self._board.outbox.counters.dropped += 1
         self._board.outbox.counters.strangers["unread"] += 1
@@ -116,15 +117,7 @@ class Reception:
 
     def _talks_to(self, host: str) -> bool:
         """Whether we have called somebody there."""
-        calls = self._board.calls.values()
-        return self._board.transactions.awaits(host) or any(
-            isinstance(call, UacCall) and call.is_with(host) for call in calls
-        )
-
-    def _is_talked_to_from(self, host: str) -> bool:
-        """Whether somebody there has called us: who shares that address cannot silence the call."""
-        calls = self._board.calls.values()
-        return any(isinstance(call, UasCall) and call.dialog.flow.host == host for call in calls)
+        return host in self._board.callees or self._board.transactions.awaits(host)
 
     def _knows(self, source: Address) -> bool:
         return self._config.serves(source) or self._trusts(source)

@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -9,8 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.sip.auth import Credentials
+from gateway.sip.call_life import Phase
 from gateway.sip.events import CallEnded, IncomingCall, ReferReceived, Reoffer
-from gateway.sip.message import Request
+from gateway.sip.message import Address, Request
+from gateway.sip.uac import UacCall
+from gateway.sip.uas import UasCall
 from tests.sip.raw import (
     PEER,
     PEER_TCP,
@@ -27,6 +31,7 @@ from tests.sip.rfc4475 import FOLDER
 
 pytestmark = pytest.mark.pure
 
+ELSEWHERE = Address("2606:4700::1112", 5060, "udp")
 PIECES = [
     b"\r\n",
     b"\r\n\r\n",
@@ -162,6 +167,19 @@ def drain(desk: Desk) -> None:
             desk.agent.answer_offer(event.dialog_id, SDP, desk.now)
 
 
+def knows_its_peers(desk: Desk) -> bool:
+    """Whether what is noted of the hosts of calls is what the calls say themselves."""
+    board = desk.agent._board
+    callees: Counter[str] = Counter()
+    callers: Counter[str] = Counter()
+    for call in board.calls.values():
+        if isinstance(call, UacCall) and call.phase is not Phase.ENDED:
+            callees.update((call._to.host, call.dialog.next_hop().host))
+        elif isinstance(call, UasCall):
+            callers[call.dialog.flow.host] += 1
+    return (board.callees._calls, board.callers._calls) == (callees, callers)
+
+
 @pytest.mark.parametrize("damage", [damaged, with_more_lines])
 @pytest.mark.parametrize("seed", range(10))
 def test_damaged_messages(seed: int, damage: Callable[[random.Random, bytes], bytes]) -> None:
@@ -170,7 +188,7 @@ def test_damaged_messages(seed: int, damage: Callable[[random.Random, bytes], by
     told: list[str] = []
     pool = messages_of_calls(desk)
     for number in range(500):
-        source = rng.choice([PEER, PEER_TCP, PEER_WS])
+        source = rng.choice([PEER, PEER_TCP, PEER_WS, ELSEWHERE])
         data = rng.choice(pool)
         if rng.random() < 0.7:
             data = anew(data, number)
@@ -179,6 +197,7 @@ def test_damaged_messages(seed: int, damage: Callable[[random.Random, bytes], by
             desk.agent.connection_lost(rng.choice([PEER_TCP, PEER_WS]), desk.now)
         told += [event.dialog_id for event in desk.events() if isinstance(event, CallEnded)]
         drain(desk)
+        assert knows_its_peers(desk)
         desk.skip(rng.random() * 0.2)
     assert len(told) == len(set(told))
     for dialog_id in list(desk.agent._board.calls):
