@@ -32,6 +32,9 @@ from tests.sip.rfc4475 import FOLDER
 pytestmark = pytest.mark.pure
 
 ELSEWHERE = Address("2606:4700::1112", 5060, "udp")
+PARTS = (
+    b"--x\r\nContent-Type: application/sdp\r\n\r\n" + SDP + b"\r\n--x\r\nc: a/b\r\n\r\n\r\n--x--"
+)
 PIECES = [
     b"\r\n",
     b"\r\n\r\n",
@@ -146,6 +149,7 @@ def messages_inside(desk: Desk, early: str, up: str, invite: Request) -> list[by
         desk.within("INFO", up, cseq=11, call_id="up", body=b"5", body_type="application/dtmf"),
         desk.within("REFER", up, cseq=12, call_id="up", headers=(("Refer-To", "<sip:x@h>"),)),
         request("INVITE", body=SDP, branch="place", headers=place),
+        request("INVITE", body=PARTS, body_type="multipart/mixed;boundary=x", branch="parts"),
         answer_to(invite, 183, headers=reliable, body=SDP),
         answer_to(invite, 200, headers=(("Session-Expires", "90;refresher=uac"),), body=SDP),
         answer_to(invite, 422, headers=(("Min-SE", "3600"),)),
