@@ -133,8 +133,9 @@ class RtpPort(AudioPort):
             seal = Seal(keys.suite, keys.sends)
             self._seals[keys.suite] = keys.sends, seal
         self._seal = seal
-        if before is None or (before.suite, before.receives) != (keys.suite, keys.receives):
-            self._open_with(Opener(keys.suite, keys.receives, self._opener))
+        theirs = keys.suite, keys.receives, keys.mki
+        if before is None or (before.suite, before.receives, before.mki) != theirs:
+            self._open_with(Opener(keys.suite, keys.receives, self._opener, mki=keys.mki))
         self._rtp_socket.receive = self._received_sealed
         self._rtcp_socket.receive = self._received_sealed_rtcp
 

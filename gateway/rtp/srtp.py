@@ -3,6 +3,10 @@
 libsrtp does the arithmetic and keeps what has to be kept of each stream: the rollover counter,
 which counts the wraps of the sequence number and travels with no packet, and which packets came.
 
+The number of a key (MKI) that a peer's packets may carry is not covered by their seal. It stands
+before the tag, or of the AEAD suites, whose tag is part of the ciphertext, at the very end (RFC
+3711 sections 3.1 and 3.4, RFC 7714 sections 8 and 9). Our own packets carry none.
+
 A key that has sealed a packet must never seal another one of the same number, or both can be read.
 So a `Seal` lives as long as its key is in use, and is never made anew from the same one.
 """
@@ -17,6 +21,13 @@ _PROFILES: Final[dict[str, int]] = {
     "AEAD_AES_128_GCM": Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
     "AEAD_AES_256_GCM": Policy.SRTP_PROFILE_AEAD_AES_256_GCM,
 }
+_TAG_BYTES: Final[dict[str, tuple[int, int]]] = {
+    "AES_CM_128_HMAC_SHA1_80": (10, 10),
+    "AES_CM_128_HMAC_SHA1_32": (4, 10),
+    "AEAD_AES_128_GCM": (0, 0),
+    "AEAD_AES_256_GCM": (0, 0),
+}
+"""What follows an MKI, of RTP and of RTCP."""
 _WINDOW: Final = 1024
 """Packets that may come late: 20 s of them, as after a pause of a bad network."""
 _MOST_SOURCES: Final = 32
@@ -43,7 +54,7 @@ class Seal:
 
 
 class Opener:
-    """What comes in; the arguments are those of `Seal`.
+    """What comes in; the arguments are those of `Seal`. With an `mki`, only packets that carry it.
 
     Whoever changes its key goes on with the old one until it has our answer: what the new key does
     not open is shown to the opener `before`, as long as the new one has opened nothing.
@@ -51,7 +62,9 @@ class Opener:
 
     __slots__ = ("_before", "_latest", "_session", "_sources", "forged")
 
-    def __init__(self, suite: str, key: bytes, before: "Opener | None" = None) -> None:
+    def __init__(
+        self, suite: str, key: bytes, before: "Opener | None" = None, *, mki: bytes = b""
+    ) -> None:
         self._before = before
         self.forged = 0
         """Packets that were not made with the key, or came a second time."""
@@ -59,7 +72,8 @@ class Opener:
         self._sources: dict[bytes, None] = {}  # SSRCs, the one that spoke last at the end
         policy = Policy(key, Policy.SSRC_ANY_INBOUND, srtp_profile=_PROFILES[suite])
         policy.window_size = _WINDOW
-        self._session = Session(policy)
+        session = Session(policy)
+        self._session = _Numbered(session, suite, mki) if mki else session
 
     def unprotect(self, data: bytes) -> bytes | None:
         """The RTP packet, or the RTCP where both share a port (RFC 5761); None for one that the
@@ -96,3 +110,28 @@ class Opener:
             oldest = next(iter(sources))
             del sources[oldest]
             self._session.remove_stream(int.from_bytes(oldest))
+
+
+class _Numbered:
+    """A session all packets of which carry an MKI; ValueError for others."""
+
+    __slots__ = ("_mki", "_rtcp_tag", "_rtp_tag", "_session", "remove_stream")
+
+    def __init__(self, session: Session, suite: str, mki: bytes) -> None:
+        self._mki = mki
+        self._rtp_tag, self._rtcp_tag = _TAG_BYTES[suite]
+        self._session = session
+        self.remove_stream = session.remove_stream
+
+    def unprotect(self, data: bytes) -> bytes:
+        return self._session.unprotect(self._without(data, self._rtp_tag))
+
+    def unprotect_rtcp(self, data: bytes) -> bytes:
+        return self._session.unprotect_rtcp(self._without(data, self._rtcp_tag))
+
+    def _without(self, data: bytes, tag_bytes: int) -> bytes:
+        end = len(data) - tag_bytes
+        at = end - len(self._mki)
+        if at < 0 or data[at:end] != self._mki:
+            raise ValueError("another key")
+        return data[:at] + data[end:]

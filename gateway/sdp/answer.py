@@ -223,7 +223,7 @@ def plan_from_answer(
     ours, theirs = both or (None, None)
     keys = None
     if ours is not None and theirs is not None:
-        keys = SrtpKeys(ours.suite, sends=ours.key, receives=theirs.key)
+        keys = SrtpKeys(ours.suite, sends=ours.key, receives=theirs.key, mki=theirs.mki)
     return _plan(line, local, offered, keys)
 
 
@@ -255,7 +255,7 @@ def _protected(line: MediaDescription, local: LocalMedia) -> AudioPlan:
             raise _unacceptable(399, "No key for SRTP that can be used")
         return plan
     ours = Crypto(theirs.tag, theirs.suite, local.keys[theirs.suite])
-    keys = SrtpKeys(theirs.suite, sends=ours.key, receives=theirs.key)
+    keys = SrtpKeys(theirs.suite, sends=ours.key, receives=theirs.key, mki=theirs.mki)
     return replace(plan, srtp=keys, crypto=ours)
 
 

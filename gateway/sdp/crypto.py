@@ -26,9 +26,12 @@ KEY_BYTES: Final[Mapping[Suite, int]] = {
 }
 """Master key and master salt together."""
 
+MAX_MKI_BYTES: Final = 128
+
 _LINE: Final = re.compile(
     r"(?P<tag>0|[1-9][0-9]{0,8})[ \t]++(?P<suite>[A-Za-z0-9_]++)[ \t]++"
     r"inline:(?P<key>[A-Za-z0-9+/]++={0,2})(?:\|(?:2\^)?[0-9]{1,15})?"
+    r"(?:\|(?P<mki>[0-9]{1,309}):(?P<size>[0-9]{1,3}))?"
     r"(?P<rest>(?:[ \t]++[!-~]++)*+)[ \t]*+"
 )
 _HARMLESS: Final = re.compile(r"WSH=[0-9]{1,6}", re.I)
@@ -44,13 +47,16 @@ class Crypto:
     suite: Suite
     key: bytes = field(repr=False)
     """Master key and salt."""
+    mki: bytes = b""
+    """The number of the key (Master Key Identifier), which each packet under it carries; b"":
+    none does. We have one key at a time and say none."""
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
         """Read the value of the attribute; None for what we cannot do.
 
-        That is another suite, several keys at once or one with a number (MKI), and session
-        parameters that would change what is encrypted.
+        That is another suite, several keys at once, and session parameters that would change what
+        is encrypted.
         """
         match = _LINE.fullmatch(text)
         if match is None:
@@ -60,9 +66,10 @@ class Crypto:
             return None
         try:
             key = base64.b64decode(match["key"] + "=" * (-len(match["key"]) % 4), validate=True)
-        except binascii.Error:
+            mki = b"" if match["mki"] is None else _mki(int(match["mki"]), int(match["size"]))
+        except (binascii.Error, ValueError):
             return None
-        return cls(int(match["tag"]), suite, key) if len(key) == KEY_BYTES[suite] else None
+        return cls(int(match["tag"]), suite, key, mki) if len(key) == KEY_BYTES[suite] else None
 
     def to_text(self) -> str:
         """The value of the attribute."""
@@ -78,6 +85,15 @@ class SrtpKeys:
     """Ours."""
     receives: bytes = field(repr=False)
     """The peer's."""
+    mki: bytes = b""
+    """The number of the peer's, which its packets carry."""
+
+
+def _mki(number: int, size: int) -> bytes:
+    """As packets carry it (RFC 4568 section 6.1). Raises ValueError."""
+    if not 1 <= size <= MAX_MKI_BYTES or number.bit_length() > 8 * size:
+        raise ValueError("no such MKI")
+    return number.to_bytes(size)
 
 
 def read(values: Iterable[str]) -> tuple[Crypto, ...]:

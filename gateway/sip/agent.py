@@ -365,13 +365,13 @@ class SipAgent:
 
     def knows(self, source: Address) -> bool:
         """Whether we have to do with that address: it is listed, a registrar knows us there, or a
-        call of ours is with it."""
-        if self._config.serves(source) or self.registrations.trusts(source):
-            return True
-        calls = self._board.calls.values()
-        return any(isinstance(call, UacCall) and call.is_with(source.host) for call in calls)
+        call of ours, made but not over, is with it."""
+        return (
+            self._config.serves(source)
+            or self.registrations.trusts(source)
+            or source.host in self._board.callees
+        )
 
     def is_in_call(self, host: str) -> bool:
         """Whether a call that is not over is with that IP address."""
-        calls = self._board.calls.values()
-        return any(call.dialog.flow.host == host for call in calls)
+        return host in self._board.callers or host in self._board.callees

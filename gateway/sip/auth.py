@@ -32,6 +32,7 @@ _PARAM = re.compile(
     r"[ ]*+(?P<name>[A-Za-z0-9\-.!%*_+`'~]++)[ ]*+=[ ]*+"
     r'(?:"(?P<quoted>(?:[^"\\]++|\\.)*+)"|(?P<plain>[^ ",;\\]++))[ ]*+(?:,|$)'
 )
+_MORE_OPTIONS = re.compile(r"(?:[ ]*+[A-Za-z0-9\-]++[ ]*+(?:,|$))++")
 _ESCAPED_CHAR = re.compile(r"\\(.)")
 
 
@@ -107,7 +108,11 @@ def _challenge(value: str) -> Challenge | None:
 
 def digest_params(text: str) -> dict[str, str] | None:
     """What a header of the scheme Digest says, by lower-case names; None for another scheme, and
-    for a list that could be read in two ways."""
+    for a list that could be read in two ways.
+
+    The options of a `qop` need not be in quotes, as some servers have it: no name of a parameter
+    stands without its value, so they cannot be taken for one.
+    """
     scheme = _SCHEME.match(text)
     if scheme is None:
         return None
@@ -119,8 +124,12 @@ def digest_params(text: str) -> dict[str, str] | None:
             return None
         quoted = match["quoted"]
         value = match["plain"] if quoted is None else _ESCAPED_CHAR.sub(r"\1", quoted)
-        params[match["name"].lower()] = value
         at = match.end()
+        name = match["name"].lower()
+        if name == "qop" and quoted is None and (more := _MORE_OPTIONS.match(text, at)):
+            value = f"{value},{more[0]}"
+            at = more.end()
+        params[name] = value
     return params
 
 

@@ -57,7 +57,7 @@ class CallLife:
         self.id = dialog.local_tag
         self.phase = Phase.EARLY
         self._board = board
-        self._voice = Voice(board, dialog, self._has_a_point, self._settle)
+        self._voice = Voice(board, dialog, self._has_a_point, self._settle, self._moved)
         self._requests = self._voice.requests
         self._asked: AskedInvite | None = None
         self._unacked: UnackedAnswer | None = None
@@ -83,6 +83,10 @@ class CallLife:
     @property
     def dialog(self) -> Dialog:
         return self._voice.dialog
+
+    def _moved(self) -> None:
+        """Note which hosts the call is with."""
+        raise NotImplementedError
 
     # The application.
 
@@ -317,6 +321,7 @@ class CallLife:
         if self.phase is Phase.ENDED:
             return
         self.phase = Phase.ENDED
+        self._moved()
         self._timer.stop()
         self._offers.stop()
         self._updates.answer(487, now)
@@ -335,6 +340,7 @@ class CallLife:
         if self.phase is not Phase.ENDED or waits:
             return
         self._board.calls.pop(self.id, None)
+        self._moved()
         self._voice.cancel(self._last)
         self._last = None
 

@@ -3,18 +3,20 @@
 Nothing is remembered of whoever was only asked, or a flood of strangers would drive out those who
 are proving themselves: a nonce carries its own date, under a seal that nobody else can make. What
 is remembered is how often a nonce was used by somebody who knew a password, so that no proof counts
-twice.
+twice. When there is no more room the nonce used first is forgotten, and with it every nonce as old
+that nobody used yet, since these two can no longer be told apart.
 
 A user whom nobody knows costs the same work and gets the same answer as a wrong password.
 """
 
 import hashlib
 import hmac
+import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
 from typing import Final
 
-from gateway.sip.auth import digest_params, hashed, secret_of
+from gateway.sip.auth import MAX_COUNT, digest_params, hashed, secret_of
 from gateway.sip.message import FORBIDDEN, Request
 from gateway.sip.uri import SipUri, UriError
 
@@ -22,6 +24,7 @@ ALGORITHMS: Final = ("SHA-512-256", "SHA-256", "MD5")
 """In the order of our liking (RFC 8760 section 2.3): who can choose takes the first."""
 _LIFETIME_S: Final = 300
 _MAX_REMEMBERED: Final = 4096
+_COUNT: Final = re.compile(r"[0-9A-Fa-f]{1,8}")
 _NEEDED: Final = ("username", "realm", "nonce", "uri", "response", "nc", "cnonce", "qop")
 
 
@@ -67,7 +70,8 @@ class Challenger:
             for algorithm in self._algorithms
         }
         self._decoys = {name: secret_of(name, "", realm, decoy) for name in self._algorithms}
-        self._used: dict[str, int] = {}  # the highest count of a nonce, the oldest nonce first
+        self._used: dict[str, int] = {}  # the highest count of a nonce, the one used first in front
+        self._horizon_ms = -1  # of the dates of what was forgotten, the latest
 
     def challenges(self, now: float, *, stale: bool = False) -> list[tuple[str, str]]:
         """The headers of a 401, one for each algorithm."""
@@ -112,31 +116,43 @@ class Challenger:
         return self._use(params["nonce"], params["nc"], now)
 
     def _use(self, nonce: str, count: str, now: float) -> Verdict:
-        if not self._is_fresh(nonce, now):
+        if not self._is_ours(nonce):
             return Verdict.STALE
-        try:
-            number = int(count, 16)
-        except ValueError:
+        if not _COUNT.fullmatch(count):
             return Verdict.WRONG
-        if number <= self._used.pop(nonce, 0):
-            return Verdict.STALE  # and the nonce is of no more use
+        age_ms = now * 1000 - _date_ms(nonce)
+        if not 0 <= age_ms <= _LIFETIME_S * 1000:
+            return Verdict.STALE
+        if nonce not in self._used:
+            if _date_ms(nonce) <= self._horizon_ms:
+                return Verdict.STALE
+            self._make_room()
+        is_new = int(count, 16) > self._used.get(nonce, 0)
+        # Who says a count again has not kept its own, or is another: the nonce is of no more use.
+        self._used[nonce] = int(count, 16) if is_new else MAX_COUNT
+        return Verdict.GOOD if is_new else Verdict.STALE
+
+    def _make_room(self) -> None:
         if len(self._used) >= _MAX_REMEMBERED:
-            del self._used[next(iter(self._used))]
-        self._used[nonce] = number
-        return Verdict.GOOD
+            first = next(iter(self._used))
+            del self._used[first]
+            self._horizon_ms = max(self._horizon_ms, _date_ms(first))
 
     def _new_nonce(self, now: float) -> str:
-        body = f"{int(now):x}-{self._token()}{self._token()}"
+        body = f"{int(now * 1000):x}-{self._token()}{self._token()}"
         return f"{body}-{self._sealed(body)}"
 
-    def _is_fresh(self, nonce: str, now: float) -> bool:
+    def _is_ours(self, nonce: str) -> bool:
         body, _, seal = nonce.rpartition("-")
-        if not hmac.compare_digest(seal.encode(), self._sealed(body).encode()):
-            return False
-        return 0 <= now - int(body.partition("-")[0], 16) <= _LIFETIME_S
+        return hmac.compare_digest(seal.encode(), self._sealed(body).encode())
 
     def _sealed(self, body: str) -> str:
         return hmac.new(self._seal, body.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def _date_ms(nonce: str) -> int:
+    """When one of our own was made."""
+    return int(nonce.partition("-")[0], 16)
 
 
 def _same_resource(proven: str, asked: str) -> bool:

@@ -12,6 +12,8 @@ from gateway.sip.headers import CSeq, with_tag
 from gateway.sip.message import Headers, Message, Request, Response, header_key
 
 ACCEPT = "application/sdp"
+ACCEPTED = f"{ACCEPT}, multipart/mixed"
+"""What bodies may be of: an SDP, also among other parts."""
 MAX_FORWARDS = "70"
 
 OURS = frozenset(
@@ -116,7 +118,7 @@ def abilities(config: SipConfig, *, reliable: bool = True) -> tuple[tuple[str, s
 def options_answer(config: SipConfig) -> tuple[tuple[str, str], ...]:
     """Section 11.2."""
     tags = ", ".join(supported(config))
-    return (("Allow", allow(config)), ("Accept", ACCEPT), ("Supported", tags))
+    return (("Allow", allow(config)), ("Accept", ACCEPTED), ("Supported", tags))
 
 
 def reason_of(status: int) -> str:

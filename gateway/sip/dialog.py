@@ -10,8 +10,8 @@ A loose route (`lr`) is written as Route headers above an untouched Request-URI.
 travels at the end of the Route headers (section 12.2.1.1).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Self
 
@@ -55,6 +55,8 @@ class Dialog:
     """Whether it was begun to be private on every hop."""
     networks: Networks = ()
     """Those that the operator knows: of one of them, an address means to all the same host."""
+    on_move: Callable[[], None] | None = field(default=None, repr=False, compare=False)
+    """Told when the peer, or the way to it, may be somewhere else."""
 
     @classmethod
     def of_invite(cls, invite: Request, source: Address, tag: str, networks: Networks = ()) -> Self:
@@ -111,17 +113,22 @@ class Dialog:
 
     def refresh(self, message: Message) -> None:
         """Follow the Contact of an agreed re-INVITE (section 12.2)."""
-        self.target = contact_of(message) or self.target
+        self._follow(contact_of(message) or self.target, self.flow, self.flow_is_open)
 
     def heard_from(self, source: Address) -> None:
         """Note where the peer's latest message came from."""
-        self.flow = source
-        self.flow_is_open = True
+        self._follow(self.target, source, True)
 
     def connection_lost(self, address: Address) -> None:
         """Note that a connection is gone, which may be the one that leads to the peer."""
         if self.flow == address:
-            self.flow_is_open = False
+            self._follow(self.target, self.flow, False)
+
+    def _follow(self, target: str, flow: Address, is_open: bool) -> None:
+        before = (self.target, self.flow, self.flow_is_open)
+        self.target, self.flow, self.flow_is_open = target, flow, is_open
+        if self.on_move is not None and before != (target, flow, is_open):
+            self.on_move()
 
     @property
     def is_cut_off(self) -> bool:

@@ -20,7 +20,6 @@ from gateway.sip.replaces import replaced_by
 from gateway.sip.screening import Refusal, objection
 from gateway.sip.switchboard import Switchboard
 from gateway.sip.throttle import ASKED, FAILED, Notice, Throttle
-from gateway.sip.uac import UacCall
 from gateway.sip.uas import UasCall
 
 MAX_DELAYED = 1000
@@ -49,7 +48,8 @@ class Reception:
         host = source.host
         if self._knows(source) or self.throttle.admits(host, now):
             return True
-        if self._talks_to(host) or self._is_talked_to_from(host):
+        # Who shares the address of a caller cannot silence its call.
+        if self._talks_to(host) or host in self._board.callers:
             return True
         self._board.outbox.counters.dropped += 1
         self._board.outbox.counters.strangers["unread"] += 1
@@ -103,28 +103,21 @@ class Reception:
             self._answer(request, reply_to, 481)
 
     def _admits(self, request: Request, source: Address) -> bool:
-        """Whether a request is let in: by where it comes from, or because it is of a call that we
-        made. Whoever carries that one need not be allowed to call us."""
-        if self._knows(source):
+        """Whether a request is let in: by where it comes from, or because it is of a call.
+
+        A carrier may end a call from another machine than it began it on, and whoever carries a
+        call of ours need not be allowed to call us. To know the Call-ID and both tags, one of which
+        is our random one, is proof enough; it is all that a dialog has.
+        """
+        if self._knows(source) or self._call_of(request) is not None:
             return True
-        transactions, call = self._board.transactions, self._call_of(request)
-        # Who proved itself when it called is not asked again in that call; nor can a CANCEL be.
-        proven = self._challenger is not None and call is not None
+        transactions = self._board.transactions
         cancels = request.method == "CANCEL" and transactions.find(request, "INVITE") is not None
-        ours = proven or cancels or isinstance(call, UacCall)
-        return ours or transactions.find(request) is not None
+        return cancels or transactions.find(request) is not None
 
     def _talks_to(self, host: str) -> bool:
         """Whether we have called somebody there."""
-        calls = self._board.calls.values()
-        return self._board.transactions.awaits(host) or any(
-            isinstance(call, UacCall) and call.is_with(host) for call in calls
-        )
-
-    def _is_talked_to_from(self, host: str) -> bool:
-        """Whether somebody there has called us: who shares that address cannot silence the call."""
-        calls = self._board.calls.values()
-        return any(isinstance(call, UasCall) and call.dialog.flow.host == host for call in calls)
+        return host in self._board.callees or self._board.transactions.awaits(host)
 
     def _knows(self, source: Address) -> bool:
         return self._config.serves(source) or self._trusts(source)

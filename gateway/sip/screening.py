@@ -6,7 +6,7 @@ requires of us, then what it carries. The first objection is the answer.
 
 from dataclasses import dataclass
 
-from gateway.sip.compose import ACCEPT, allow, supported
+from gateway.sip.compose import ACCEPT, ACCEPTED, allow, supported
 from gateway.sip.config import SipConfig
 from gateway.sip.dialog import MAX_TARGET_CHARS, contact_of
 from gateway.sip.headers import (
@@ -18,6 +18,7 @@ from gateway.sip.headers import (
     top_via,
 )
 from gateway.sip.message import TOKEN, Message, Request
+from gateway.sip.multipart import MultipartError, contents, handling, is_multipart
 from gateway.sip.parse import KNOWN_METHODS
 from gateway.sip.session_timer import is_too_brief
 from gateway.sip.uri import uri_scheme
@@ -111,19 +112,34 @@ def _objection_to_body(request: Request) -> Refusal | None:
     content_type = request.headers.get("Content-Type")
     if content_type is None:
         return Refusal(400, reason="Missing Content-Type Header")
-    if media_type(content_type) != ACCEPT:
-        return Refusal(415, (("Accept", ACCEPT),))
+    try:
+        if not _is_understood(content_type, request.body):
+            return Refusal(415, (("Accept", ACCEPTED),))
+    except MultipartError:
+        return Refusal(400, reason="Malformed Multipart Body")
     if (request.headers.get("Content-Encoding") or "identity").lower() != "identity":
         return Refusal(415, (("Accept-Encoding", "identity"),))
     return None
 
 
+def _is_understood(content_type: str, body: bytes) -> bool:
+    """Whether it is of the types that we read, as much of it as has to be (RFC 5621). Raises
+    MultipartError."""
+    if not is_multipart(content_type):
+        return media_type(content_type) == ACCEPT
+    held = contents(content_type, body)
+    return not held.insists and (held.session is not None or held.is_spare)
+
+
 def sdp_of(message: Message) -> bytes | None:
     """The session description in a message; None without one that we read."""
-    content_type = message.headers.get("Content-Type")
-    if not message.body or content_type is None or media_type(content_type) != ACCEPT:
-        return None
-    return message.body
+    content_type = message.headers.get("Content-Type") or ""
+    if is_multipart(content_type):
+        try:
+            return contents(content_type, message.body).session
+        except MultipartError:
+            return None
+    return message.body if message.body and media_type(content_type) == ACCEPT else None
 
 
 def _is_meant_for_us(request: Request) -> bool:
@@ -145,6 +161,4 @@ def _is_of_rfc_3261(request: Request) -> bool:
 
 def is_optional(request: Request) -> bool:
     """Whether the body may be left aside if it cannot be read (section 20.11)."""
-    disposition = request.headers.get("Content-Disposition") or ""
-    params = [param.strip().lower() for param in disposition.split(";")[1:]]
-    return "handling=optional" in params
+    return handling(request.headers.get("Content-Disposition") or "") == "optional"

@@ -96,9 +96,9 @@ def is_too_brief(request: Request, config: SipConfig) -> bool:
 def agreed(request: Request, config: SipConfig) -> Terms | None:
     """What our 2xx to an INVITE or UPDATE says (section 9); None: no timer.
 
-    The interval is never made longer than what was asked for, nor shorter than what the peer can
-    bear. A peer that could keep time and did not ask is refreshed by us; one that cannot, only if
-    a proxy asked.
+    The interval is never made longer than what was asked for, if that is as long as anybody may
+    ask for (section 5), nor shorter than what the peer can bear. A peer that could keep time and
+    did not ask is refreshed by us; one that cannot, only if a proxy asked.
     """
     can_refresh = _speaks_of(request, "timer")
     said = said_interval(request.headers)
@@ -109,7 +109,7 @@ def agreed(request: Request, config: SipConfig) -> Terms | None:
     if said is None:
         return Terms(interval_s, by_us=True)
     # Shorter than we bear it may only be for a peer that would not understand a 422.
-    interval_s = min(interval_s, max(said[0], 1))
+    interval_s = min(interval_s, max(said[0], SHORTEST_S))
     return Terms(interval_s, by_us=said[1] == "uas" or not can_refresh)
 
 

@@ -8,6 +8,7 @@ from gateway.sip.deadlines import Deadlines
 from gateway.sip.events import SipEvent
 from gateway.sip.layer import TransactionLayer
 from gateway.sip.outbox import Outbox
+from gateway.sip.peers import Peers
 
 if TYPE_CHECKING:
     from gateway.sip.call import Call
@@ -25,6 +26,10 @@ class Switchboard:
         self.events: list[SipEvent] = []
         self.calls: dict[str, Call] = {}
         """By dialog id, which is our tag in the dialog."""
+        self.callees = Peers()
+        """Where our calls went, and go; not once they are over."""
+        self.callers = Peers()
+        """Where those who called us were last heard."""
 
     def fraction(self) -> float:
         """A random number from 0 to just below 1, made of a token."""

@@ -81,6 +81,7 @@ class UacCall(Call):
         self._send_invite(now)
         self._voice.session = self._invite.body
         self._board.calls[self.id] = self
+        self._moved()
         if silent_s:
             self._board.deadlines.set(now + silent_s, self._if_silent)
 
@@ -123,10 +124,10 @@ class UacCall(Call):
             fork.dialog.connection_lost(address)
         super().connection_lost(address, now)
 
-    def is_with(self, host: str) -> bool:
-        """Whether what we say goes to that IP address, or the INVITE did; not once it is over."""
-        hosts = (self._to.host, self.dialog.next_hop().host)
-        return self.phase is not Phase.ENDED and host in hosts
+    def _moved(self) -> None:
+        is_over = self.phase is Phase.ENDED
+        hosts = () if is_over else (self._to.host, self.dialog.next_hop().host)
+        self._board.callees.note(self.id, *hosts)
 
     @property
     def _is_inviting(self) -> bool:

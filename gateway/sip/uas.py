@@ -45,6 +45,7 @@ class UasCall(Call):
         """Say that we are at it, and tell the application who calls, and in whose place."""
         invite, transaction = asked
         self._board.calls[self.id] = self
+        self._moved()
         self._ask(asked)
         transaction.on_failure = self._unreachable
         self._voice.respond(invite, transaction, 100, now)
@@ -125,6 +126,10 @@ class UasCall(Call):
             self._end("local_bye", None, now)
         else:
             super().hang_up(now, headers)
+
+    def _moved(self) -> None:
+        hosts = (self.dialog.flow.host,) if self.id in self._board.calls else ()
+        self._board.callers.note(self.id, *hosts)
 
     @property
     def _has_open_offer(self) -> bool:

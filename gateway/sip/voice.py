@@ -21,7 +21,7 @@ class Voice:
     `session` is the SDP of ours that was said last: what a refresh says again.
     """
 
-    __slots__ = ("board", "dialog", "id", "requests", "session")
+    __slots__ = ("_dialog", "_on_move", "board", "id", "requests", "session")
 
     def __init__(
         self,
@@ -29,13 +29,27 @@ class Voice:
         dialog: Dialog,
         may_repeat: Callable[[Request], bool],
         on_idle: OnOver,
+        on_move: Callable[[], None],
     ) -> None:
-        """See `Requests`."""
+        """See `Requests`; `on_move` is told when the peer, or the way to it, may be elsewhere."""
         self.board = board
         self.id = dialog.local_tag
-        self.dialog = dialog
+        self._on_move = on_move
+        self._dialog = dialog
+        dialog.on_move = on_move
         self.requests = Requests(board, may_repeat, on_idle)
         self.session = b""
+
+    @property
+    def dialog(self) -> Dialog:
+        return self._dialog
+
+    @dialog.setter
+    def dialog(self, dialog: Dialog) -> None:
+        self._dialog.on_move = None
+        self._dialog = dialog
+        dialog.on_move = self._on_move
+        self._on_move()
 
     def tell(self, event: SipEvent) -> None:
         self.board.events.append(event)

@@ -102,6 +102,23 @@ async def test_a_new_key_of_the_peer_leaves_ours_as_it_was(bench: Bench) -> None
     assert bench.port.dropped()["forged"] == 1
 
 
+async def test_a_key_with_a_number_and_then_one_without(bench: Bench) -> None:
+    """The number stands before the tag of ten bytes."""
+    bench.port.apply(bench.plan(srtp=SrtpKeys(SUITE, OURS, THEIRS, mki=b"\0\1")))
+    seal = Seal(SUITE, THEIRS)
+
+    first, second, third = (seal.protect(sealed(number)) for number in (1, 2, 3))
+    for packet in (first, second):
+        await send(bench, packet)
+        await send(bench, packet[:-10] + b"\0\2" + packet[-10:])
+        await send(bench, packet[:-10] + b"\0\1" + packet[-10:])
+    assert bench.heard == [FRAME] * 2 and bench.port.dropped()["forged"] == 4
+    bench.port.apply(bench.plan(srtp=SrtpKeys(SUITE, OURS, NEXT)))
+    await send(bench, third[:-10] + b"\0\1" + third[-10:])
+    await send(bench, Seal(SUITE, NEXT).protect(sealed(4)))
+    assert bench.heard == [FRAME] * 4
+
+
 async def test_branches_of_a_forked_call_do_not_make_our_keys_begin_anew(bench: Bench) -> None:
     """Of three early answers the first and the last take the same key; reports are sealed too."""
     other: Suite = "AEAD_AES_128_GCM"

@@ -65,11 +65,17 @@ class Scenario:
 
     # What the caller sends.
 
-    def invite(self, *headers: str, sdp: Sequence[str] | None = None, late: bool = False) -> Self:
+    def invite(
+        self,
+        *headers: str,
+        sdp: Sequence[str] | None = None,
+        late: bool = False,
+        kind: str = "application/sdp",
+    ) -> Self:
         """The first INVITE, or one inside the call; `late` leaves the offer to the gateway."""
         body = () if late else session() if sdp is None else sdp
         self._invite = self._cseq + 1
-        return self.request("INVITE", *headers, body=body)
+        return self.request("INVITE", *headers, body=body, kind=kind)
 
     def ack(self, sdp: Sequence[str] = ()) -> Self:
         """Of a 2xx, with the answer to a late offer."""

@@ -17,6 +17,20 @@ pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 CALLS = 3
 RELAY = ("Signal=5", "Duration=160")
+MIXED = "multipart/mixed;boundary=unique-boundary-1"
+SIP_I = (
+    "--unique-boundary-1",
+    "Content-Type: application/sdp",
+    "",
+    *session(),
+    "",
+    "--unique-boundary-1",
+    "Content-Type: application/isup; version=itu-t92+; base=itu-t92+",
+    "Content-Disposition: signal; handling=optional",
+    "",
+    "\\x01\\x00\\x49\\x00",
+    "--unique-boundary-1--",
+)
 
 
 def _call(name: str, *headers: str) -> Scenario:
@@ -47,6 +61,14 @@ SCENARIOS = {
     .pause(200)
     .request("UPDATE", body=session(version=3))
     .response(200, has="a=sendrecv")
+    .bye(),
+    "SIP-I: an ISUP message beside the SDP": Scenario("sip-i")
+    .invite(sdp=SIP_I, kind=MIXED)
+    .answered("Content-Type: application/sdp.*m=audio [1-9]")
+    .ack()
+    .pause(200)
+    .request("UPDATE", body=SIP_I, kind=MIXED)
+    .response(200, has="CSeq: [0-9]+ UPDATE.*a=sendrecv")
     .bye(),
     "UPDATE without an offer": _call("refresh", "Supported: timer", "Session-Expires: 1800")
     .request("UPDATE", "Supported: timer", "Session-Expires: 1800;refresher=uac")

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.rtp.srtp import Opener, Seal
 from gateway.sdp.crypto import KEY_BYTES, SUITES, Suite
+from tests.rtp.mki import MkiSender
 
 pytestmark = pytest.mark.pure
 
@@ -117,6 +118,69 @@ def test_only_the_last_of_the_old_keys_counts() -> None:
     assert three.unprotect(first.protect(packet(1))) is None
     second = Seal("AES_CM_128_HMAC_SHA1_80", keys[0])
     assert three.unprotect(second.protect(packet(1))) == packet(1)
+
+
+MKIS = [b"\1", b"\0\0\0\1", bytes(range(128))]
+
+
+@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("mki", MKIS, ids=len)
+def test_packets_that_carry_the_number_of_their_key(suite: Suite, mki: bytes) -> None:
+    """As libsrtp itself makes them, through a wrap."""
+    key = random.Random(suite).randbytes(KEY_BYTES[suite])
+    peer, opener = MkiSender(suite, key, mki), Opener(suite, key, mki=mki)
+    for number in range(65_500, 65_600):
+        data = peer.protect(packet(number))
+        assert len(data) >= len(packet(number)) + 4 + len(mki)
+        assert opener.unprotect(data) == packet(number)
+        assert opener.unprotect(data) is None, "a second time"
+        report = peer.protect_rtcp(REPORT)
+        assert opener.unprotect(report) == REPORT
+    assert opener.forged == 100
+    for ssrc in range(2, 40):  # more than are remembered
+        assert opener.unprotect(peer.protect(packet(5, ssrc))) == packet(5, ssrc)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_another_number_is_another_key(suite: Suite) -> None:
+    key = bytes(range(KEY_BYTES[suite]))
+    wanted, plain = Opener(suite, key, mki=b"\0\1"), Opener(suite, key)
+    others = [MkiSender(suite, key, mki).protect for mki in (b"\0\2", b"\1", b"\0\0\1", b"\1\0")]
+    others += [Seal(suite, key).protect, MkiSender(suite, key, b"\0\2").protect_rtcp]
+    for protect in others:
+        data = protect(REPORT if protect is others[-1] else packet(1))
+        # One that is a byte longer may end alike: that byte then makes the seal wrong.
+        assert wanted.unprotect(data) is None
+    for size in range(30):
+        assert wanted.unprotect(bytes(size)) is None
+        assert wanted.unprotect(b"\0\1" * size) is None
+    assert wanted.forged == len(others) + 60
+    right = MkiSender(suite, key, b"\0\1")
+    assert plain.unprotect(right.protect(packet(2))) is None
+    assert wanted.unprotect(right.protect(packet(3))) == packet(3)
+
+
+def test_a_number_in_the_packet_of_the_reference() -> None:
+    """The test packet of libsrtp and of RFC 3711's authors, with an MKI put where section 3.1 has
+    it: behind what is encrypted, before the tag."""
+    key = bytes.fromhex("e1f97a0d3e018be0d64fa32c06de41390ec675ad498afeebb6960b3aabe6")
+    clear = bytes.fromhex("800f1234decafbadcafebabe" + "ab" * 16)
+    header, cipher = "800f1234decafbadcafebabe", "4e55dc4ce79978d88ca4d215949d2402"
+    data = bytes.fromhex(header + cipher + "e1f97a0d" + "b78d6acc99ea179b8dbb")
+    suite: Suite = "AES_CM_128_HMAC_SHA1_80"
+    assert Opener(suite, key, mki=bytes.fromhex("e1f97a0d")).unprotect(data) == clear
+    assert Opener(suite, key).unprotect(data) is None
+
+
+def test_the_old_key_had_a_number_and_the_new_one_has_none() -> None:
+    suite: Suite = "AES_CM_128_HMAC_SHA1_80"
+    old, new = (bytes([one]) * KEY_BYTES[suite] for one in (1, 2))
+    peer = MkiSender(suite, old, b"\7")
+    before = Opener(suite, old, mki=b"\7")
+    assert before.unprotect(peer.protect(packet(1))) == packet(1)
+    opener = Opener(suite, new, before)
+    assert opener.unprotect(peer.protect(packet(2))) == packet(2)
+    assert opener.unprotect(Seal(suite, new).protect(packet(3))) == packet(3)
 
 
 def test_nobody_else_can_open_it() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.sdp.answer import AudioPlan, LocalMedia, answer, offer, plan_from_answer
-from gateway.sdp.crypto import KEY_BYTES, SUITES, Crypto, Suite
+from gateway.sdp.crypto import KEY_BYTES, SUITES, Crypto, SrtpKeys, Suite
 from gateway.sdp.description import SdpError, parse, values
 
 pytestmark = pytest.mark.pure
@@ -65,7 +65,15 @@ def test_what_changes_nothing_is_passed_over(more: str) -> None:
         "x AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40,
         "1 AES_256_CM_HMAC_SHA1_80 inline:" + "A" * 64,
         "1 F8_128_HMAC_SHA1_80 inline:" + "A" * 40,
-        "1 AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40 + "|2^20|1:4",
+        "1 AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40 + "|1:4|2^20",
+        "1 AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40 + "|2^20|1:0",
+        "1 AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40 + "|2^20|1:129",
+        "1 AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40 + "|2^20|256:1",
+        "1 AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40 + "|2^20|1:",
+        "1 AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40 + "|2^20|:1",
+        "1 AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40 + "|2^20|-1:1",
+        "1 AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40 + "|2^20|" + "9" * 310 + ":128",
+        "1 AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40 + "|1:1;inline:" + "B" * 40 + "|2:1",
         "1 AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40 + ";inline:" + "B" * 40,
         "1 AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40 + " UNENCRYPTED_SRTP",
         "1 AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40 + " KDR=3",
@@ -76,6 +84,31 @@ def test_what_changes_nothing_is_passed_over(more: str) -> None:
 )
 def test_what_cannot_be_done_is_no_line(line: str) -> None:
     assert Crypto.parse(line) is None
+
+
+@pytest.mark.parametrize(
+    ("more", "mki"),
+    [
+        ("|2^31|1:1", b"\1"),
+        ("|2^20|1:4 WSH=64", b"\0\0\0\1"),
+        ("|1:4", b"\0\0\0\1"),
+        ("|1048576|066051:003", b"\1\2\3"),
+        ("|255:1", b"\xff"),
+        (f"|{(1 << 1024) - 1}:128", b"\xff" * 128),
+    ],
+)
+@pytest.mark.parametrize("suite", SUITES)
+def test_a_key_with_a_number_is_taken_and_ours_has_none(
+    suite: Suite, more: str, mki: bytes
+) -> None:
+    line = text(suite, 3) + more
+    assert Crypto.parse(line) == Crypto(3, suite, THEIRS[suite], mki)
+    _, (said,), plan = answered(offered(line), LOCAL)
+    assert said == Crypto(3, suite, OURS[suite]).to_text()
+    assert plan.srtp == SrtpKeys(suite, OURS[suite], THEIRS[suite], mki)
+    number = SUITES.index(suite) + 1
+    body = offered(text(suite, number) + more)
+    assert plan_from_answer(parse(body), STRICT).srtp == plan.srtp
 
 
 @given(st.text(max_size=200))

@@ -9,6 +9,9 @@ from gateway.sip.message import Request
 from tests.sip.raw import SDP, Desk, answer_to, notify, read, request
 from tests.sip.rfc4475 import FOLDER
 
+PARTS = (
+    b"--x\r\nContent-Type: application/sdp\r\n\r\n" + SDP + b"\r\n--x\r\nc: a/b\r\n\r\n\r\n--x--"
+)
 STATUSES = (200, 200, 200, 202, 481, 491, 500, 503)
 """What peers say to requests of ours, if they say anything."""
 
@@ -65,6 +68,7 @@ def messages_inside(desk: Desk, early: str, up: str, invite: Request) -> list[by
         desk.within("INFO", up, cseq=11, call_id="up", body=b"5", body_type="application/dtmf"),
         desk.within("REFER", up, cseq=12, call_id="up", headers=(("Refer-To", "<sip:x@h>"),)),
         request("INVITE", body=SDP, branch="place", headers=place),
+        request("INVITE", body=PARTS, body_type="multipart/mixed;boundary=x", branch="parts"),
         answer_to(invite, 183, headers=reliable, body=SDP),
         answer_to(invite, 200, headers=(("Session-Expires", "90;refresher=uac"),), body=SDP),
         answer_to(invite, 422, headers=(("Min-SE", "3600"),)),

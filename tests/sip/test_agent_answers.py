@@ -37,7 +37,11 @@ REFUSED: list[tuple[int, bytes, dict[str, str]]] = [
     (501, request("FROBNICATE"), {"Allow": ALLOW}),
     (406, request("INVITE", body=SDP, headers=(("Accept", "text/plain, image/*"),)), {}),
     (406, request("INVITE", body=SDP, headers=(("Accept", ""),)), {}),
-    (415, request("INVITE", body=b"{}", body_type="text/json"), {"Accept": "application/sdp"}),
+    (
+        415,
+        request("INVITE", body=b"{}", body_type="text/json"),
+        {"Accept": "application/sdp, multipart/mixed"},
+    ),
     (
         415,
         request("INVITE", body=SDP, headers=(("Content-Encoding", "gzip"),)),
@@ -140,7 +144,7 @@ def test_options() -> None:
     answer = only_response(desk, request("OPTIONS"))
     assert answer.status == 200
     assert answer.headers.get("Allow") == ALLOW
-    assert answer.headers.get("Accept") == "application/sdp"
+    assert answer.headers.get("Accept") == "application/sdp, multipart/mixed"
     assert answer.headers.get("Supported") == "100rel, timer"
     assert desk.is_empty
 

@@ -488,7 +488,7 @@ class TestInsideTheDialog:
             desk.drain()
         (answer,) = desk.send(desk.within("OPTIONS", dialog_id))
         assert codes([answer]) == [200]
-        assert answer.headers.get("Accept") == "application/sdp"
+        assert answer.headers.get("Accept") == "application/sdp, multipart/mixed"
 
     @pytest.mark.parametrize("method", ["REFER", "MESSAGE", "SUBSCRIBE", "PUBLISH"])
     def test_methods_that_we_do_not_speak(self, method: str) -> None:

@@ -2,13 +2,18 @@
 
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.sip.call_life import Phase
 from gateway.sip.events import CallEnded
+from gateway.sip.message import Address
+from gateway.sip.uac import UacCall
+from gateway.sip.uas import UasCall
 from tests.sip.phases import drain, messages_of_calls
 from tests.sip.raw import (
     PEER,
@@ -25,6 +30,7 @@ pytestmark = pytest.mark.pure
 
 Damage = Callable[[random.Random, bytes], bytes]
 
+ELSEWHERE = Address("2606:4700::1112", 5060, "udp")
 PIECES = [
     b"\r\n",
     b"\r\n\r\n",
@@ -112,6 +118,19 @@ def under_another_branch(data: bytes, number: int) -> bytes:
     return data.replace(b"branch=z9hG4bK", b"branch=z9hG4bK%d-" % number)
 
 
+def knows_its_peers(desk: Desk) -> bool:
+    """Whether what is noted of the hosts of calls is what the calls say themselves."""
+    board = desk.agent._board
+    callees: Counter[str] = Counter()
+    callers: Counter[str] = Counter()
+    for call in board.calls.values():
+        if isinstance(call, UacCall) and call.phase is not Phase.ENDED:
+            callees.update((call._to.host, call.dialog.next_hop().host))
+        elif isinstance(call, UasCall):
+            callers[call.dialog.flow.host] += 1
+    return (board.callees._calls, board.callers._calls) == (callees, callers)
+
+
 @pytest.mark.parametrize("damage", [damaged, with_more_lines])
 @pytest.mark.parametrize("seed", range(10))
 def test_damaged_messages(seed: int, damage: Damage) -> None:
@@ -120,11 +139,12 @@ def test_damaged_messages(seed: int, damage: Damage) -> None:
     told: list[str] = []
     pool = messages_of_calls(desk)
     for data in traffic(rng, pool, 500, damage):
-        desk.agent.receive(data, rng.choice([PEER, PEER_TCP, PEER_WS]), desk.now)
+        desk.agent.receive(data, rng.choice([PEER, PEER_TCP, PEER_WS, ELSEWHERE]), desk.now)
         if rng.random() < 0.01:
             desk.agent.connection_lost(rng.choice([PEER_TCP, PEER_WS]), desk.now)
         told += [event.dialog_id for event in desk.events() if isinstance(event, CallEnded)]
         drain(desk, rng)
+        assert knows_its_peers(desk)
         desk.skip(rng.random() * 0.2)
     assert len(told) == len(set(told))
     assert desk.forgotten == []

@@ -145,7 +145,8 @@ AGREED: list[tuple[tuple[tuple[str, str], ...], str | None, str | None]] = [
     ((TIMER, ("Session-Expires", "7200"), ("Min-SE", "3600")), "3600;refresher=uac", "timer"),
     ((TIMER, ("Min-SE", "3600")), "3600;refresher=uas", None),
     ((("Session-Expires", "600"),), "600;refresher=uas", None),  # a proxy asks
-    ((("Session-Expires", "60;refresher=uac"),), "60;refresher=uas", None),
+    ((("Session-Expires", "60;refresher=uac"),), "90;refresher=uas", None),
+    ((("Session-Expires", "0"),), "90;refresher=uas", None),
     ((TIMER, ("Session-Expires", "soon")), "1800;refresher=uas", None),
     ((TIMER, ("Session-Expires", "600;refresher")), "600;refresher=uac", "timer"),
     ((("Require", "timer"), ("Session-Expires", "90")), "90;refresher=uac", "timer"),
@@ -170,6 +171,18 @@ def test_too_short() -> None:
     assert codes([answer]) == [422]
     assert answer.headers.get("Min-SE") == "120"
     assert desk.is_empty
+
+
+def test_a_caller_without_timers_cannot_have_its_call_ended_at_once() -> None:
+    """Nobody may ask for less than 90 s, and who knows no timers would not understand a 422."""
+    desk = Desk()
+    dialog_id = desk.confirmed(headers=(("Session-Expires", "1"), TAKES_UPDATE))
+    assert desk.wait(44) == []
+    ((when, update),) = desk.wait(1)
+    assert (when, codes([update]), said(update)) == (1.0, ["UPDATE"], "90;refresher=uac")
+    desk.send(answer_to(update, 200, tag=None))
+    assert desk.wait(3600) == [] and desk.events() == [], "its answer says no timer"
+    assert dialog_id
 
 
 def test_off() -> None:

@@ -94,6 +94,19 @@ def test_the_first_that_we_can_answer_in_the_order_of_the_server() -> None:
 @pytest.mark.parametrize(
     "value",
     [
+        'Digest realm="r", nonce="n", qop=auth,auth-int',
+        'Digest realm="r", qop=auth-int , Auth, nonce="n"',
+        'Digest qop=auth-int,auth-conf,auth,nonce="n", realm="r"',
+        'Digest realm="r", nonce="n", qop=auth,',
+    ],
+)
+def test_the_options_of_a_challenge_may_lack_their_quotes(value: str) -> None:
+    assert offered(value) == [Challenge("r", "n", qop=True)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
         *("", "Digest", "Digest ", "Digest realm", 'Digest realm="r"', 'Digest nonce="n"'),
         *(
             'Digest realm="r" nonce="n"',
@@ -102,6 +115,9 @@ def test_the_first_that_we_can_answer_in_the_order_of_the_server() -> None:
         ),
         *('Digest realm="r", realm="s", nonce="n"', 'Digest realm="r", nonce="n", x=y z'),
         *('Digest realm="r", nonce="n", algorithm=""', 'Digest realm="r", nonce="n", qop=""'),
+        'Digest realm="r", nonce="n", qop=auth-int,auth-conf',
+        *('Digest realm="r", nonce="n", qop=auth,auth-int x', "Digest realm=r, nonce=n,auth"),
+        *('Digest realm="r", nonce="n", qop="auth",auth-int', 'Digest realm="r",auth,nonce="n"'),
         *('xDigest realm="r", nonce="n"', 'Digest realm="r\\", nonce="n"'),
     ],
 )

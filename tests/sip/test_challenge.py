@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sip.auth import Challenge, Credentials, challenges, proof
+from gateway.sip.auth import Challenge, Credentials, challenges, hashed, proof
 from gateway.sip.challenge import ALGORITHMS, Challenger, Verdict
 from gateway.sip.message import Headers, Request
 
@@ -114,11 +114,51 @@ def test_no_proof_or_one_for_somebody_else(desk: Challenger) -> None:
         assert desk.judge(request, 0.0) is Verdict.NONE
 
 
-def test_what_is_remembered_is_bounded(desk: Challenger) -> None:
+def test_a_proof_that_was_overheard_never_counts_again(desk: Challenger) -> None:
+    """Neither does what its owner goes on with under that nonce; with a new one it comes in."""
+    challenge = asked(desk)[1]
+    overheard = proven(challenge)
+    assert desk.judge(overheard, 1.0) is Verdict.GOOD
+    assert [desk.judge(overheard, 1.0 + at) for at in range(299)] == [Verdict.STALE] * 299
+    assert desk.judge(proven(challenge, count=2), 299.0) is Verdict.STALE
+    again = asked(desk, 299.0)[1]
+    assert desk.judge(proven(again), 299.0) is Verdict.GOOD
+    assert desk.judge(proven(again, count=2), 299.5) is Verdict.GOOD
+    assert desk.judge(overheard, 400.0) is Verdict.STALE
+
+
+@pytest.mark.parametrize("count", ["", "0x1", "-1", "1_0", " 2", "100000000", "g"])
+def test_a_count_is_a_count(desk: Challenger, count: str) -> None:
+    challenge = asked(desk)[1]
+    secret = hashed("SHA-256", "alice", REALM, "s3cret")
+    told = hashed("SHA-256", "INVITE", URI)
+    response = hashed("SHA-256", secret, challenge.nonce, count, "c", "auth", told)
+    value = (
+        f'Digest username="alice", realm="{REALM}", nonce="{challenge.nonce}", uri="{URI}", '
+        f'response="{response}", algorithm=SHA-256, cnonce="c", qop=auth, nc="{count}"'
+    )
+    request = Request("INVITE", URI, Headers([("Authorization", value)]))
+    assert desk.judge(request, 1.0) is Verdict.WRONG
+
+
+def test_what_is_remembered_is_bounded_and_nothing_forgotten_counts_again(
+    desk: Challenger,
+) -> None:
+    kept = asked(desk, 0.0)[2]  # by somebody who brings the proof only at the end
+    lasting = asked(desk, 0.0)[2]
+    proofs = []
     for number in range(5000):
-        challenge = asked(desk, float(number % 200))[2]
-        assert desk.judge(proven(challenge), 200.0) is Verdict.GOOD
+        now = number * 0.05
+        proofs.append(proven(asked(desk, now)[2]))
+        assert desk.judge(proofs[-1], now + 0.04) is Verdict.GOOD
+        if number == 2000:
+            assert desk.judge(proven(lasting), now) is Verdict.GOOD
     assert len(desk._used) == 4096
+    assert {desk.judge(proof, 250.0) for proof in proofs} == {Verdict.STALE}
+    assert len(desk._used) == 4096
+    assert desk.judge(proven(lasting, count=2), 250.0) is Verdict.GOOD, "remembered, though old"
+    assert desk.judge(proven(kept), 250.0) is Verdict.STALE, "it might have been used"
+    assert desk.judge(proven(asked(desk, 250.0)[2]), 250.1) is Verdict.GOOD
 
 
 @given(st.text(max_size=300))

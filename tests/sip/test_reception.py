@@ -7,7 +7,7 @@ import pytest
 
 from gateway.sip.auth import Credentials, Login
 from gateway.sip.config import SipConfig
-from gateway.sip.events import IncomingCall
+from gateway.sip.events import Answered, CallEnded, IncomingCall
 from gateway.sip.message import Address, Request, Response
 from gateway.sip.parse import parse
 from gateway.sip.throttle import ASKED, DEAF_FROM, SLOW_FROM
@@ -217,6 +217,49 @@ def test_who_is_in_a_call_is_heard_whatever_comes_from_its_address() -> None:
     assert desk.status(desk.within("BYE", incoming.dialog_id)) == 200
     desk.skip(64 * 0.5 + 5)
     assert desk.send(request("OPTIONS", branch="later")) == []
+
+
+STRANGER = Address("203.0.113.77", 5060, "udp")
+
+
+@pytest.mark.parametrize("users", [{}, USERS], ids=["list", "list and users"])
+def test_a_call_goes_on_from_an_address_that_may_not_call(users: dict[str, str]) -> None:
+    """A carrier with several machines, of which only one is listed."""
+    desk = Desk(allow=(ip_network("192.0.2.0/24"),), users=users, rate=50.0)
+    dialog_id = desk.incoming()
+    desk.agent.accept(dialog_id, SDP, desk.now)
+    desk.drain()
+    assert desk.send(desk.within("ACK", dialog_id, cseq=1), STRANGER) == []
+    assert [type(event) for event in desk.events()] == [Answered]
+    for number, method in enumerate(("OPTIONS", "UPDATE", "INVITE"), 2):
+        within = desk.within(method, dialog_id, cseq=number)
+        assert codes(desk.send(within, STRANGER))[0] in (100, 200)
+    assert 200 in codes(desk.send(desk.within("BYE", dialog_id, cseq=5), STRANGER))
+    assert CallEnded(dialog_id, "remote_bye", None) in desk.events()
+    assert desk.agent.counters.strangers == {}
+
+
+@pytest.mark.parametrize(
+    ("users", "status"), [({}, 403), (USERS, 401)], ids=["list", "list and users"]
+)
+@pytest.mark.parametrize("method", ["BYE", "INVITE", "UPDATE", "INFO", "REFER"])
+def test_a_guess_at_a_call_is_a_strangers(users: dict[str, str], status: int, method: str) -> None:
+    desk = Desk(allow=(ip_network("192.0.2.0/24"),), users=users, accept_refer=True)
+    dialog_id = desk.confirmed()
+    right = desk.within(method, dialog_id)
+    for number, (before, after) in enumerate(
+        [
+            (b"tag=bob", b"tag=eve"),
+            (b"Call-ID: call-1", b"Call-ID: call-2"),
+            (dialog_id.encode(), dialog_id[:-1].encode()),
+        ]
+    ):
+        guess = right.replace(before, after).replace(
+            b"branch=z9hG4bK", b"branch=z9hG4bK%d" % number
+        )
+        assert guess != right and desk.status(guess, STRANGER) == status
+    assert desk.send(desk.within("ACK", dialog_id[:-1], cseq=1), STRANGER) == []
+    assert desk.events() == []
 
 
 def test_listed_addresses_need_no_proof() -> None:
