@@ -54,7 +54,7 @@ def test_what_is_not_read_costs_the_same_with_any_number_of_calls() -> None:
         unread = desk.agent.counters.strangers["unread"]
         costs.append(
             steps(lambda: desk.agent.receive(junk, STRANGER, desk.now))  # noqa: B023
-            + steps(lambda: desk.agent.is_calling(STRANGER.host))  # noqa: B023
+            + steps(lambda: desk.agent.knows(STRANGER))  # noqa: B023
         )
         assert desk.agent.counters.strangers["unread"] == unread + 1
     assert costs[0] == costs[1] == costs[2]
