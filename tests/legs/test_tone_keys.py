@@ -71,6 +71,27 @@ async def test_of_a_caller_who_has_a_better_way_tones_are_nobodys_business(
     assert told(bench) == [("5", "event")]
 
 
+@pytest.mark.parametrize(
+    ("changes", "hears"),
+    [
+        ({"dtmf_payload_type": None}, True),
+        ({"remote_port": 9}, True),
+        ({"direction": "sendonly"}, False),
+        ({}, False),
+    ],
+)
+async def test_whom_another_description_leaves_no_better_way_is_listened_to_again(
+    bench: Bench, clock: HandClock, changes: dict[str, Any], hears: bool
+) -> None:
+    bench.port.apply(bench.plan())
+    await bench.say(EVENT, 101)
+    bench.port.apply(bench.plan(**changes))
+    bench.port.apply(bench.plan(**{**changes, "direction": "sendrecv"}))
+    await say(bench, clock, "9")
+    tones = [("9", "tone")] if hears and bench.port._ear is not None else []
+    assert told(bench) == [("5", "event"), *tones]
+
+
 async def test_a_key_that_comes_in_three_ways_is_told_once(peer: Peer) -> None:
     line = Line(sdp(port=peer.address[1]), free_pairs(), hears_tones=True)
     line.leg.listen(line.events.append)
