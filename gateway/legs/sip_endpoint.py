@@ -304,11 +304,13 @@ class SipEndpoint:
         def tell(error: OSError) -> None:
             self._log.error("sip.certificate_unusable", why=error.strerror or str(error))
 
-        if self._contexts.refresh(tell, force=force):
-            self._log.info("sip.certificate_renewed")
-        if self._next_look is not None:
-            self._next_look.cancel()
-        self._look_at_certificates_later()
+        try:
+            if self._contexts.refresh(tell, force=force):
+                self._log.info("sip.certificate_renewed")
+        finally:
+            if self._next_look is not None:
+                self._next_look.cancel()
+            self._look_at_certificates_later()
 
     def _admits(self, peer: Address) -> bool:
         """Whether a connection that a peer opens is taken."""
