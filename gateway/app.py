@@ -35,6 +35,7 @@ from gateway.legs.pacer import Pacer
 from gateway.legs.ports import PortPool
 from gateway.legs.sip_endpoint import SipEndpoint
 from gateway.legs.sip_incoming import SipIncomingLeg
+from gateway.legs.tls import load_certificate
 from gateway.legs.webrtc_leg import WebRtcLeg
 from gateway.media import host_addresses, media_config, opus_missing
 from gateway.metrics import Metrics
@@ -391,5 +392,5 @@ def _tls(certificate: str, key: str) -> ssl.SSLContext | None:
     if not certificate:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
+    load_certificate(context, certificate, key)
     return context

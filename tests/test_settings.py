@@ -368,6 +368,13 @@ def test_compose_passes_every_setting_of_the_env_file() -> None:
     ("variables", "named"),
     [
         ({"RTP_PORT_MIN": "30000", "RTP_PORT_MAX": "20000"}, "GATEWAY_RTP_PORT_MIN"),
+        ({"RTP_PORT_MIN": "20001", "RTP_PORT_MAX": "20002"}, "GATEWAY_RTP_PORT_MIN"),
+        ({"SIP_TLS_CA": "ca.pem"}, "GATEWAY_SIP_TLS_PORT"),
+        (
+            {"SIP_TLS_CA": "c", "SIP_TLS_CERT": "c", "SIP_TLS_KEY": "k", "SIP_WS_PORT": "5066"},
+            "GATEWAY_SIP_TLS_PORT",
+        ),
+        ({"CALLS_REDIRECTS": "1"}, "GATEWAY_CALLS_TARGETS"),
         ({"HTTP_TLS_CERT": "cert.pem"}, "GATEWAY_HTTP_TLS_KEY"),
         ({"HTTP_TLS_CERT": "none.pem", "HTTP_TLS_KEY": "none.key"}, "GATEWAY_HTTP_TLS_CERT"),
         ({"SIP_UDP_PORT": "0", "SIP_TCP_PORT": "0"}, "GATEWAY_SIP_UDP_PORT"),
@@ -464,6 +471,32 @@ def test_registrations_that_cannot_be_kept(
     with pytest.raises(SettingsError, match=wrong) as caught:
         Settings.load()
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_a_trunk_over_a_transport_that_is_off(
+    monkeypatch: pytest.MonkeyPatch, transport: str
+) -> None:
+    trunks = f"sip:a.example,sip:a:hunter2@h;transport={transport}"
+    named = f"GATEWAY_SIP_{transport.upper()}_PORT"
+    variables = {"SIP_TRUNK": trunks, "CALLS_TARGETS": "tel:+49"}
+    line = complaint(monkeypatch, **{named.removeprefix(PREFIX): "0"}, **variables)
+    assert line == (
+        f"{named} holds 0; it may hold 1 to 65535, because GATEWAY_SIP_TRUNK has a trunk over "
+        f"{transport}"
+    )
+
+
+def test_a_trunk_over_tls_needs_no_port_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_SIP_TRUNK", "sip:a.example;transport=tls")
+    monkeypatch.setenv("GATEWAY_CALLS_TARGETS", "tel:+49")
+    assert Settings.load().sip_tls_port == 0
+
+
+def test_one_pair_of_media_ports_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, port in (("MIN", "20001"), ("MAX", "20003")):
+        monkeypatch.setenv(f"GATEWAY_RTP_PORT_{name}", port)
+    assert Settings.load().rtp_port_max == 20_003
 
 
 def test_a_registration_over_a_transport_that_is_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ class LiveFeed:
         self._target = target
         self._per_ms = target.bytes_per_ms
         self._waiting = bytearray()
-        self._largest = 0  # bytes that came, or were taken, at a time
+        self._taken = 0  # bytes at a time
         self._runs = False
 
     @property
@@ -47,10 +47,10 @@ class LiveFeed:
     def push(self, audio: bytes) -> None:
         """What the one leg says."""
         piece = self._convert(audio)
-        self._largest = max(self._largest, len(piece))
         self._waiting += piece
-        # Packets of more than a frame need room for two of them.
-        limit = max(LIMIT_MS * self._per_ms, 2 * self._largest)
+        # Packets of more than a frame need room for two of them. Only the latest counts: a gap of
+        # the network comes as one piece too, and what waits after it must not wait for good.
+        limit = max(LIMIT_MS * self._per_ms, 2 * len(piece), 2 * self._taken)
         excess = len(self._waiting) - limit
         if excess > 0:
             excess += -excess % (self._target.bytes_per_sample)
@@ -59,7 +59,7 @@ class LiveFeed:
 
     def next(self, size: int) -> bytes:
         """What the other leg is sent now: silence while there is nothing, or too little yet."""
-        self._largest = max(self._largest, size)
+        self._taken = size
         waiting = self._waiting
         if not self._runs and len(waiting) < size + _CUSHION_MS * self._per_ms:
             return self._silence(size)

@@ -123,7 +123,8 @@ def allowed_contact(
     """A target that somebody else named (the Contact of a 3xx), as `check_target` returns it.
 
     Args:
-        prefixes: as for `target_allowed`.
+        prefixes: as for `target_allowed`, but none at all allow nothing: who is called must not
+            choose among all that others would carry for us.
         number_hosts: of trunks; a number there is one anywhere, and may be allowed as such.
 
     Returns:
@@ -139,7 +140,7 @@ def allowed_contact(
             checked = check_target(target, "target")
         except RealtimeError:
             continue
-        if target_allowed(checked, patterns):
+        if patterns and target_allowed(checked, patterns):
             return checked
     return None
 

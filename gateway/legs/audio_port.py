@@ -89,7 +89,8 @@ class AudioPort(ABC):
         self._ear: ToneKeys | None = None
         """Looks for keys in the audio, where that is wanted."""
         self._said_key = False
-        """The caller has pressed a key as an event of its media."""
+        """The caller has pressed a key as an event of its media, by what is agreed on now."""
+        self._agreed: RtpConfig | None = None
         self._credit_ms = 0
         self._talking = False
         self._ticks = 0
@@ -167,6 +168,9 @@ class AudioPort(ABC):
             self._pacer.add(self)
         else:
             rtp.retarget(config)
+        before, self._agreed = self._agreed, config
+        if not config.dtmf_payload_types or (before and before.remote != config.remote):
+            self._said_key = False  # that way is closed, or it is another device
         self._sends = sends
         self._talking = False
         if not rtp.takes_keys:

@@ -85,10 +85,15 @@ class MediaConfig:
         return self.bind_host, self.advertised_host
 
     def new_flow(self) -> RtpFlow:
-        """Random numbers for one leg."""
+        """Random numbers for one leg.
+
+        The first packet's is in the lower half: under SRTP a peer counts the wraps of what it
+        hears, and is off by one for good if it heard nothing before the first (RFC 4568 section
+        6.4).
+        """
         return RtpFlow(
             ssrc=secrets.randbits(32),
-            first_sequence=secrets.randbits(16),
+            first_sequence=secrets.randbits(15),
             first_timestamp=secrets.randbits(32),
             cname=f"{secrets.randbits(64):x}@{self.advertised_host}",
             random=random.random,

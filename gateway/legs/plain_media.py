@@ -130,7 +130,11 @@ class PlainMedia:
         if self._plan is None and self._last is not None and self._local.keys:
             # Somebody else is asked now: who was asked before knows the keys.
             self._local = replace(self._local, keys=_new_keys())
-        return self._described(offer_answer.offer(self._local, before=self._last))
+        local = self._local
+        if self.media_security == "srtp":
+            # Also a stream that sleeps, of which the last description says no key.
+            local = replace(local, offers_keys=True)
+        return self._described(offer_answer.offer(local, before=self._last))
 
     def take_answer(self, body: bytes) -> None:
         if self._last is None or offer_answer.has_audio(self._last):

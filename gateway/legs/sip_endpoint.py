@@ -301,11 +301,13 @@ class SipEndpoint:
         def tell(error: OSError) -> None:
             self._log.error("sip.certificate_unusable", why=error.strerror or str(error))
 
-        if self._contexts.refresh(tell, force=force):
-            self._log.info("sip.certificate_renewed")
-        if self._next_look is not None:
-            self._next_look.cancel()
-        self._look_at_certificates_later()
+        try:
+            if self._contexts.refresh(tell, force=force):
+                self._log.info("sip.certificate_renewed")
+        finally:
+            if self._next_look is not None:
+                self._next_look.cancel()
+            self._look_at_certificates_later()
 
     def _disconnected(self, peer: Address) -> None:
         self._agent.connection_lost(peer, self._loop.time())

@@ -32,7 +32,7 @@ from gateway.legs.leg import (
 from gateway.legs.leg_media import LegMedia, MediaConfig
 from gateway.legs.outlet import Outlet
 from gateway.legs.plain_media import PlainMedia
-from gateway.legs.presses import Presses
+from gateway.legs.presses import Presses, held_s
 from gateway.sdp.description import SdpError, parse
 from gateway.sip import events
 from gateway.sip.agent import SipAgent
@@ -196,7 +196,7 @@ class SipLeg(ABC):
             case events.InfoReceived(content_type=content_type, body=body):
                 key = key_in(content_type, body)
                 if key is not None:
-                    self._media_event(DtmfIn(key, int(time.time()), "info"))
+                    self._pressed(DtmfIn(key, int(time.time()), "info"), held_s(body))
             case events.InfoAnswered(status=status):
                 self._infos.answered(status)
                 if status >= 300:
@@ -211,15 +211,16 @@ class SipLeg(ABC):
         self._emit(LegAnswered())
 
     def _media_event(self, event: LegEvent) -> None:
-        """Take what media tells: before the answer neither keys nor silence mean anything, and a
-        key may have come another way before."""
-        if not self._is_up and isinstance(event, DtmfIn | LegSilent):
-            return
-        if isinstance(event, DtmfIn) and not self._presses.is_new(
-            event.digit, event.way, time.monotonic()
-        ):
-            return
-        self._emit(event)
+        """Take what media tells; before the answer silence means nothing."""
+        if isinstance(event, DtmfIn):
+            self._pressed(event)
+        elif self._is_up or not isinstance(event, LegSilent):
+            self._emit(event)
+
+    def _pressed(self, key: DtmfIn, held_s: float = 0.0) -> None:
+        """Tell a key, which means nothing before the answer, unless it came another way before."""
+        if self._is_up and self._presses.is_new(key.digit, key.way, time.monotonic(), held_s):
+            self._emit(key)
 
     def _rings(self, status: int, body: bytes | None) -> None:
         """Whom we call makes progress; `body` is as in `events.Ringing`."""

@@ -54,12 +54,12 @@ class TlsContexts:
         try:
             client = _client(self._files)
             server = _server(self._files, self._files.client_ca) if self.server else None
+            if self.web is not None:
+                _load(self.web, self._files)  # fails if a file has changed just now
         except OSError as error:
             tell(error)
             return False
         self.client, self.server = client, server
-        if self.web is not None:
-            _load(self.web, self._files)
         return True
 
     def _stamps(self) -> tuple[float, ...]:
@@ -86,9 +86,23 @@ def _server(files: TlsFiles, client_ca: str) -> ssl.SSLContext:
     return context
 
 
+def load_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    """Prove who we are by these files.
+
+    Raises:
+        OSError: they are of no use. A key with a passphrase is none: OpenSSL would ask for it on
+            the terminal, and whatever else the process does would wait.
+    """
+
+    def passphrase() -> str:
+        raise OSError(f"the key in {key} has a passphrase")
+
+    context.load_cert_chain(certificate, key, passphrase)
+
+
 def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
     if files.certificate:
-        context.load_cert_chain(files.certificate, files.key)
+        load_certificate(context, files.certificate, files.key)
 
 
 def _changed_at(path: Path) -> float:

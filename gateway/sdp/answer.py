@@ -149,7 +149,9 @@ def offer(
         return _description(local, (_offered_audio(protocol, local, direction),), "0 0")
     place = _audio_place(before)
     was = before.media[place]
-    keyed = replace(local, offers_keys=local.offers_keys or was.has("crypto"))
+    # A stream that was refused or taken away says no key, whatever its protocol demands.
+    protected = was.has("crypto") or was.protocol.upper() in _SECURE
+    keyed = replace(local, offers_keys=local.offers_keys or protected)
     media = tuple(
         _offered_audio(was.protocol, keyed, direction) if n == place else _refused(line, local)
         for n, line in enumerate(before.media)

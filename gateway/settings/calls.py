@@ -62,7 +62,8 @@ class CallSettings(Group):
         Meaning(
             "what may be called, also by transfer: tel:+49 is numbers that begin so, "
             "sip:*@example.com anybody there; empty: any transfer, and calls to whatever "
-            "GATEWAY_SIP_ALLOW reaches; needed when GATEWAY_SIP_TRUNK is set",
+            "GATEWAY_SIP_ALLOW reaches; needed when GATEWAY_SIP_TRUNK or GATEWAY_CALLS_REDIRECTS "
+            "is set",
             "patterns like tel:+49 and sip:*@example.com, comma-separated",
         ),
     ] = ""
@@ -199,4 +200,9 @@ def check(settings: CallSettings) -> None:
         raise SettingsError(
             "GATEWAY_WEBHOOK_URL holds nothing; it may hold an http:// or https:// URL, and "
             "must when GATEWAY_CALLS_ON_INCOMING is webhook"
+        )
+    if settings.calls_redirects and not settings.calls_targets:
+        raise SettingsError(
+            "GATEWAY_CALLS_TARGETS holds nothing; it may hold patterns like tel:+49, and must when "
+            "GATEWAY_CALLS_REDIRECTS is above 0: whom we call chooses who is called instead"
         )

@@ -20,6 +20,7 @@ from gateway.settings.values import (
     split,
 )
 from gateway.sip.account import Account
+from gateway.sip.trunk import parse_trunks
 
 
 class SipSettings(Group):
@@ -236,24 +237,30 @@ class SipSettings(Group):
 def check(settings: SipSettings) -> None:
     """Raises SettingsError: two settings contradict each other."""
     _check_addresses(settings)
-    if not 1024 <= settings.rtp_port_min < settings.rtp_port_max:
+    first = settings.rtp_port_min
+    if first < 1024 or first + first % 2 >= settings.rtp_port_max:
         raise SettingsError(
-            f"GATEWAY_RTP_PORT_MIN holds {settings.rtp_port_min}; it may hold 1024 up to one less "
-            f"than GATEWAY_RTP_PORT_MAX, which holds {settings.rtp_port_max}"
+            f"GATEWAY_RTP_PORT_MIN holds {first}; it may hold 1024 up to one less than "
+            f"GATEWAY_RTP_PORT_MAX, which holds {settings.rtp_port_max}; a call takes an even port "
+            "and the next"
         )
     _check_ports(settings)
     _check_certificate(settings)
-    _check_registrations(settings)
+    _check_carriers(settings)
 
 
-def _check_registrations(settings: SipSettings) -> None:
-    """What we register over must be there."""
-    for account in map(Account.parse, split(settings.sip_register)):
-        ports = {"udp": settings.sip_udp_port, "tcp": settings.sip_tcp_port}
-        if not ports.get(account.transport, 1):
+def _check_carriers(settings: SipSettings) -> None:
+    """What we register or call over must be there; only TLS needs no port of ours."""
+    ports = {"udp": settings.sip_udp_port, "tcp": settings.sip_tcp_port}
+    accounts = map(Account.parse, split(settings.sip_register))
+    ways = [("REGISTER has a registration", account.transport) for account in accounts]
+    trunks = parse_trunks(split(settings.sip_trunk))
+    ways += [("TRUNK has a trunk", trunk.transport) for trunk in trunks]
+    for what, transport in ways:
+        if not ports.get(transport, 1):
             raise SettingsError(
-                f"GATEWAY_SIP_{account.transport.upper()}_PORT holds 0; it may hold 1 to 65535, "
-                f"because GATEWAY_SIP_REGISTER has a registration over {account.transport}"
+                f"GATEWAY_SIP_{transport.upper()}_PORT holds 0; it may hold 1 to 65535, because "
+                f"GATEWAY_SIP_{what} over {transport}"
             )
 
 
@@ -281,6 +288,11 @@ def _check_ports(settings: SipSettings) -> None:
         raise SettingsError(
             "GATEWAY_SIP_TLS_CERT holds nothing; it may hold a file, and must when "
             "GATEWAY_SIP_TLS_PORT is set"
+        )
+    if settings.sip_tls_ca and not settings.sip_tls_port:
+        raise SettingsError(
+            "GATEWAY_SIP_TLS_PORT holds 0; it may hold 1 to 65535, because GATEWAY_SIP_TLS_CA is "
+            "for who connects to it, and asks nobody else for a certificate"
         )
 
 

@@ -125,6 +125,36 @@ def test_packets_of_sixty_milliseconds_have_room() -> None:
     assert heard >= 27 and feed.dropped_ms == 0
 
 
+@pytest.mark.parametrize("gap_ms", [100, 200])
+def test_a_gap_of_the_network_does_not_stay_as_latency(gap_ms: int) -> None:
+    """What was lost comes as one piece, when the packets after it are there already."""
+    feed = LiveFeed(PCMU, PCMU)
+    most = []
+    for number in range(500):
+        if number == 100:
+            feed.push(SILENCE[:1] * 8 * gap_ms)
+            for _ in range(gap_ms // FRAME_MS):
+                feed.push(VOICE)
+        else:
+            feed.push(VOICE)
+        feed.next(160)
+        most.append(feed.waiting_ms)
+    assert max(most[100:]) <= LIMIT_MS and max(most[-100:]) <= LIMIT_MS
+    burst = [VOICE] * 10
+    for frame in burst:
+        feed.push(frame)
+    assert feed.waiting_ms <= LIMIT_MS
+
+
+def test_packets_of_sixty_milliseconds_have_room_no_longer_than_they_come() -> None:
+    feed = LiveFeed(PCMU, PCMU)
+    for _ in range(4):
+        feed.push(VOICE * 3)
+    assert feed.waiting_ms == 120
+    feed.push(VOICE)
+    assert feed.waiting_ms == LIMIT_MS
+
+
 def test_a_listener_hears_the_sum() -> None:
     heard: list[bytes] = []
     mixer = Mixer(PCMU, PCMA, PCM24K, heard.append)

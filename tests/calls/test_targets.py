@@ -392,3 +392,11 @@ def test_nobody_pays_for_what_was_not_allowed() -> None:
 )
 def test_a_number_of_a_trunk_is_judged_as_one(uri: str, target: str | None) -> None:
     assert allowed_contact(uri, ["tel:+4930"], ["trunk.example"]) == target
+
+
+def test_who_is_called_steers_nobody_anywhere_where_no_targets_are_set() -> None:
+    """A PBX trusts us: its numbers are not for whoever answers a call of ours to choose from."""
+    for uri in ("tel:+4930123", "sip:+1900555@pbx.example", "sip:bob@pbx.example"):
+        assert target_allowed(uri, [])  # what the operator asks for is not limited
+        assert allowed_contact(uri, []) is None
+        assert allowed_contact(uri, [], ["pbx.example"]) is None

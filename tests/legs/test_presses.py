@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from gateway.legs.presses import Presses, Way
+from gateway.legs.presses import Presses, Way, held_s
 from gateway.sip.info_keys import key_in, relay_body
 
 pytestmark = pytest.mark.pure
@@ -40,6 +40,30 @@ def test_infos_that_come_after_both_presses() -> None:
 def test_much_later_it_is_another_press() -> None:
     presses = Presses()
     assert presses.is_new("5", "event", 0.0) and presses.is_new("5", "info", 10.0)
+
+
+@pytest.mark.parametrize("way", ["event", "tone"])
+def test_a_key_held_for_long_whose_info_comes_when_it_is_let_go(way: Way) -> None:
+    presses = Presses()
+    assert presses.is_new("5", way, 0.0)
+    assert not presses.is_new("5", "info", 8.5, held_s(b"Signal=5\r\nDuration=8300\r\n"))
+    assert presses.is_new("5", "info", 9.5, held_s(b"Signal=5\r\nDuration=100\r\n"))
+
+
+@pytest.mark.parametrize(
+    ("body", "held"),
+    [
+        (b"Signal=5\r\nDuration=160\r\n", 0.16),
+        (b"Signal= 5\nduration : 2500 \n", 2.5),
+        (b"Duration=99999", 99.999),
+        (b"Duration=100000\r\n", 0.0),
+        (b"Duration=-5\r\n", 0.0),
+        (b"Signal=5\r\n", 0.0),
+        (b"5", 0.0),
+    ],
+)
+def test_how_long_an_info_says_a_key_was_held(body: bytes, held: float) -> None:
+    assert held_s(body) == held
 
 
 @given(
@@ -145,5 +169,6 @@ def test_what_we_write_is_read() -> None:
 
 @given(st.binary(max_size=300), st.sampled_from(("application/dtmf", "application/dtmf-relay")))
 def test_any_bytes_are_a_key_or_none(body: bytes, kind: str) -> None:
+    assert 0 <= held_s(body) < 100
     key = key_in(kind, body)
     assert key is None or (len(key) == 1 and key in "0123456789*#ABCD")

@@ -225,6 +225,26 @@ async def test_certificates_are_renewed_while_we_listen(town: Town, tmp_path: Pa
     await legs(callee, 2)
 
 
+async def test_certificates_are_looked_at_again_whatever_came_of_it(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.legs.sip_endpoint.LOOK_AGAIN_S", 0.01)
+    loop, looks, failures = asyncio.get_running_loop(), 0, []
+    loop.set_exception_handler(lambda _, context: failures.append(context["exception"]))
+
+    def fails(*_: object, force: bool = False) -> bool:
+        nonlocal looks
+        looks += 1
+        raise MemoryError
+
+    monkeypatch.setattr("gateway.legs.tls.TlsContexts.refresh", fails)
+    await town.office(town.own)
+    async with asyncio.timeout(3):
+        while looks < 3:  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(0.01)
+    assert [type(error) for error in failures[:3]] == [MemoryError] * 3
+
+
 async def test_a_peer_that_never_shakes_hands_is_let_go(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,27 @@ async def test_of_a_caller_who_has_a_better_way_tones_are_nobodys_business(
     assert told(bench) == [("5", "event")]
 
 
+@pytest.mark.parametrize(
+    ("changes", "hears"),
+    [
+        ({"dtmf_payload_type": None}, True),
+        ({"remote_port": 9}, True),
+        ({"direction": "sendonly"}, False),
+        ({}, False),
+    ],
+)
+async def test_whom_another_description_leaves_no_better_way_is_listened_to_again(
+    bench: Bench, clock: HandClock, changes: dict[str, Any], hears: bool
+) -> None:
+    bench.port.apply(bench.plan())
+    await bench.say(EVENT, 101)
+    bench.port.apply(bench.plan(**changes))
+    bench.port.apply(bench.plan(**{**changes, "direction": "sendrecv"}))
+    await say(bench, clock, "9")
+    tones = [("9", "tone")] if hears and bench.port._ear is not None else []
+    assert told(bench) == [("5", "event"), *tones]
+
+
 async def test_a_key_that_comes_in_three_ways_is_told_once(peer: Peer) -> None:
     line = Line(sdp(port=peer.address[1]), free_pairs(), hears_tones=True)
     line.leg.listen(line.events.append)
@@ -88,4 +109,24 @@ async def test_a_key_that_comes_in_three_ways_is_told_once(peer: Peer) -> None:
     assert [(key.digit, key.way) for key in keys] == [("5", "tone")]
     line.leg.dialog_event(InfoReceived("d1", "application/dtmf-relay", b"Signal=5"))
     assert len([event for event in line.events if isinstance(event, DtmfIn)]) == 2
+    await line.leg.close()
+
+
+async def test_a_key_held_for_long_is_told_once(peer: Peer, monkeypatch: Any) -> None:
+    """The event begins when it goes down, the INFO comes when it is let go."""
+    line = Line(sdp(port=peer.address[1]), free_pairs())
+    line.leg.listen(line.events.append)
+    await line.leg.answer()
+    line.leg.dialog_event(Answered("d1", None))
+    line.asked.insert(0, ("progress", (183, line.asked[-1][1][0])))
+    clock = HandClock()
+    monkeypatch.setattr("gateway.legs.sip_leg.time", clock)
+    peer.send(EVENT, our_port(line), 101)
+    await Bench().arrive()
+    for passes, held_ms in ((2.6, 2500), (0.4, 200)):
+        clock.now += passes
+        body = f"Signal=5\r\nDuration={held_ms}\r\n".encode()
+        line.leg.dialog_event(InfoReceived("d1", "application/dtmf-relay", body))
+    keys = [event for event in line.events if isinstance(event, DtmfIn)]
+    assert [(key.digit, key.way) for key in keys] == [("5", "event"), ("5", "info")]
     await line.leg.close()

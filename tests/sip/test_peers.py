@@ -85,7 +85,7 @@ def test_a_caller_that_moves_is_heard_where_it_is() -> None:
 
 
 def test_a_callee_that_moves_is_one_of_whom_we_call() -> None:
-    desk = Desk()
+    desk = Desk(allow=())
     dialog_id, invite = desk.calling()
     desk.send(answer_to(invite, 200, body=SDP))
     moved = request(
@@ -100,6 +100,6 @@ def test_a_callee_that_moves_is_one_of_whom_we_call() -> None:
     )
     desk.send(moved, OTHER)
     desk.agent.answer_offer(dialog_id, SDP, desk.now)
-    assert desk.agent.is_calling(OTHER.host) and desk.agent.is_calling(PEER.host)
+    assert desk.agent.knows(OTHER) and desk.agent.knows(PEER)
     desk.agent.hang_up(dialog_id, desk.now)
-    assert not (desk.agent.is_calling(OTHER.host) or desk.agent.is_calling(PEER.host))
+    assert not (desk.agent.knows(OTHER) or desk.agent.knows(PEER))
