@@ -7,6 +7,7 @@ missing() {
     command -v baresip >/dev/null 2>&1 || printf ' baresip-core'
     command -v rtpengine >/dev/null 2>&1 || printf ' rtpengine-daemon'
     command -v kamailio >/dev/null 2>&1 || printf ' kamailio kamailio-tls-modules kamailio-websocket-modules'
+    command -v linphone-daemon >/dev/null 2>&1 || printf ' linphone-cli'
     # The shell is the smallest of its packages; a whole one does as well.
     command -v chromium-headless-shell >/dev/null 2>&1 || command -v chromium >/dev/null 2>&1 ||
         printf ' chromium-headless-shell'
@@ -30,6 +31,7 @@ for package in $(missing); do
         rtpengine-daemon) echo "skipping the tests with a media proxy in front: install rtpengine-daemon (as root: apt-get install rtpengine-daemon)" ;;
         kamailio) echo "skipping the tests with a registrar and an edge: install kamailio, kamailio-tls-modules and kamailio-websocket-modules (as root, with apt-get install)" ;;
         chromium-headless-shell) echo "skipping the tests in a browser: install chromium-headless-shell (as root: apt-get install chromium-headless-shell)" ;;
+        linphone-cli) echo "skipping the test with linphone: install linphone-cli (as root: apt-get install linphone-cli)" ;;
         baresip-core) echo "skipping the tests that need baresip: install baresip-core (as root: apt-get install baresip-core)" ;;
     esac
 done
