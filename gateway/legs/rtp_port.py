@@ -132,12 +132,28 @@ class RtpPort(AudioPort):
         if seal is None or key != keys.sends:
             seal = Seal(keys.suite, keys.sends)
             self._seals[keys.suite] = keys.sends, seal
+            self._be_young()
         self._seal = seal
         theirs = keys.suite, keys.receives, keys.mki
         if before is None or (before.suite, before.receives, before.mki) != theirs:
             self._open_with(Opener(keys.suite, keys.receives, self._opener, mki=keys.mki))
         self._rtp_socket.receive = self._received_sealed
         self._rtcp_socket.receive = self._received_sealed_rtcp
+
+    def _be_young(self) -> None:
+        """Begin a key of ours with numbers that all peers count alike.
+
+        The count of wraps goes on under a new key (RFC 3711 section 3.3.1), but many peers begin it
+        anew (see `rollover`), and then hear nothing of us. The count of another source begins at
+        zero with all of them. We are one only where the numbers have wrapped, or might do so before
+        the peer hears the first (RFC 4568 section 6.4): a peer may miss a moment of a new source.
+        """
+        rtp = self._rtp
+        if rtp is None or rtp.sender.is_young:
+            return
+        draw = self._flow.random
+        rtp.sender.become(ssrc=int(draw() * (1 << 32)), first_sequence=int(draw() * (1 << 15)))
+        self._keys.let_go()
 
     def _open_with(self, opener: Opener | None) -> None:
         before, self._opener = self._opener, opener

@@ -20,7 +20,9 @@ class RtpSender:
     __slots__ = (
         "_clock_hz",
         "_divisible",
+        "_first",
         "_frame_samples",
+        "_past",
         "_resuming",
         "_samples",
         "_sequence",
@@ -52,13 +54,33 @@ class RtpSender:
         self.timestamp = first_timestamp & 0xFFFF_FFFF
         """Of the sample that is sent next."""
         self.packets = 0
+        """Of this source, as sender reports count them."""
         self.octets = 0
-        """Payload bytes sent, as sender reports count them."""
+        """Payload bytes, likewise."""
         self._clock_hz = format.clock_hz
         self._divisible = format.divisible
         self._frame_samples = format.frame_samples
         self._samples = format.samples
-        self._sequence = first_sequence & 0xFFFF
+        self._sequence = self._first = first_sequence & 0xFFFF
+        self._past = 0  # packets of earlier sources
+        self._resuming = True
+
+    @property
+    def sent(self) -> int:
+        """Packets of all sources that this one has been."""
+        return self._past + self.packets
+
+    @property
+    def is_young(self) -> bool:
+        """Whether the numbers have not left the lower half since this source began."""
+        return self._first + self.packets < 0x8000
+
+    def become(self, ssrc: int, first_sequence: int) -> None:
+        """Go on as another source."""
+        self.ssrc = ssrc
+        self._sequence = self._first = first_sequence
+        self._past += self.packets
+        self.packets = self.octets = 0
         self._resuming = True
 
     def send(self, payload: bytes, *, marker: bool = False) -> bytes:

@@ -102,12 +102,12 @@ class RtpSession:
         "_reporter",
         "_reporter_at",
         "_rtt_s",
-        "_sender",
         "_sent_reports",
         "_sr_arrival",
         "_sr_middle",
         "_trial_packets",
         "_trial_until",
+        "sender",
     )
 
     def __init__(
@@ -133,7 +133,7 @@ class RtpSession:
             format=format,
         )
         self._latch = self._receiver.latch
-        self._sender = RtpSender(
+        self.sender = RtpSender(
             payload_type=config.payload_type,
             dtmf_payload_types=config.dtmf_payload_types,
             ssrc=ssrc,
@@ -141,7 +141,7 @@ class RtpSession:
             first_timestamp=first_timestamp,
             format=format,
         )
-        self._sender.dtmf_clock_hz = config.dtmf_clock_hz or self._clock_hz
+        self.sender.dtmf_clock_hz = config.dtmf_clock_hz or self._clock_hz
         self._report_at: float | None = None
         self._packets_at_report = 0
         self._sent_reports: dict[int, float] = {}
@@ -174,16 +174,16 @@ class RtpSession:
 
     def send(self, payload: bytes, *, marker: bool = False) -> bytes:
         """The datagram that carries a frame to `remote`."""
-        return self._sender.send(payload, marker=marker)
+        return self.sender.send(payload, marker=marker)
 
     def skip(self, samples: int) -> None:
         """Time passes and nothing is sent (hold)."""
-        self._sender.skip(samples)
+        self.sender.skip(samples)
 
     @property
     def takes_keys(self) -> bool:
         """Whether telephone-event was agreed on."""
-        return bool(self._sender.dtmf_payload_types)
+        return bool(self.sender.dtmf_payload_types)
 
     def press(self, digit: str, *, duration_ms: int = 160) -> Iterator[list[bytes]]:
         """Send a key: for each frame interval the datagrams that take the place of a frame.
@@ -191,7 +191,7 @@ class RtpSession:
         Raises:
             ValueError: not a key, no payload type for keys, or a press too short or too long.
         """
-        return self._sender.press(digit, duration_ms=duration_ms)
+        return self.sender.press(digit, duration_ms=duration_ms)
 
     # -- what signalling says --------------------------------------------------------------------
 
@@ -217,9 +217,9 @@ class RtpSession:
             dtmf_payload_types=config.dtmf_payload_types,
             remote=config.remote,
         )
-        self._sender.payload_type = config.payload_type
-        self._sender.dtmf_payload_types = config.dtmf_payload_types
-        self._sender.dtmf_clock_hz = config.dtmf_clock_hz or self._clock_hz
+        self.sender.payload_type = config.payload_type
+        self.sender.dtmf_payload_types = config.dtmf_payload_types
+        self.sender.dtmf_clock_hz = config.dtmf_clock_hz or self._clock_hz
 
     @property
     def remote(self) -> Source | None:
@@ -248,7 +248,7 @@ class RtpSession:
         )
 
     def _on_trial(self, now: float) -> bool:
-        packets = self._sender.packets
+        packets = self.sender.sent
         if self._trial_until is None:
             self._trial_until = now + _TRIAL_S
             self._trial_packets = packets + _TRIAL_PACKETS
@@ -281,7 +281,7 @@ class RtpSession:
         receiver = self._receiver
         return RtpStats(
             received=receiver.received,
-            sent=self._sender.packets,
+            sent=self.sender.sent,
             lost=receiver.lost,
             late=receiver.late,
             duplicate=receiver.duplicate,
@@ -339,9 +339,9 @@ class RtpSession:
             return None
         self._report_at = now + self._interval_s()
         report = self._report(now)
-        sender = self._sender
-        if sender.packets > self._packets_at_report:
-            self._packets_at_report = sender.packets
+        sender = self.sender
+        if sender.sent > self._packets_at_report:
+            self._packets_at_report = sender.sent
             ntp = int(wallclock_ntp * 0x1_0000_0000)
             self._sent_reports[(ntp >> 16) & 0xFFFF_FFFF] = now
             if len(self._sent_reports) > _REPORTS_REMEMBERED:
@@ -359,19 +359,19 @@ class RtpSession:
     def bye(self, now: float) -> bytes:
         """The last datagram for `remote_rtcp`."""
         return build_compound(
-            [self._report(now), self._description(), Goodbye((self._sender.ssrc,))]
+            [self._report(now), self._description(), Goodbye((self.sender.ssrc,))]
         )
 
     def _interval_s(self) -> float:
         return _INTERVAL_S * (0.5 + self._random())
 
     def _description(self) -> SourceDescription:
-        return SourceDescription(((self._sender.ssrc, self._cname),))
+        return SourceDescription(((self.sender.ssrc, self._cname),))
 
     def _report(self, now: float) -> SenderReport | ReceiverReport:
         receiver = self._receiver
         if receiver.ssrc < 0:
-            return ReceiverReport(self._sender.ssrc)
+            return ReceiverReport(self.sender.ssrc)
         statistics = receiver.statistics
         block = ReportBlock(
             ssrc=receiver.ssrc,
@@ -382,14 +382,14 @@ class RtpSession:
             last_sr=self._sr_middle,
             delay_since_last_sr=int((now - self._sr_arrival) * 0x10000) if self._sr_middle else 0,
         )
-        return ReceiverReport(self._sender.ssrc, (block,))
+        return ReceiverReport(self.sender.ssrc, (block,))
 
     def _read_report(self, packet: SenderReport | ReceiverReport, now: float) -> None:
         if isinstance(packet, SenderReport):
             self._sr_middle = (packet.ntp >> 16) & 0xFFFF_FFFF
             self._sr_arrival = now
         for block in packet.reports:
-            if block.ssrc != self._sender.ssrc:
+            if block.ssrc != self.sender.ssrc:
                 continue
             self._reported_loss = block.fraction_lost / 256
             sent_at = self._sent_reports.get(block.last_sr)

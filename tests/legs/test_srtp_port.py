@@ -12,6 +12,7 @@ from gateway.legs.leg_media import MediaConfig
 from gateway.legs.plain_media import PlainMedia
 from gateway.legs.ports import PortPool
 from gateway.rtp.packet import RtpPacket
+from gateway.rtp.rollover import wind
 from gateway.rtp.srtp import Opener, Seal
 from gateway.sdp.answer import AudioPlan, LocalMedia, answer, offer, plan_from_answer
 from gateway.sdp.crypto import KEY_BYTES, SUITES, SrtpKeys, Suite
@@ -180,6 +181,47 @@ async def test_the_rollover_counter_outlives_a_new_key_of_the_peer(bench: Bench)
     bench.tick(2)
     await bench.arrive()
     assert bench.peer.packets and all(opener.unprotect(packet) for packet in bench.peer.packets)
+
+
+@pytest.mark.parametrize("anew", [True, False])
+@pytest.mark.parametrize("until", [100, 40_000, 66_000])
+async def test_a_new_key_of_ours_is_heard_by_any_peer(bench: Bench, until: int, anew: bool) -> None:
+    """Some peers go on with their count of our wraps then, and some begin anew. Where that differs,
+    or soon would, we are another source, of which both count from zero."""
+    other: Suite = "AEAD_AES_128_GCM"
+    bench.port.apply(bench.plan(srtp=SrtpKeys(SUITE, OURS, THEIRS)))
+    await send(bench, Seal(SUITE, THEIRS).protect(sealed(1)))
+    opener = Opener(SUITE, OURS)
+    while bench.port.stats().rtp_sent < until:
+        bench.tick(100)
+        await asyncio.sleep(0.001)
+        assert all(opener.unprotect(packet) for packet in bench.peer.packets)
+        bench.peer.packets.clear()
+    assert bench.port.press("5")
+    bench.tick(3)
+    await bench.arrive()
+    key = bytes([4]) * KEY_BYTES[other]
+    bench.peer.packets.clear()
+    bench.port.apply(bench.plan(srtp=SrtpKeys(other, key, bytes(28))))
+    bench.tick(100)
+    await bench.arrive()
+    peer = Opener(other, key, None if anew else opener)
+    if not anew:
+        peer._probe = None  # libsrtp's `srtp_update` goes on and tries nothing else
+        for ssrc, quarters in peer._carried.items():
+            wind(peer._session, Seal(other, key).protect, ssrc, quarters)
+    opened = [RtpPacket.parse(peer.unprotect(packet) or b"") for packet in bench.peer.packets]
+    assert len(opened) >= 100
+    assert ({one.ssrc for one in opened} == {1}) == (until == 100)
+    assert len({one.ssrc for one in opened}) == 1
+    numbers = [one.sequence_number for one in opened]
+    assert numbers == list(range(numbers[0], numbers[0] + len(opened))) and numbers[0] < 0x8000
+    assert bench.port.stats().rtp_sent >= until + 103
+    assert {one.payload_type for one in opened} == ({0, 101} if until == 100 else {0})
+    bench.port.close()
+    await bench.arrive()
+    goodbye = peer.unprotect(bench.rtcp_peer.packets[-1])
+    assert goodbye is not None and goodbye[4:8] == opened[0].ssrc.to_bytes(4)
 
 
 async def test_encryption_may_end_and_begin_again(bench: Bench) -> None:

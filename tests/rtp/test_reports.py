@@ -218,3 +218,18 @@ def test_broken_reports_are_counted() -> None:
     session = gateway()
     assert session.receive_rtcp(b"\x80\xc9\x00", CALLER_RTCP, 0.0) is False
     assert session.stats.malformed == 1
+
+
+def test_another_source_of_ours_is_reported_from_zero() -> None:
+    """RFC 3550 section 6.4.1; what was sent in all goes on for us."""
+    session = gateway()
+    for number in range(7):
+        session.send(frame(number))
+    session.sender.become(ssrc=0xCCCC, first_sequence=9)
+    for number in range(3):
+        session.send(frame(number))
+    (_, first), *_ = reports(session, 0.0, 10.0)
+    report = parse_compound(first)[0]
+    assert isinstance(report, SenderReport)
+    assert (report.ssrc, report.packets, report.octets) == (0xCCCC, 3, 480)
+    assert session.stats.sent == 10
