@@ -9,6 +9,7 @@ import pytest
 from gateway.rtp.rollover import MOST_QUARTERS, turned
 from gateway.rtp.srtp import Opener, Seal
 from gateway.sdp.crypto import KEY_BYTES, SUITES, Suite
+from tests.rtp.mki import MkiSender
 from tests.rtp.test_srtp import REPORT, packet
 
 pytestmark = pytest.mark.pure
@@ -60,6 +61,21 @@ def test_a_new_key_after_a_wrap(suite: Suite, until: int, peer: Peer) -> None:
             assert opener.unprotect(sealed) == packet(number)
     assert opener.forged == 0
     assert opener.unprotect(sealed) is None and opener.forged == 1
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+@pytest.mark.parametrize("suite", SUITES)
+def test_a_new_key_that_has_a_number(suite: Suite, goes_on: bool) -> None:
+    master = key(suite, 2)
+    opener = Opener(suite, master, talked(suite, key(suite, 1), 70_000), mki=b"\2")
+    seal = MkiSender(suite, master, b"\2")
+    for earlier in range(0, 70_000, 0x4000) if goes_on else ():
+        seal.protect(packet(earlier))
+    other = Seal(suite, master)
+    for number in range(70_000, 70_040):
+        assert opener.unprotect(other.protect(packet(number))) is None
+        assert opener.unprotect(seal.protect(packet(number))) == packet(number)
+    assert opener.forged == 40
 
 
 @pytest.mark.parametrize("peer", PEERS)
