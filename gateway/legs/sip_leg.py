@@ -6,6 +6,7 @@ may offer changes of the session, and we may ask the peer to call somebody else 
 
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -41,6 +42,7 @@ from gateway.sip.message import Address
 
 _REFERRED_BY: Final = ("referred-by", "b")
 """The header's name, and its short form (RFC 3892)."""
+_KEYS_KEPT: Final = 32
 
 
 class Signalling(Protocol):
@@ -93,7 +95,10 @@ class SipLeg(ABC):
         self._outlet = Outlet()
         self._emit = self._outlet.emit
         self._is_up = False
+        self._has_said_yes = False
+        """The call is up for the other side, whose ACK may be late or lost."""
         self._presses = Presses()
+        self._pressed: deque[DtmfIn] = deque(maxlen=_KEYS_KEPT)
         self._infos = InfoSender(self._send_info)
         self._media: LegMedia = PlainMedia(media, peer_host, self._media_event, private=private)
 
@@ -198,15 +203,22 @@ class SipLeg(ABC):
     def _answered_by_both(self) -> None:
         self._is_up = True
         self._emit(LegAnswered())
+        for press in self._pressed:
+            self._emit(press)
+        self._pressed.clear()
 
     def _media_event(self, event: LegEvent) -> None:
-        """Take what media tells: before the answer neither keys nor silence mean anything, and a
-        key may have come another way before."""
-        if not self._is_up and isinstance(event, DtmfIn | LegSilent):
-            return
-        if isinstance(event, DtmfIn) and not self._presses.is_new(
-            event.digit, event.way, time.monotonic()
-        ):
+        """Take what media tells: before the answer neither keys nor silence mean anything, those
+        that come before its ACK wait for that, and a key may have come another way before."""
+        if isinstance(event, DtmfIn):
+            if not (self._is_up or self._has_said_yes):
+                return
+            if not self._presses.is_new(event.digit, event.way, time.monotonic()):
+                return
+            if not self._is_up:
+                self._pressed.append(event)
+                return
+        elif isinstance(event, LegSilent) and not self._is_up:
             return
         self._emit(event)
 
