@@ -74,6 +74,7 @@ class SipIncomingLeg(SipLeg):
         self._signalling.act(
             lambda agent, now: agent.accept(self.dialog_id, body, now, headers=headers)
         )
+        self._has_said_yes = True
         return port
 
     async def close(self) -> None:

@@ -6,6 +6,7 @@ may offer changes of the session, and we may ask the peer to call somebody else 
 
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -41,6 +42,7 @@ from gateway.sip.message import Address
 
 _REFERRED_BY: Final = ("referred-by", "b")
 """The header's name, and its short form (RFC 3892)."""
+_KEYS_KEPT: Final = 32
 
 
 class Signalling(Protocol):
@@ -93,7 +95,10 @@ class SipLeg(ABC):
         self._outlet = Outlet()
         self._emit = self._outlet.emit
         self._is_up = False
+        self._has_said_yes = False
+        """The call is up for the other side, whose ACK may be late or lost."""
         self._presses = Presses()
+        self._early_keys: deque[DtmfIn] = deque(maxlen=_KEYS_KEPT)
         self._infos = InfoSender(self._send_info)
         self._media: LegMedia = PlainMedia(media, peer_host, self._media_event, private=private)
 
@@ -209,6 +214,9 @@ class SipLeg(ABC):
     def _answered_by_both(self) -> None:
         self._is_up = True
         self._emit(LegAnswered())
+        for key in self._early_keys:
+            self._emit(key)
+        self._early_keys.clear()
 
     def _media_event(self, event: LegEvent) -> None:
         """Take what media tells; before the answer silence means nothing."""
@@ -218,9 +226,16 @@ class SipLeg(ABC):
             self._emit(event)
 
     def _pressed(self, key: DtmfIn, held_s: float = 0.0) -> None:
-        """Tell a key, which means nothing before the answer, unless it came another way before."""
-        if self._is_up and self._presses.is_new(key.digit, key.way, time.monotonic(), held_s):
+        """Tell a key, unless it came another way before. It means nothing before the answer; one
+        that comes before the ACK of that waits for it."""
+        if not (self._is_up or self._has_said_yes):
+            return
+        if not self._presses.is_new(key.digit, key.way, time.monotonic(), held_s):
+            return
+        if self._is_up:
             self._emit(key)
+        else:
+            self._early_keys.append(key)
 
     def _rings(self, status: int, body: bytes | None) -> None:
         """Whom we call makes progress; `body` is as in `events.Ringing`."""

@@ -149,7 +149,9 @@ class CallLife:
 
     def _update_headers(self, update: Request, now: float) -> tuple[tuple[str, str], ...]:
         described = abilities(self._board.config, reliable=False)
-        timed = self._timer.agree(update, now) if self.phase is Phase.CONFIRMED else ()
+        # A 2xx without a time would end the timing (RFC 4028 section 7.2); the ACK may be late.
+        up = self.phase in (Phase.ANSWERED, Phase.CONFIRMED)
+        timed = self._timer.agree(update, now) if up else ()
         return (("Contact", self._voice.contact()), *described, *timed)
 
     def refuse_offer(

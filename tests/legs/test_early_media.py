@@ -127,6 +127,20 @@ async def test_ringing_twice_is_ringing_once(lines: Lines) -> None:
     assert [name for name, _ in line.asked] == ["progress"]
 
 
+async def test_keys_that_come_before_the_ack_are_told_after_it(lines: Lines) -> None:
+    """The caller has our answer, or would press nothing; the ACK was lost, and comes again."""
+    line = lines(sdp())
+    await line.leg.answer()
+    for key in (b"7", b"8"):
+        line.leg.dialog_event(InfoReceived("d1", "application/dtmf", key))
+    assert line.events == []
+    line.leg.dialog_event(Answered("d1", None))
+    line.leg.dialog_event(InfoReceived("d1", "application/dtmf", b"9"))
+    assert line.events[0] == LegAnswered()
+    pressed = [event.digit for event in line.events[1:] if isinstance(event, DtmfIn)]
+    assert pressed == ["7", "8", "9"]
+
+
 async def test_nothing_of_the_caller_is_heard_before_the_answer(lines: Lines, peer: Peer) -> None:
     line = lines(sdp(port=peer.address[1]))
     await rung(line)

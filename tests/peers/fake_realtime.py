@@ -232,6 +232,7 @@ class FakeConnection:
     async def _update(self, event: Event) -> None:
         answer = self._server.update
         if answer == "apply":
+            await asyncio.sleep(self._server.update_after_s)
             self.session = _merged(_merged(self.session, event["session"]), self._server.override)
             await self._say("session.updated", session=self.session)
         elif answer == "error":
@@ -242,7 +243,7 @@ class FakeConnection:
 
 @dataclass(slots=True, kw_only=True)
 class FakeRealtime:
-    """The server. The first four may be changed at any time; they count for what comes next."""
+    """The server. The first five may be changed at any time; they count for what comes next."""
 
     refuse: int | None = None
     """Answer handshakes with this HTTP status instead."""
@@ -250,6 +251,8 @@ class FakeRealtime:
     """Send `session.created` on connecting."""
     update: UpdateAnswer = "apply"
     """What `session.update` leads to."""
+    update_after_s: float = 0.0
+    """How long it takes to apply one."""
     override: Event = field(default_factory=dict)
     """Laid over what the client configures: `{"audio": {"output": {"format": PCMU}}}`."""
     connections: list[FakeConnection] = field(default_factory=list, init=False)

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import psutil
 import pytest
 
 from tests.peers.gateway import HOST, eventually, free_port, free_range
@@ -157,8 +156,13 @@ class Sipp:
     def _listens(self) -> bool:
         if not self.running:
             return True  # and its result says why
-        sockets = psutil.Process(self._process.pid).net_connections("inet")
-        return any(one.laddr and one.laddr.port == self.port for one in sockets)
+        # As the process sees it: it may be on another host, that is in a namespace of its own.
+        for kind, listening in (("udp", "07"), ("udp6", "07"), ("tcp", "0A"), ("tcp6", "0A")):
+            for line in Path(f"/proc/{self._process.pid}/net/{kind}").read_text().splitlines()[1:]:
+                local, state = line.split()[1:4:2]
+                if state == listening and int(local.rpartition(":")[2], 16) == self.port:
+                    return True
+        return False
 
     @property
     def _statistics(self) -> Path:
@@ -177,7 +181,10 @@ class Sipp:
 
 
 def run_sipp(
-    scenario: str | Scenario, gateway: tuple[str, int], directory: Path, **options: object
+    scenario: str | Scenario,
+    gateway: tuple[str, int] | None,
+    directory: Path,
+    **options: object,
 ) -> SippResult:
     """Run a scenario to its end. Options are those of `Sipp`."""
     with Sipp(scenario, gateway, directory, **options) as sipp:  # type: ignore[arg-type]

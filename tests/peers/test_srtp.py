@@ -33,8 +33,8 @@ SUITES = {
 class SealedPhone(Phone):
     """A phone that seals what it sends, and opens what it receives, once it knows the keys."""
 
-    def __init__(self, suite: str) -> None:
-        super().__init__()
+    def __init__(self, suite: str, host: str = HOST) -> None:
+        super().__init__(host)
         self.suite = suite
         self.unreadable = 0
         self._size, self._profile = SUITES[suite]

@@ -1,105 +1,47 @@
 """The wire cases by which gateways are judged, on networks that lose, delay and reorder packets.
 
-SIPp is on one host, the gateway on another. No call may fail, whatever is lost, and nothing may be
-left of any of them. Each network is a scene: all cases run through it at once, a few calls each.
+SIPp is on one host, two gateways are on another. No call may fail, whatever is lost, and nothing
+may be left of any of them. Each network is a scene: all cases run through it at once, a few calls
+each, and beside them those of `wan_calls`, in which it matters what is heard.
 """
 
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.ahead import Ahead, Scene, looks_at
+from tests.peers import pcap
+from tests.peers.audio import write_wav
 from tests.peers.calls_api import CallsApi
-from tests.peers.gateway import FREED_WITHIN_S, GatewayProcess
+from tests.peers.fake_realtime import FakeConnection
+from tests.peers.gateway import FREED_WITHIN_S, GatewayProcess, free_port
 from tests.peers.line import RealtimeThread
-from tests.peers.scenario import Scenario, session
+from tests.peers.scenario import Scenario
 from tests.peers.sipp import SippResult, need_sipp, run_sipp
-from tests.peers.wan import Host, Link, Wan, need_namespaces
+from tests.peers.speech import monologue
+from tests.peers.wan import Link, Wan, need_namespaces
+from tests.peers.wan_calls import BY_HAND, PASSWORD, RINGS_S, USER, Place
+from tests.peers.wan_cases import BRIDGE, CASES, TRANSFER, Case
+from tests.sdk import authority
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow]
+pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.usefixtures("meanwhile")]
 
 CALLS = 4
 SEED = 7
 RTP_TIMEOUT_S = 5
-TRANSFER = "transfer"
-"""Whoever calls this is sent elsewhere."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """What the callers do, and how that ends at the gateway."""
-
-    scenario: Scenario
-    reason: str = "remote_bye"
-    transport: str = "u1"
-
-
-def _call(name: str) -> Scenario:
-    return Scenario(name).invite().answered().ack()
-
-
-def _changed(name: str, has: str, *sdp: str) -> Scenario:
-    """A call whose session is changed once."""
-    call = _call(name).pause(500).invite(sdp=sdp).answered(has).ack()
-    return call.pause(500).bye()
-
-
-def _held(name: str, answer: str, *sdp: str) -> Scenario:
-    call = _call(name).pause(500).invite(sdp=sdp).answered(f"a={answer}").ack().pause(1000)
-    return call.invite(sdp=session(version=3)).answered("a=sendrecv").ack().pause(500).bye()
-
-
-def _transferred(name: str, outcome: str) -> Scenario:
-    """A caller who is sent to somebody else, and tells what comes of it."""
-    events = ("Event: refer", "Subscription-State: active;expires=60")
-    over = ("Event: refer", "Subscription-State: terminated;reason=noresource")
-    kind = "message/sipfrag;version=2.0"
-    call = Scenario(name, user=TRANSFER).invite().answered().ack().asked("REFER").respond(202)
-    call.request("NOTIFY", *events, body=("SIP/2.0 100 Trying",), kind=kind).response(200)
-    return call.request("NOTIFY", *over, body=(f"SIP/2.0 {outcome}",), kind=kind).response(200)
-
-
-MANY_CODECS = session("9 18 4 3 96 97 98 99 110 111 8 0 101")
-CASES = {
-    "a call": Case(_call("call").pause(2000).bye()),
-    "SIP over TCP": Case(_call("tcp").pause(2000).bye(), transport="t1"),
-    "late offer": Case(
-        Scenario("late")
-        .invite(late=True)
-        .answered("m=audio")
-        .ack(session("0 101"))
-        .pause(1000)
-        .bye()
-    ),
-    "offer with many codecs": Case(
-        Scenario("codecs").invite(sdp=MANY_CODECS).answered("RTP/AVP 8").ack().pause(500).bye()
-    ),
-    "hold and resume: sendonly": Case(
-        _held("sendonly", "recvonly", *session(direction="sendonly", version=2))
-    ),
-    "hold and resume: inactive": Case(
-        _held("inactive", "inactive", *session(direction="inactive", version=2))
-    ),
-    "hold and resume: 0.0.0.0": Case(
-        _held("zero", "(recvonly|inactive)", *session(host="0.0.0.0", version=2))
-    ),
-    "codec change by re-INVITE": Case(
-        _changed("codec", "m=audio [0-9]* RTP/AVP 8", *session("8 101", version=2))
-    ),
-    "re-INVITE with a new media address": Case(
-        _changed("address", "m=audio", *session(port="[media_port+2]", version=2))
-    ),
-    "transfer and its result": Case(
-        _transferred("transfer", "200 OK").asked("BYE").respond(200), reason="transferred"
-    ),
-    "transfer that fails": Case(_transferred("busy", "486 Busy Here").pause(500).bye()),
-    "caller gone without BYE": Case(_call("gone").pause(500), reason="media_timeout"),
-}
+_UNEXPECTED = ("-default_behaviors", "all,-abortunexp")
+"""Where packets overtake each other, a late one is nothing to give a call up for."""
+KEYS = pcap.KEYS + "00##"
+DTMF = "DTMF by RFC 4733"
+"""Replayed from a capture."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +49,13 @@ class Crossing:
     """What came of one network."""
 
     results: dict[str, SippResult]
+    by_hand: dict[str, Future[Counter[str]]]
     reasons: Counter[str]
-    """Of the ends of all calls, at the gateway."""
+    """Of the ends of all calls, at the gateways."""
+    keys: Counter[str]
+    """What the callers pressed, as the gateway reports it, and how many calls it was."""
+    joined: int
+    """Calls that were, to a third party."""
     lost: int
     """Packets."""
 
@@ -132,77 +79,172 @@ across_each = pytest.mark.parametrize(
 
 
 @across_each
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*CASES, DTMF])
 def test_no_call_fails(ahead: Ahead, network: Scene[Crossing], case: str) -> None:
     result = ahead.result(network).results[case]
     assert (result.status, result.successful, result.failed) == (0, CALLS, 0), str(result)
 
 
 @across_each
+@pytest.mark.parametrize("case", BY_HAND)
+def test_no_call_by_hand_fails(ahead: Ahead, network: Scene[Crossing], case: str) -> None:
+    print(dict(ahead.result(network).by_hand[case].result()))
+
+
+@across_each
+def test_each_key_is_reported_once(ahead: Ahead, network: Scene[Crossing]) -> None:
+    """Whether its packets were lost or overtaken, or the INFO came twice."""
+    assert ahead.result(network).keys == {KEYS: CALLS, "57": CALLS}
+
+
+@across_each
 def test_each_call_ended_as_it_should(ahead: Ahead, network: Scene[Crossing]) -> None:
     """And nothing was left of any, or the scene would have failed."""
     crossing = ahead.result(network)
-    wanted: Counter[str] = Counter()
+    wanted: Counter[str] = Counter(remote_bye=CALLS)  # with the keys
     for case in CASES.values():
         wanted[case.reason] += CALLS
+    del wanted[""]
+    for outcome in crossing.by_hand.values():
+        wanted += outcome.result()
     assert crossing.reasons == wanted
+    assert crossing.joined == CALLS
     assert crossing.lost > 0 or network is clean
 
 
 def _crossing(link: Link, directory: Path) -> Crossing:
-    need_sipp()
+    need_sipp(raw_socket=True)
     need_namespaces()
     with Wan(link, seed=SEED) as wan:
-        results, reasons = wan.far.run(partial(_cross, wan, directory))
-    return Crossing(results, reasons, sum(counts["lost"] for counts in wan.counts))
+        crossing = wan.far.run(partial(_cross, wan, link, directory))
+    return replace(crossing, lost=sum(counts["lost"] for counts in wan.counts))
 
 
-def _cross(wan: Wan, directory: Path) -> tuple[dict[str, SippResult], Counter[str]]:
-    env = {
+@contextmanager
+def _place(wan: Wan, link: Link, directory: Path, callee_port: int) -> Iterator[Place]:
+    """Both gateways, on the far host, and their model. Callers at `callee_port` may be called."""
+    files = authority.make(directory)
+    write_wav(directory / "announcement.wav", monologue())
+    both = {"GATEWAY_RTP_TIMEOUT_S": str(RTP_TIMEOUT_S)}
+    for_all = {
         "GATEWAY_SIP_ALLOW": f"{wan.near.address}/32",
-        "GATEWAY_RTP_TIMEOUT_S": str(RTP_TIMEOUT_S),
+        "GATEWAY_SIP_TLS_PORT": str(free_port()),
+        "GATEWAY_SIP_TLS_CERT": str(files.certificate),
+        "GATEWAY_SIP_TLS_KEY": str(files.key),
+        "GATEWAY_CALLS_BRIDGE": "leave",
+        "GATEWAY_CALLS_TARGETS": f"tel:+1555,sip:*@{wan.near.address}:{callee_port}",
     }
+    for_few = {
+        "GATEWAY_SIP_USERS": f"{USER}:{PASSWORD}",
+        "GATEWAY_SIP_DIGEST": "MD5",
+        "GATEWAY_SIP_RATE": "0",
+        "GATEWAY_SIP_EARLY_MEDIA": str(directory / "announcement.wav"),
+    }
+    host = wan.far.address
+
+    async def script(session: FakeConnection, number: int) -> None:
+        await place.script(session, number)
+
     with (
-        RealtimeThread() as realtime,
-        GatewayProcess(realtime.url, env, host=wan.far.address) as gateway,
-        ThreadPoolExecutor(len(CASES)) as pool,
+        RealtimeThread(script) as realtime,
+        RealtimeThread() as slow,
+        GatewayProcess(realtime.url, both | for_all, host=host) as for_everybody,
+        GatewayProcess(slow.url, both | for_few, host=host) as guarded,
     ):
-        baseline = gateway.footprint()
-        runs = {}
-        for number, (name, case) in enumerate(CASES.items()):
-            place = directory / str(number)
-            place.mkdir()
-            runs[name] = pool.submit(_place_calls, wan.near, gateway.sip, case, place)
-        while not all(run.done() for run in runs.values()):
-            _refer(gateway)
+        slow.server.update_after_s = RINGS_S
+        place = Place(wan.near, link, for_everybody, guarded, files.authority, realtime)
+        yield place
+
+
+def _cross(wan: Wan, link: Link, directory: Path) -> Crossing:
+    callee_port = free_port()
+    with (
+        _place(wan, link, directory, callee_port) as place,
+        ThreadPoolExecutor(len(CASES) + len(BY_HAND) + 2) as pool,
+    ):
+        gateways = place.open, place.guarded
+        baselines = [gateway.footprint() for gateway in gateways]
+        runs = {
+            name: pool.submit(_place_calls, place, case, directory) for name, case in CASES.items()
+        }
+        runs[DTMF] = pool.submit(_press_keys, place, directory)
+        callee = pool.submit(_answer_calls, place, callee_port, directory)
+        by_hand = {name: pool.submit(call, place) for name, call in BY_HAND.items()}
+        pending: list[Future[Any]] = [*runs.values(), *by_hand.values()]
+        while not all(run.done() for run in pending):
+            _refer(place, callee_port)
             time.sleep(0.2)
+        callee.result()
         results = {name: run.result() for name, run in runs.items()}
-        gateway.wait_for_footprint(baseline, RTP_TIMEOUT_S + FREED_WITHIN_S)
-        return results, Counter(str(record["reason"]) for record in gateway.ended_calls())
-
-
-def _refer(gateway: GatewayProcess) -> None:
-    """The application: it sends whoever called `TRANSFER` elsewhere, once."""
-    api = CallsApi(gateway)
-    for call in api.calls():
-        wanted = call["to"].startswith(f"sip:…{TRANSFER[-4:]}@")
-        if wanted and call["state"] == "active" and call["transfer"] is None:
-            api.refer(call["id"], "tel:+15550001111")
-
-
-def _place_calls(host: Host, gateway: tuple[str, int], case: Case, directory: Path) -> SippResult:
-    def there() -> SippResult:
-        return run_sipp(
-            case.scenario,
-            gateway,
-            directory,
-            host=host.address,
-            transport=case.transport,
-            calls=CALLS,
-            rate=2,
-            timeout_s=50,
-            # Where packets overtake each other, a late one is nothing to give a call up for.
-            options=("-default_behaviors", "all,-abortunexp"),
+        for gateway, baseline in zip(gateways, baselines, strict=True):
+            gateway.wait_for_footprint(baseline, RTP_TIMEOUT_S + FREED_WITHIN_S)
+        ended = [record for gateway in gateways for record in gateway.ended_calls()]
+        pressed: dict[object, str] = {}
+        for line in place.open.lines("dtmf.received"):
+            pressed[line["call_id"]] = pressed.get(line["call_id"], "") + line["digit"]
+        return Crossing(
+            results,
+            by_hand,
+            Counter(str(record["reason"]) for record in ended),
+            Counter(pressed.values()),
+            sum(bool(record["bridged"]) for record in ended),
+            lost=0,
         )
 
-    return host.run(there)
+
+def _refer(place: Place, callee_port: int) -> None:
+    """The application: it sends whoever called `TRANSFER` or `BRIDGE` elsewhere, once."""
+    api = CallsApi(place.open)
+    targets = {
+        TRANSFER: "tel:+15550001111",
+        BRIDGE: f"sip:callee@{place.near.address}:{callee_port}",
+    }
+    for call in api.calls():
+        for user, target in targets.items():
+            wanted = call["to"].startswith(f"sip:…{user[-4:]}@")
+            if wanted and call["state"] == "active" and call["transfer"] is None:
+                api.refer(call["id"], target)
+
+
+def _place_calls(place: Place, case: Case, directory: Path) -> SippResult:
+    gateway = place.guarded if case.guarded else place.open
+    return _run(
+        place,
+        case.scenario,
+        gateway.sip,
+        directory,
+        transport=case.transport,
+        options=(
+            *_UNEXPECTED,
+            *(["-rtp_echo"] if case.echoes else []),
+            *("-auth_uri", f"agent@{gateway.host}:{gateway.sip_port}"),
+        ),
+    )
+
+
+def _press_keys(place: Place, directory: Path) -> SippResult:
+    capture = directory / "keys.pcap"
+    duration_s = pcap.write(capture, pcap.key_presses(KEYS, pcap.whole))
+    fill = {"CAPTURE": str(capture), "HOLD_MS": f"{(duration_s + 0.5) * 1000:.0f}"}
+    return _run(place, "replay", place.open.sip, directory, options=_UNEXPECTED, fill=fill)
+
+
+def _answer_calls(place: Place, port: int, directory: Path) -> SippResult:
+    """Whom callers are joined to."""
+    fill = {"THEN": "hears_bye", "HOLD_MS": "0"}
+    options = (*_UNEXPECTED, "-rtp_echo")
+    return _run(place, "answering", None, directory, port=port, options=options, fill=fill)
+
+
+def _run(
+    place: Place,
+    scenario: str | Scenario,
+    gateway: tuple[str, int] | None,
+    directory: Path,
+    **options: object,
+) -> SippResult:
+    """SIPp on the near host."""
+    fixed = {"host": place.near.address, "calls": CALLS, "rate": 2, "timeout_s": 60}
+    own = directory / f"sipp-{free_port()}"
+    own.mkdir()
+    return place.near.run(lambda: run_sipp(scenario, gateway, own, **fixed, **options))

@@ -22,7 +22,9 @@ import time
 
 _CLONE_NEWNET = 0x40000000
 _TUNSETIFF, _IFF_TUN_WITHOUT_HEADER = 0x400454CA, 0x0001 | 0x1000
-_SET_FLAGS, _SET_ADDRESS, _SET_NETMASK = 0x8914, 0x8916, 0x891C
+_SET_FLAGS, _SET_ADDRESS, _SET_NETMASK, _SET_QUEUE = 0x8914, 0x8916, 0x891C, 0x8943
+_QUEUE_PACKETS = 10_000
+"""A busy machine may let us wait for a moment, and that is no loss."""
 _UP = 0x1 | 0x40
 _DEVICE = b"wan0"
 _AT_ONCE = 64
@@ -39,6 +41,7 @@ def new_host(address: str) -> tuple[int, int]:
         for name, request, of_it in (
             (_DEVICE, _SET_ADDRESS, _inet(address)),
             (_DEVICE, _SET_NETMASK, _inet("255.255.255.0")),
+            (_DEVICE, _SET_QUEUE, struct.pack("i20x", _QUEUE_PACKETS)),
             (_DEVICE, _SET_FLAGS, struct.pack("H22x", _UP)),
             (b"lo", _SET_FLAGS, struct.pack("H22x", _UP)),
         ):

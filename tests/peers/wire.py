@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import select
 import socket
+import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -142,13 +143,17 @@ class UdpWire:
 
 
 class TcpWire:
-    """One TCP connection, opened by us."""
+    """One TCP connection, opened by us, with TLS if it is given one."""
 
     name = "TCP"
 
-    def __init__(self, gateway: tuple[str, int]) -> None:
+    def __init__(
+        self, gateway: tuple[str, int], timeout_s: float = 5, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._gateway = gateway
-        self.socket = socket.create_connection(gateway, timeout=5)
+        self.socket = socket.create_connection(gateway, timeout=timeout_s)
+        if tls is not None:
+            self.name, self.socket = "TLS", tls.wrap_socket(self.socket)
         self.address: tuple[str, int] = self.socket.getsockname()
         self.ended = False
         """The gateway closed the connection."""
@@ -268,7 +273,7 @@ class Caller:
     ) -> bytes:
         """The text of a request of this call; nothing is sent."""
         host, port = self.wire.address
-        transport = "" if self.wire.name == "UDP" else ";transport=tcp"
+        transport = "" if self.wire.name == "UDP" else f";transport={self.wire.name.lower()}"
         branch = branch or f"z9hG4bK-{next(_serial)}-{time.monotonic_ns():x}"
         lines = [
             f"{method} {target or self.target} SIP/2.0",

@@ -48,6 +48,19 @@ def test_an_update_with_an_offer() -> None:
     assert desk.drain() == [], "once"
 
 
+def test_an_update_whose_ack_is_late_is_timed_too() -> None:
+    """A 2xx that said nothing would have the caller stop to refresh, and us hang up."""
+    desk = Desk()
+    asked = (TIMER, ("Session-Expires", "90;refresher=uac"))
+    dialog_id = desk.incoming(headers=asked)
+    early = desk.within("UPDATE", dialog_id, cseq=2, branch="early", headers=asked)
+    assert [said(answer) for answer in desk.send(early)] == [None]
+    desk.agent.accept(dialog_id, SDP, desk.now)
+    assert [said(answer) for answer in desk.drain()] == ["90;refresher=uac"]
+    update = desk.within("UPDATE", dialog_id, cseq=3, branch="late", headers=asked)
+    assert [said(answer) for answer in desk.send(update)] == ["90;refresher=uac"]
+
+
 def test_an_update_that_is_refused_moves_nothing() -> None:
     desk = Desk()
     dialog_id = desk.confirmed()
