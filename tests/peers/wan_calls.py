@@ -43,7 +43,9 @@ RINGS_S = 3.0
 GREETING_S = 5
 _GREETING = random.Random("greeting").randbytes(3 * GREETING_S * 8000).translate(None, b"\xff\x7f")
 GREETING = _GREETING[: GREETING_S * 8000]
-_MONOTONE = re.compile(rb"([^\x7f\xff])\1{%d}" % (FRAME_BYTES - 1))
+SHOUTS = [bytes((0x10 + 4 * number,)) * FRAME_BYTES for number in range(CALLS)]
+"""Frames of one byte each, by which callers interrupt: loud, and none that concealment makes."""
+_SHOUT = re.compile(b"|".join(SHOUTS))
 PLACES = {frame: number for number, frame in enumerate(frames(GREETING))}
 """Each of its frames, by what is in it."""
 
@@ -73,7 +75,7 @@ class Place:
 
         def shouted() -> bool:
             nonlocal looked
-            if not shouts and (match := _MONOTONE.search(session.audio, looked)):
+            if not shouts and (match := _SHOUT.search(session.audio, looked)):
                 shouts.append(match[0])
             looked = max(0, len(session.audio) - FRAME_BYTES)
             return bool(shouts)
@@ -175,12 +177,13 @@ def barge_in(place: Place) -> Reasons:
     """The voice stops for good, and the model is told which frame was the last."""
 
     def one(number: int) -> str:
-        shout = bytes((0x10 + number,)) * FRAME_BYTES
+        shout = SHOUTS[number]
         with place.call() as (phone, heard):
             assert eventually(lambda: _begins(phone), PATIENCE_S)
             time.sleep(random.Random(number).uniform(0.2, 2.5))
             phone.say([shout] * 10)
-            assert eventually(lambda: shout in place.interrupted, PATIENCE_S)
+            interrupted = eventually(lambda: shout in place.interrupted, PATIENCE_S)
+            assert interrupted, f"only by {[one[:1] for one in place.interrupted]}"
             assert eventually(lambda: _ends(phone), PATIENCE_S)
         at = _by_place(heard)
         last = max(number for number, payload in at.items() if payload in PLACES)
