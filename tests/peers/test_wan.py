@@ -244,7 +244,7 @@ def _run(
     **options: object,
 ) -> SippResult:
     """SIPp on the near host."""
-    fixed = {"host": place.near.address, "calls": CALLS, "rate": 2, "timeout_s": 60}
+    fixed = {"host": place.near.address, "calls": CALLS, "rate": 2, "timeout_s": 120}
     own = directory / f"sipp-{free_port()}"
     own.mkdir()
     return place.near.run(lambda: run_sipp(scenario, gateway, own, **fixed, **options))
