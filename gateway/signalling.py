@@ -81,6 +81,7 @@ def dial_rules(settings: Settings) -> DialRules:
     targets = split(settings.calls_targets)
     return DialRules(
         host=settings.sip_names[0],
+        other_host="".join(settings.sip_names[1:]),
         ports=(settings.sip_udp_port, settings.sip_tcp_port, settings.sip_tls_port),
         trunks=trunks,
         allow=settings.sip_networks,

@@ -5,7 +5,7 @@ that SIP is exchanged with. A host name is followed only when it is the trunk's,
 another one resolves to is not ours to say.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
@@ -46,6 +46,8 @@ class DialRules:
     """How many further targets of one call are tried that a 3xx names."""
     follows: Callable[[str], str | None] = _nowhere
     """Such a target as `CallOrder` has it; None if it may not be called."""
+    other_host: str = ""
+    """Ours of the other IP family; "": none."""
 
 
 def plan_call(order: CallOrder, rules: DialRules) -> DialPlan:
@@ -72,7 +74,7 @@ def plan_call(order: CallOrder, rules: DialRules) -> DialPlan:
         raise LegError(400, "bad_target")
     if not _may_call(uri.host, rules.allow):
         raise LegError(403, "not_allowed")
-    if uri.host.lower() in (rules.host, "localhost") and (uri.port or _PORT) in rules.ports:
+    if _is_own(uri.host, rules) and (uri.port or _PORT) in rules.ports:
         raise LegError(403, "own_line")
     if _is_literal(uri.host) and not usable_host(uri.host, rules.host):
         raise LegError(403, "unusable_host")
@@ -136,6 +138,16 @@ def _is_literal(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_own(host: str, rules: DialRules) -> bool:
+    if not _is_literal(host):
+        return host.lower() in (rules.host, "localhost")
+    return ip_address(host) in {ip_address(one) for one in _own_addresses(rules)}
+
+
+def _own_addresses(rules: DialRules) -> Iterator[str]:
+    return filter(_is_literal, (rules.host, rules.other_host))
 
 
 def _may_call(host: str, allow: Sequence[Network] | None) -> bool:

@@ -101,6 +101,13 @@ def test_the_line_does_not_call_itself() -> None:
     )
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "[2001:db8::1]", "[2001:DB8:0:0::1]"])
+def test_nor_by_the_other_of_its_addresses(host: str) -> None:
+    rules = DialRules("192.0.2.1", (5060,), other_host="2001:db8::1")
+    assert refusal(f"sip:agent@{host}", rules) == (403, "own_line")
+    assert plan_call(CallOrder(f"sip:agent@{host}:5070"), rules)
+
+
 def test_a_trunk_shows_no_password() -> None:
     assert "s3cret" not in repr(TRUNK)
     assert "s3cret" not in repr(plan_call(CallOrder("tel:+4930"), DialRules(HOST, (), (TRUNK,))))
