@@ -185,6 +185,7 @@ def test_who_hangs_up_before_the_gateway_has_told_of_itself_has_called_nobody(
         person.click("#call")
         person.see("#status-text", "No call: you hung up")
         person.evaluate("letGo()")
+        person.see("#status-text", "Your browser will ask for the microphone")
         later(person)
         call(person, gateway)
         assert len(gateway.offers) == 1
