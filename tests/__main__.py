@@ -1,9 +1,11 @@
-"""`python -m tests`: the whole suite, with the pure tests on one processor beside all others.
+"""`python -m tests`: the whole suite, with what needs no other program on one processor beside the
+rest.
 
-The others mostly wait for people who speak and for programs that answer, and the pure ones know no
-clock that they could disturb by it. Any argument is pytest's, and runs it as it is.
+The rest mostly waits for people who speak and for programs that answer. Any argument is pytest's,
+and runs it as it is.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -12,11 +14,14 @@ from typing import IO
 
 import pytest
 
-_PURE = ("-m", "pytest", "-m", "pure", "-q", "-o", "cache_dir=.pytest_cache/pure")
+from tests.beside import IS_BESIDE
+
+_BESIDE = ("-m", "pytest", "-m", "not peer", "-q", "-o", "cache_dir=.pytest_cache/beside")
+_NAME = "tests without other programs"
 
 
 class Beside:
-    """The pure tests, in a process of their own; the summary of the others waits for them."""
+    """Tests in a process of their own; the summary of the others waits for them."""
 
     def __init__(self, process: subprocess.Popen[str], output: IO[str]) -> None:
         self._process = process
@@ -26,29 +31,29 @@ class Beside:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         status = self._process.wait()
         self._output.seek(0)
-        terminalreporter.section("the pure tests")
+        terminalreporter.section(_NAME)
         terminalreporter.write(self._output.read())
         if status:
-            what = ("the pure tests", 0, "the pure tests")
-            report = pytest.TestReport(what[0], what, {}, "failed", "see above", "call")
+            report = pytest.TestReport(_NAME, (_NAME, 0, _NAME), {}, "failed", "see above", "call")
             terminalreporter.stats.setdefault("error", []).append(report)
 
 
 def run() -> int:
-    """Both parts; returns the status of the others if they failed, else of the pure ones."""
+    """Both parts; returns the status of the rest if it failed, else of what ran beside it."""
     with tempfile.TemporaryFile("w+") as output:
-        pure = subprocess.Popen(
-            ["nice", "-n", "10", sys.executable, *_PURE],
+        beside = subprocess.Popen(
+            ["nice", "-n", "10", sys.executable, *_BESIDE],
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
+            env=os.environ | {IS_BESIDE: "1"},
         )
         try:
-            others = pytest.main(["-m", "not pure"], plugins=[Beside(pure, output)])
-            return others or pure.wait()
+            rest = pytest.main(["-m", "peer"], plugins=[Beside(beside, output)])
+            return rest or beside.wait()
         finally:
-            pure.kill()
-            pure.wait()
+            beside.kill()
+            beside.wait()
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -42,7 +42,7 @@ class Office:
         **media_settings: Any,
     ) -> None:
         numbers = itertools.count(next(_names) << 32)
-        first = random.randrange(30000, 60000, 2)
+        first = random.randrange(32_000, 60_000, 2)
         self.port, self.ws_port, self.tls_port = free_port(), free_port(), free_port()
         self.config = SipConfig(
             HOST,
@@ -235,7 +235,7 @@ def header(text: str, name: str) -> str:
 def free_port() -> int:
     """A port that is free for UDP and for TCP, and below those that the system hands out."""
     while True:
-        port = random.randrange(20000, 30000)
+        port = random.randrange(10_000, 17_000)
         try:
             for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
                 with socket.socket(type=kind) as sock:

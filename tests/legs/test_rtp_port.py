@@ -91,7 +91,7 @@ class Bench:
             hears_tones=hears_tones,
         )
         for _ in range(50):
-            self.number = random.randrange(30000, 60000, 2)
+            self.number = random.randrange(32_000, 60_000, 2)
             try:
                 await self.port.open("127.0.0.1", self.number)
                 break

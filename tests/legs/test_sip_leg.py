@@ -75,7 +75,7 @@ class Line:
 
 
 def free_pairs() -> PortPool:
-    first = random.randrange(30000, 60000, 2)
+    first = random.randrange(32_000, 60_000, 2)
     return PortPool(first, first + 21)
 
 

@@ -29,7 +29,7 @@ class WebRtcLine(Line):
     """The signalling side, as in the tests of phones."""
 
     def __init__(self, offer: bytes) -> None:
-        first = random.randrange(30000, 60000, 2)
+        first = random.randrange(32_000, 60_000, 2)
         ports = PortPool(first, first + 21)
         super().__init__(None, ports)
         webrtc = WebRtcConfig(host_addresses, PeerConfig())

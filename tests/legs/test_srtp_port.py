@@ -245,7 +245,7 @@ async def media() -> AsyncIterator[Makes]:
     made: list[PlainMedia] = []
 
     async def make(srtp: Any = "offer", *, private: bool = False) -> PlainMedia:
-        first = random.randrange(30000, 60000, 2)
+        first = random.randrange(32_000, 60_000, 2)
         pacer: Any = HandPacer()
         ports = PortPool(first, first + 21)
         config = MediaConfig("127.0.0.1", "127.0.0.1", ports, pacer, 30.0, srtp=srtp)
@@ -401,7 +401,7 @@ async def test_a_late_offer_with_keys_and_another_suite_as_the_answer(media: Mak
 
 async def test_what_was_not_heard_is_told_at_the_end() -> None:
     told: list[Any] = []
-    first = random.randrange(30000, 60000, 2)
+    first = random.randrange(32_000, 60_000, 2)
     pacer: Any = HandPacer()
     ports = PortPool(first, first + 21)
     config = MediaConfig("127.0.0.1", "127.0.0.1", ports, pacer, 30.0, tell_dropped=told.append)

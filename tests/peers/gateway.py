@@ -24,6 +24,8 @@ from typing import IO, Any, Self
 
 import psutil
 
+from tests.beside import half
+
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
 T1_S = 0.5
@@ -36,10 +38,10 @@ _START_TIMEOUT_S = 40.0
 _STOP_TIMEOUT_S = 15.0
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 _choice = random.Random(os.getpid())
-_PORTS = range(5100, 9900, 2)
+_PORTS = half(range(5100, 9900, 2))
 _next_port = _choice.randrange(len(_PORTS))
-_FIRST_RANGE, _LAST_RANGE = 17_000, 32_000
-_next_range = _FIRST_RANGE + 200 * _choice.randrange(10)
+_RANGES = half(range(17_000, 32_000))
+_next_range = _RANGES.start + 200 * _choice.randrange(10)
 _choosing = threading.Lock()
 _starting = threading.Lock()
 """One gateway starts at a time: that takes all of a processor, and calls go on beside it."""
@@ -73,8 +75,8 @@ def free_range(size: int) -> int:
     global _next_range
     for _ in range(200):
         with _choosing:
-            if _next_range + size >= _LAST_RANGE:
-                _next_range = _FIRST_RANGE
+            if _next_range + size >= _RANGES.stop:
+                _next_range = _RANGES.start
             first, _next_range = _next_range, _next_range + size
         if all(_is_free(port) for port in range(first, first + size)):
             return first

@@ -32,7 +32,12 @@ from tests.peers.wan_calls import BY_HAND, PASSWORD, RINGS_S, USER, Place
 from tests.peers.wan_cases import BRIDGE, CASES, TRANSFER, Case
 from tests.sdk import authority
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.usefixtures("meanwhile")]
+pytestmark = [
+    pytest.mark.peer,
+    pytest.mark.slow,
+    pytest.mark.timeout(240),  # a call is up for a minute, and half a minute later forgotten
+    pytest.mark.usefixtures("meanwhile"),
+]
 
 CALLS = 4
 SEED = 7
