@@ -66,6 +66,53 @@ def test_unknown_variable_in_the_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("# who\n\nGATEWAY_LOG_LEVEL=info\nGATEWAY_SIP_USERS alice:canary\n", 4),
+        ("GATEWAY_SIP_USERS: alice:canary\n", 1),
+        ("GATEWAY_CALLS_MAX=7\n\n\n  GATEWAY_SIP_USERS alice:canary", 4),
+        ("GATEWAY_CALLS_MAX=7\r\n\r\nGATEWAY_SIP_USERS\r\n", 3),
+        ("GATEWAY_SIP_USERS='alice:canary\nGATEWAY_CALLS_MAX=7\n", 1),
+        ('GATEWAY_SIP_USERS="alice:canary" bob\n', 1),
+        ("PATH_OF_OTHERS canary\n", 1),
+        ("=canary\n", 1),
+    ],
+)
+def test_a_line_of_the_file_that_says_nothing_stops_the_start(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], text: str, line: int
+) -> None:
+    (tmp_path / ".env").write_bytes(text.encode())
+    assert main(["serve"]) == 2
+    out, err = capfd.readouterr()
+    assert (out, err) == (
+        "",
+        f"gateway: .env line {line} cannot be read; it may hold NAME=value, or a comment after #\n",
+    )
+
+
+def test_lines_that_may_stand_in_the_file(tmp_path: Path) -> None:
+    lines = (
+        "\ufeff# a comment",
+        "",
+        "  # another",
+        "export GATEWAY_CALLS_MAX = 7 # so many",
+        "GATEWAY_LOG_LEVEL=",
+        "GATEWAY_CALLS_GOODBYE='Say\ngoodbye.'",
+        "OTHERS=${HOME}",
+    )
+    (tmp_path / ".env").write_text("\n".join(lines))
+    settings = Settings.load()
+    assert (settings.calls_max, settings.log_level) == (7, "info")
+    assert settings.calls_goodbye == "Say\ngoodbye."
+
+
+def test_a_file_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"GATEWAY_CALLS_GOODBYE=Tsch\xfcss\n")
+    with pytest.raises(SettingsError, match=r"^\.env is not text in UTF-8$"):
+        Settings.load()
+
+
+@pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
         ("HTTP_PORT", "http", "0 to 65535"),
