@@ -66,6 +66,53 @@ def test_unknown_variable_in_the_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("# who\n\nGATEWAY_LOG_LEVEL=info\nGATEWAY_SIP_USERS alice:canary\n", 4),
+        ("GATEWAY_SIP_USERS: alice:canary\n", 1),
+        ("GATEWAY_CALLS_MAX=7\n\n\n  GATEWAY_SIP_USERS alice:canary", 4),
+        ("GATEWAY_CALLS_MAX=7\r\n\r\nGATEWAY_SIP_USERS\r\n", 3),
+        ("GATEWAY_SIP_USERS='alice:canary\nGATEWAY_CALLS_MAX=7\n", 1),
+        ('GATEWAY_SIP_USERS="alice:canary" bob\n', 1),
+        ("PATH_OF_OTHERS canary\n", 1),
+        ("=canary\n", 1),
+    ],
+)
+def test_a_line_of_the_file_that_says_nothing_stops_the_start(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], text: str, line: int
+) -> None:
+    (tmp_path / ".env").write_bytes(text.encode())
+    assert main(["serve"]) == 2
+    out, err = capfd.readouterr()
+    assert (out, err) == (
+        "",
+        f"gateway: .env line {line} cannot be read; it may hold NAME=value, or a comment after #\n",
+    )
+
+
+def test_lines_that_may_stand_in_the_file(tmp_path: Path) -> None:
+    lines = (
+        "\ufeff# a comment",
+        "",
+        "  # another",
+        "export GATEWAY_CALLS_MAX = 7 # so many",
+        "GATEWAY_LOG_LEVEL=",
+        "GATEWAY_CALLS_GOODBYE='Say\ngoodbye.'",
+        "OTHERS=${HOME}",
+    )
+    (tmp_path / ".env").write_text("\n".join(lines))
+    settings = Settings.load()
+    assert (settings.calls_max, settings.log_level) == (7, "info")
+    assert settings.calls_goodbye == "Say\ngoodbye."
+
+
+def test_a_file_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"GATEWAY_CALLS_GOODBYE=Tsch\xfcss\n")
+    with pytest.raises(SettingsError, match=r"^\.env is not text in UTF-8$"):
+        Settings.load()
+
+
+@pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
         ("HTTP_PORT", "http", "0 to 65535"),
@@ -142,6 +189,57 @@ def test_a_bad_trunk_is_named_but_not_shown(monkeypatch: pytest.MonkeyPatch, val
     assert "canary" not in line
     assert line.startswith("GATEWAY_SIP_TRUNK holds what is no trunk (")
     assert "; it may hold sip:user:password@host" in line
+
+
+@pytest.mark.parametrize(
+    ("value", "wrong"),
+    [
+        ("sip:u:canary@h;colour=red", "a parameter colour that says nothing here"),
+        ("sip:h;colour=red", "a parameter colour that says nothing here"),
+        ("sip:u:canary@h;ping=30;PING=60", "ping stands twice"),
+        ("sip:u:canary@h;Ping", "ping without a value"),
+        ("sip:h;calls=0", "calls that are not 1 to 99999; without one there is no limit"),
+        ("sip:h;rate=0", "a rate that is not 0.001 to 9999.999; without one there is no limit"),
+        ("sip:a;prefix=+49/+43,sip:b;prefix=+1/+43", "a prefix that two trunks have"),
+        ("sip:a;ping=30,sip:A", "a host that stands twice"),
+        # What may be the rest of a password is not quoted.
+        ("sip:u:p@ss;canary@h", "not a SIP URI"),
+        ("sip:u:p@ss;canary=x@h", "not a SIP URI"),
+        ("sip:u:p@h;canary", "a parameter that says nothing here"),
+        ("sip:u:p@h;Canary=x", "a parameter that says nothing here"),
+        (f"sip:u:p@h;{'canary' * 6}=x", "a parameter that says nothing here"),
+        ("sip:u:12;canary=x", "a parameter that says nothing here"),
+        ("sip:u:p@ss;canary=x,y@h", "not a SIP URI; a comma in one is %2C"),
+    ],
+)
+def test_what_is_wrong_with_a_trunk(
+    monkeypatch: pytest.MonkeyPatch, value: str, wrong: str
+) -> None:
+    line = complaint(monkeypatch, SIP_TRUNK=value, CALLS_TARGETS="tel:+49")
+    assert line.startswith(f"GATEWAY_SIP_TRUNK holds what is no trunk ({wrong}); it may hold ")
+    assert "canary" not in line.lower()
+
+
+def test_one_trunk_may_name_a_prefix_of_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
+    trunks = "sip:a;prefix=+49/+49,sip:b;prefix=+4930/49,sip:c,sip:d"
+    monkeypatch.setenv("GATEWAY_SIP_TRUNK", trunks)
+    monkeypatch.setenv("GATEWAY_CALLS_TARGETS", "tel:+49")
+    assert Settings.load().sip_trunk == trunks
+
+
+def test_a_realm_goes_with_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_SIP_REALM", "line")
+    monkeypatch.setenv("GATEWAY_SIP_USERS", "alice:secret")
+    assert Settings.load().sip_realm == "line"
+
+
+def test_a_certificate_is_of_use_to_who_only_calls(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("SIP_TLS_CERT", "SIP_TLS_KEY"):
+        (tmp_path / name).touch()
+        monkeypatch.setenv(PREFIX + name, name)
+    assert Settings.load().sip_tls_port == 0
 
 
 @pytest.mark.parametrize(
@@ -375,6 +473,7 @@ def test_compose_passes_every_setting_of_the_env_file() -> None:
             "GATEWAY_SIP_TLS_PORT",
         ),
         ({"CALLS_REDIRECTS": "1"}, "GATEWAY_CALLS_TARGETS"),
+        ({"SIP_REALM": "line"}, "GATEWAY_SIP_REALM"),
         ({"HTTP_TLS_CERT": "cert.pem"}, "GATEWAY_HTTP_TLS_KEY"),
         ({"HTTP_TLS_CERT": "none.pem", "HTTP_TLS_KEY": "none.key"}, "GATEWAY_HTTP_TLS_CERT"),
         ({"SIP_UDP_PORT": "0", "SIP_TCP_PORT": "0"}, "GATEWAY_SIP_UDP_PORT"),
@@ -458,7 +557,10 @@ def test_serve_stops_with_status_2_and_one_line(
 @pytest.mark.parametrize(
     ("value", "wrong"),
     [
-        ("sip:a:hunter2@h;colour=red", "a parameter that says nothing"),
+        ("sip:a:hunter2@h;colour=red", "a parameter colour that says nothing here"),
+        ("sip:a:hunter2@h;auth=b;auth=c", "auth stands twice"),
+        ("sip:a:x@h;hunter2", "a parameter that says nothing here"),
+        ("sip:a:x@y;hunter=z,hunter2@h", "not a SIP URI; a comma in one is %2C"),
         ("sip:a:hunter2@h,sip:A:other@h", "holds a registration twice"),
         (",".join(f"sip:a{number}@h" for number in range(33)), "holds more than 32"),
         (",", "holds nothing between its commas"),

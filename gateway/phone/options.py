@@ -8,7 +8,7 @@ from typing import Final
 from gateway.phone.plan import MAX_DURATION_S, Plan
 from gateway.phone.voice import speech
 from gateway.sdp.answer import AudioCodec
-from gateway.sip.uri import NameAddr, SipUri
+from gateway.sip.uri import NameAddr, SipUri, UriError
 
 _DEFAULT_PORT: Final = 5060
 _TRANSPORTS: Final = ("udp", "tcp")
@@ -63,7 +63,10 @@ class CallOptions:
             raise ValueError(f"the answer must come within 0 to {MAX_DURATION_S:.0f} seconds")
         if len(self.voice) % 2:
             raise ValueError("the voice must be whole 16-bit samples")
-        NameAddr("", self.caller_uri("localhost"))
+        try:
+            NameAddr("", self.caller_uri("localhost"))
+        except UriError:
+            raise ValueError("the caller (--from) is a number, a name or a sip: URI") from None
 
     @property
     def transport(self) -> str:

@@ -139,6 +139,14 @@ def _out_of_bounds(
     kind: str, param: str, value: Any, context: dict[str, Any]
 ) -> RealtimeError | None:
     match kind:
+        case "greater_than":
+            return unfit(
+                param,
+                "decimal below minimum value",
+                f"a value > {context['gt']:g}",
+                got=value,
+                code="decimal_below_min_value",
+            )
         case "greater_than_equal" | "less_than_equal":
             above = kind == "less_than_equal"
             bound = context["le" if above else "ge"]

@@ -8,10 +8,12 @@ the working directory is read too, and the environment wins. `.env.example` is m
 import os
 import re
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any, Self
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -43,10 +45,11 @@ class Settings(
         """Read the environment and `env_file`.
 
         Raises:
-            SettingsError: an unknown `GATEWAY_` variable, a bad value or a contradictory pair.
+            SettingsError: a line of the file that says nothing, an unknown `GATEWAY_` variable, a
+                bad value or a contradictory pair.
         """
         known = {name for name, _, _ in cls.variables()}
-        given = {**dotenv_values(env_file), **os.environ}
+        given = {**_lines(env_file), **os.environ}
         for name in sorted(given):
             if name.startswith(PREFIX) and name not in known:
                 raise SettingsError(f"{name} is not a setting of the gateway; see .env.example")
@@ -94,6 +97,28 @@ class Settings(
                 "GATEWAY_CALLS_TARGETS holds nothing; it may hold patterns like tel:+49, and must "
                 "when GATEWAY_SIP_TRUNK is set: calls to some numbers cost a fortune"
             )
+
+
+def _lines(env_file: Path) -> dict[str, str | None]:
+    """What the file says. Who forgets a `=` or a quote must not go on without that setting: a line
+    that says nothing is named by its number, and not quoted, for it may hold a secret."""
+    if not env_file.exists() or env_file.is_dir():
+        return {}
+    try:
+        text = env_file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise SettingsError(f"{env_file} is not text in UTF-8") from None
+    except OSError as error:
+        raise SettingsError(f"{env_file} cannot be read: {error.strerror}") from None
+    for binding in parse_stream(StringIO(text)):
+        if binding.error or (binding.key is not None and binding.value is None):
+            said = binding.original.string
+            above = len(re.findall(r"\r\n|\n|\r", said[: len(said) - len(said.lstrip())]))
+            raise SettingsError(
+                f"{env_file} line {binding.original.line + above} cannot be read; it may hold "
+                "NAME=value, or a comment after #"
+            )
+    return dotenv_values(stream=StringIO(text))
 
 
 def _without_keys(url: str) -> str:

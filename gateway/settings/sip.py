@@ -47,7 +47,7 @@ class SipSettings(Group):
         str,
         Meaning(
             "certificate file, read again when it changes; GATEWAY_SIP_WS_PORT then speaks wss and "
-            "no longer ws",
+            "no longer ws; it is also shown to servers that we call over TLS and that ask for one",
             "a file",
         ),
     ] = ""
@@ -90,7 +90,8 @@ class SipSettings(Group):
         str,
         AfterValidator(values.networks),
         Meaning(
-            "who may send requests; empty: anyone when GATEWAY_SIP_HOST is loopback, else nobody",
+            "who may send requests without a password; empty: anyone when GATEWAY_SIP_HOST is "
+            "loopback and GATEWAY_SIP_USERS is empty, else nobody",
             "networks like 192.0.2.0/24, comma-separated",
         ),
     ] = ""
@@ -98,8 +99,8 @@ class SipSettings(Group):
         str,
         AfterValidator(lambda value: value and values.users(value)),
         Meaning(
-            "who may call from anywhere else with a password (digest); escapes like %40 and %2C "
-            "allowed",
+            "who may call with a password (digest), from any address that GATEWAY_SIP_ALLOW does "
+            "not name, of this machine too; escapes like %40 and %2C allowed",
             "user:password, comma-separated",
             secret=True,
         ),
@@ -107,7 +108,9 @@ class SipSettings(Group):
     sip_realm: Annotated[
         str,
         AfterValidator(values.realm),
-        Meaning("what these passwords are for; empty: what Contact says", "a name"),
+        Meaning(
+            "what the passwords of GATEWAY_SIP_USERS are for; empty: what Contact says", "a name"
+        ),
     ] = ""
     sip_digest: Annotated[
         str,
@@ -146,7 +149,7 @@ class SipSettings(Group):
             "password is told only to the realm given, which is the host if left out; no user and "
             "password for a trunk that knows us by our address; each is described in deploy/sip.md",
             "sip:user:password@host:port;transport=tls;realm=example and further parameters proxy, "
-            "prefix, calls, rate and identity, comma-separated, all but the host optional; "
+            "prefix, calls, rate, identity and ping, comma-separated, all but the host optional; "
             "port and transport that are left out are asked of DNS",
             secret=True,
         ),
@@ -246,6 +249,11 @@ def check(settings: SipSettings) -> None:
         )
     _check_ports(settings)
     _check_certificate(settings)
+    if settings.sip_realm and not settings.sip_users:
+        raise SettingsError(
+            f"GATEWAY_SIP_REALM holds {settings.sip_realm!r}; it may hold a name only when "
+            "GATEWAY_SIP_USERS is set, whose passwords are for it"
+        )
     _check_carriers(settings)
 
 

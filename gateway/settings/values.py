@@ -319,26 +319,34 @@ def session_timer(value: int) -> int:
 
 
 def trunks(value: str) -> str:
+    texts = parts(value)
     try:
-        parse_trunks(parts(value))
+        _check_uris(texts)
+        parse_trunks(texts)
     except ValueError as error:
         raise Fault(f"holds what is no trunk ({error})") from None
     return value
 
 
 def registrations(value: str) -> str:
-    accounts = []
-    for text in parts(value):
-        try:
-            accounts.append(Account.parse(text))
-        except ValueError as error:
-            raise Fault(f"holds what is no registration ({error})") from None
+    texts = parts(value)
+    try:
+        _check_uris(texts)
+        accounts = [Account.parse(text) for text in texts]
+    except ValueError as error:
+        raise Fault(f"holds what is no registration ({error})") from None
     if len(accounts) > _MAX_REGISTRATIONS:
         raise Fault(f"holds more than {_MAX_REGISTRATIONS} registrations")
     names = {(one.address_of_record.lower(), one.port, one.proxy) for one in accounts}
     if len(names) < len(accounts):
         raise Fault("holds a registration twice")
     return value
+
+
+def _check_uris(texts: list[str]) -> None:
+    """Raises ValueError before any is read: a password may have a comma that is not escaped."""
+    if not all(text.lower().startswith("sip:") for text in texts):
+        raise ValueError("not a SIP URI; a comma in one is %2C")
 
 
 def auth(value: str) -> str:

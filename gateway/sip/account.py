@@ -55,7 +55,7 @@ class Account:
         `keepalive` are seconds; `contact` is the user part that calls come in with.
 
         Raises:
-            ValueError: it is none; the text quotes nothing of it.
+            ValueError: it is none; the text quotes nothing of it but a parameter's name.
         """
         uri = read_provider(text, _PARAMS)
         if uri.user is None:

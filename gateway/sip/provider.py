@@ -1,5 +1,6 @@
 """What the URI of a trunk and that of a registration have in common."""
 
+import re
 from typing import Final
 from urllib.parse import unquote
 
@@ -10,6 +11,7 @@ from gateway.sip.uri import SipUri, UriError
 Place = tuple[str, int | None]
 """Host and port; without one DNS is to say (RFC 3263)."""
 
+_NAME: Final = re.compile(r"[a-z-]{1,32}")
 _TRANSPORTS: Final = frozenset(("", "udp", "tcp", "tls"))
 
 
@@ -17,20 +19,30 @@ def read_provider(text: str, params: frozenset[str]) -> SipUri:
     """A `sip:` URI with none but these parameters, each once and with a value.
 
     Raises:
-        ValueError: it is none; the text quotes nothing of it.
+        ValueError: it is none; the text quotes nothing of it but a parameter's name.
     """
     try:
         uri = SipUri.parse(text)
     except UriError:
         raise ValueError("not a SIP URI") from None
+    for name, value in uri.params:
+        if name.lower() not in params:
+            shown = f" {name}" if value and _may_be_shown(uri, name) else ""
+            raise ValueError(f"a parameter{shown} that says nothing here")
+        if not value:
+            raise ValueError(f"{name.lower()} without a value")
     names = [name.lower() for name, _ in uri.params]
-    if not params.issuperset(names) or len(set(names)) < len(names):
-        raise ValueError("a parameter that says nothing here, or says it twice")
-    if any(not value for _, value in uri.params):
-        raise ValueError("a parameter without a value")
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name} stands twice")
     if uri.scheme != "sip" or transport_of(uri) not in _TRANSPORTS or uri.headers:
         raise ValueError("nobody that can be reached")
     return uri
+
+
+def _may_be_shown(uri: SipUri, name: str) -> bool:
+    """Not what may be the rest of a password with a `;` in it, whose host was forgotten."""
+    return bool(_NAME.fullmatch(name)) and (uri.user is not None or uri.port is None)
 
 
 def transport_of(uri: SipUri) -> str:

@@ -75,7 +75,7 @@ class Trunk:
         `ping` is the pause in seconds after which it is asked whether it is there.
 
         Raises:
-            ValueError: it is none; the text quotes nothing of it.
+            ValueError: it is none; the text quotes nothing of it but a parameter's name.
         """
         uri = read_provider(text, _PARAMS)
         return cls(
@@ -84,8 +84,8 @@ class Trunk:
             transport_of(uri),
             _credentials(uri),
             proxy=proxy_of(uri),
-            calls=int(_fitting(_CALLS, uri.param("calls") or "0", "calls")),
-            rate=float(_fitting(_RATE, uri.param("rate") or "0", "a rate")),
+            calls=int(_fitting(_CALLS, uri.param("calls"), "calls that are not 1 to 99999")),
+            rate=float(_fitting(_RATE, uri.param("rate"), "a rate that is not 0.001 to 9999.999")),
             prefixes=_prefixes(uri.param("prefix")),
             identity=_identity(uri.param("identity") or ""),
             ping_s=seconds(uri.param("ping") or "0", *_PING_S, or_none=True),
@@ -94,12 +94,15 @@ class Trunk:
 
 def parse_trunks(texts: Sequence[str]) -> tuple[Trunk, ...]:
     """Trunks, of which a number goes to the one that names most of its beginning, or else to the
-    first that names none. Raises ValueError, also for one that stands twice."""
+    first that names none. Raises ValueError, also for a host or a beginning that stands twice."""
     trunks = tuple(Trunk.parse(text) for text in texts)
     if len(trunks) > _MAX_TRUNKS:
         raise ValueError(f"more than {_MAX_TRUNKS}")
     if len({trunk.host.lower() for trunk in trunks}) < len(trunks):
         raise ValueError("a host that stands twice")
+    prefixes = [prefix for trunk in trunks for prefix in set(trunk.prefixes)]
+    if len(set(prefixes)) < len(prefixes):
+        raise ValueError("a prefix that two trunks have")
     return trunks
 
 
@@ -121,9 +124,12 @@ def _credentials(uri: SipUri) -> Credentials | None:
     return password_of(uri, uri.user or "")
 
 
-def _fitting(form: re.Pattern[str], text: str, what: str) -> str:
-    if text != "0" and not (form.fullmatch(text) and float(text)):
-        raise ValueError(f"{what} of no number, or none at all")
+def _fitting(form: re.Pattern[str], text: str | None, wrong: str) -> str:
+    """A number above 0, or "0" if none is given: then there is no limit."""
+    if text is None:
+        return "0"
+    if not form.fullmatch(text) or not float(text):
+        raise ValueError(f"{wrong}; without one there is no limit")
     return text
 
 

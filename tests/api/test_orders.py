@@ -96,7 +96,8 @@ def test_an_outgoing_call() -> None:
         ({"to": "tel:+1", "from_name": "a" * 129}, "invalid_value", "from_name"),
         ({"to": "tel:+1", "anonymous": "yes"}, "invalid_type", "anonymous"),
         ({"to": "tel:+1", "ring_timeout_s": True}, "invalid_type", "ring_timeout_s"),
-        ({"to": "tel:+1", "ring_timeout_s": 0}, "invalid_value", "ring_timeout_s"),
+        ({"to": "tel:+1", "ring_timeout_s": 0}, "decimal_below_min_value", "ring_timeout_s"),
+        ({"to": "tel:+1", "ring_timeout_s": -1}, "decimal_below_min_value", "ring_timeout_s"),
         ({"to": "tel:+1", "ring_timeout_s": 1e6}, "decimal_above_max_value", "ring_timeout_s"),
         ({"to": "tel:+1", "sip_headers": {}}, "invalid_type", "sip_headers"),
         (
@@ -115,3 +116,8 @@ def test_an_outgoing_call_that_is_none(body: Any, code: str, param: str) -> None
     with pytest.raises(RealtimeError) as refused:
         check_dial(body)
     assert (refused.value.code, refused.value.param) == (code, param)
+
+
+def test_how_long_it_may_ring_is_told() -> None:
+    with pytest.raises(RealtimeError, match="a value > 0, but got 0 instead"):
+        check_dial({"to": "tel:+1", "ring_timeout_s": 0})

@@ -116,6 +116,14 @@ def test_bad_arguments_give_2(
     assert len(told.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("caller", ("a b", "sip:", "sip:a@b:99999", ""))
+def test_a_caller_that_is_none_is_named(caller: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(parsed("sip:agent@192.0.2.1", "--from", caller)) == 2
+    assert capsys.readouterr().err == (
+        "gateway call: error: the caller (--from) is a number, a name or a sip: URI\n"
+    )
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
