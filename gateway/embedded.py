@@ -53,6 +53,7 @@ class EmbeddedAgent:
         self._process: asyncio.subprocess.Process | None = None
         self._port = 0
         self._keeper: asyncio.Task[None] | None = None
+        self._creating = asyncio.Lock()
 
     @property
     def url(self) -> str:
@@ -79,22 +80,23 @@ class EmbeddedAgent:
         traceback: TracebackType | None,
     ) -> None:
         if self._keeper is not None:
-            self._keeper.cancel()
-            # It may be starting a child at this moment: only when it is over, it is known which.
+            async with self._creating:  # a child that is half made would belong to nobody
+                self._keeper.cancel()
             await asyncio.wait([self._keeper])
         await self._stop()
 
     async def _start(self) -> asyncio.subprocess.Process:
         """Start a child; if it does not come up, `_stop` is due."""
         try:
-            process = self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "gateway", "backend", "--child", "--port", str(self._port)),
-                *self._options,
-                *self._seed_option(),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-            )
+            async with self._creating:
+                process = self._process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    *("-m", "gateway", "backend", "--child", "--port", str(self._port)),
+                    *self._options,
+                    *self._seed_option(),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                )
             async with asyncio.timeout(_START_TIMEOUT_S):
                 line = await process.stdout.readline() if process.stdout else b""
             if not line:
@@ -120,6 +122,7 @@ class EmbeddedAgent:
     async def _keep(self, process: asyncio.subprocess.Process) -> None:
         while True:
             self._log.warning("agent.died", status=await process.wait())
+            await self._stop()
             process = await self._start_again()
 
     async def _start_again(self) -> asyncio.subprocess.Process:
@@ -134,10 +137,10 @@ class EmbeddedAgent:
     async def _stop(self) -> None:
         """Close the child's input, which it takes as the end; insist when it does not."""
         process = self._process
-        if process is None or process.returncode is not None:
+        if process is None:
             return
         if process.stdin is not None:
-            process.stdin.close()
+            process.stdin.close()  # of one that has ended, too: it would be open for ever
         try:
             async with asyncio.timeout(_STOP_TIMEOUT_S):
                 await process.wait()

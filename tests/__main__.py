@@ -1,5 +1,5 @@
-"""`python -m tests`: the whole suite, with what needs no other program on one processor beside the
-rest.
+"""`python -m tests`: the whole suite, with what needs neither other programs nor real time on one
+processor beside the rest.
 
 The rest mostly waits for people who speak and for programs that answer. Any argument is pytest's,
 and runs it as it is.
@@ -16,8 +16,9 @@ import pytest
 
 from tests.beside import IS_BESIDE
 
-_BESIDE = ("-m", "pytest", "-m", "not peer", "-q", "-o", "cache_dir=.pytest_cache/beside")
-_NAME = "tests without other programs"
+_CACHE = "cache_dir=.pytest_cache/beside"
+_BESIDE = ("-m", "pytest", "-m", "not peer and not live", "-q", "-o", _CACHE)
+_NAME = "tests beside these"
 
 
 class Beside:
@@ -49,7 +50,7 @@ def run() -> int:
             env=os.environ | {IS_BESIDE: "1"},
         )
         try:
-            rest = pytest.main(["-m", "peer"], plugins=[Beside(beside, output)])
+            rest = pytest.main(["-m", "peer or live"], plugins=[Beside(beside, output)])
             return rest or beside.wait()
         finally:
             beside.kill()

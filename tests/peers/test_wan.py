@@ -230,7 +230,8 @@ def _place_calls(place: Place, case: Case, directory: Path) -> SippResult:
 def _press_keys(place: Place, directory: Path) -> SippResult:
     capture = directory / "keys.pcap"
     duration_s = pcap.write(capture, pcap.key_presses(KEYS, pcap.whole))
-    fill = {"CAPTURE": str(capture), "HOLD_MS": f"{(duration_s + 0.5) * 1000:.0f}"}
+    # SIPp plays it as fast as it is let: what is not played before the BYE was not pressed.
+    fill = {"CAPTURE": str(capture), "HOLD_MS": f"{(duration_s + 4) * 1000:.0f}"}
     return _run(place, "replay", place.open.sip, directory, options=_UNEXPECTED, fill=fill)
 
 

@@ -17,7 +17,7 @@ from gateway.phone.wavefile import recording
 from gateway.sdp.answer import AudioCodec
 from tests.phone.uas import Manners, answering
 
-pytestmark = pytest.mark.loop
+pytestmark = [pytest.mark.loop, pytest.mark.live]
 
 
 def events(result: CallResult) -> list[str]:
