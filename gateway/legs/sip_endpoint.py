@@ -31,8 +31,13 @@ from gateway.sip.agent import SipAgent
 from gateway.sip.errors import SipError
 from gateway.sip.events import CallEnded, IncomingCall, SipEvent
 from gateway.sip.message import Address, Outgoing
+from gateway.sip.throttle import Notice
 
 _UDP_BUFFER_BYTES = 4 << 20
+_REFUSED_HINTS = {
+    401: "unknown name or wrong password; see GATEWAY_SIP_USERS",
+    403: "see GATEWAY_SIP_ALLOW",
+}
 _LINGER_S = 2.0
 """At shutdown, this long for the last BYEs to be answered."""
 
@@ -235,9 +240,7 @@ class SipEndpoint:
     def _dispatch_all(self) -> bool:
         """Returns whether there was any event."""
         for notice in self._agent.notices():
-            self._log.warning(
-                f"sip.source_{notice.kind}", source=notice.host, failures=notice.failures
-            )
+            self._tell_of(notice)
         events = self._agent.events()
         for event in events:
             try:
@@ -247,6 +250,24 @@ class SipEndpoint:
                 self._log.error("sip.failed", exc_info=error)
                 self._agent.hang_up(event.dialog_id, self._loop.time())
         return bool(events)
+
+    def _tell_of(self, notice: Notice) -> None:
+        if notice.status is None:
+            self._log.warning(
+                f"sip.source_{notice.kind}",
+                source=notice.host,
+                failures=notice.failures,
+                why=notice.why,
+            )
+            return
+        self._log.warning(
+            "sip.refused",
+            source=notice.host,
+            method=notice.method,
+            sip_status=notice.status,
+            why=notice.why,
+            hint=_REFUSED_HINTS.get(notice.status, ""),
+        )
 
     def _tell_providers(self) -> bool:
         """Returns whether there was anything to tell of registrations or trunks."""
