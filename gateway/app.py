@@ -4,7 +4,6 @@ import asyncio
 import gc
 import secrets
 import signal
-import ssl
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
@@ -35,13 +34,22 @@ from gateway.legs.pacer import Pacer
 from gateway.legs.ports import PortPool
 from gateway.legs.sip_endpoint import SipEndpoint
 from gateway.legs.sip_incoming import SipIncomingLeg
-from gateway.legs.tls import load_certificate
+from gateway.legs.tls_watch import TlsWatch
 from gateway.legs.webrtc_leg import WebRtcLeg
 from gateway.media import host_addresses, media_config, opus_missing
 from gateway.metrics import Metrics
 from gateway.policies import line_config, prompt_of
 from gateway.settings import Settings, SettingsError, split
-from gateway.signalling import accounts, dial_rules, dns, sip_config, sip_sockets, tls_files
+from gateway.signalling import (
+    accounts,
+    add_sip_gauges,
+    dial_rules,
+    dns,
+    sip_config,
+    sip_sockets,
+    tls_files,
+    web_tls_files,
+)
 from gateway.sip.agent import SipAgent
 from gateway.upstream.backend import Backend
 from gateway.upstream.webhook import WebhookConfig, WebhookSender
@@ -80,6 +88,7 @@ class Gateway:
         self._endpoint: SipEndpoint
         self._dialler: Dialler
         self._sockets: RealtimeSockets
+        self._https: TlsWatch | None = None
         self.http_port = 0
 
     @property
@@ -180,8 +189,10 @@ class Gateway:
         self._log.info("gateway.stopped")
 
     def renew_certificates(self) -> None:
-        """Read those of SIP again; they are read anyway when they have changed, but not at once."""
+        """Read them again; they are read anyway when they have changed, but not at once."""
         self._endpoint.renew_certificates()
+        if self._https is not None:
+            self._https.renew()
 
     def hasten(self) -> None:
         """End a drain in progress soon."""
@@ -293,7 +304,12 @@ class Gateway:
         )
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        context = _tls(settings.http_tls_cert, settings.http_tls_key)
+        context = None
+        if settings.http_tls_cert:
+            self._https = TlsWatch("http", web_tls_files(settings), self._log)
+            self._https.start()
+            self._stack.callback(self._https.close)
+            context = self._https.contexts.web
         await web.TCPSite(
             runner, settings.http_host, settings.http_port, ssl_context=context
         ).start()
@@ -328,18 +344,7 @@ class Gateway:
         )
         gauge("gateway_pacer_stalls", "Times frames were skipped.", lambda: pacer.stalls)
         self._metrics.watch_sip(lambda: self._agent.counters)
-        gauge("gateway_sip_dialogs", "SIP dialogs.", lambda: self._agent.dialogs)
-        gauge("gateway_sip_transactions", "SIP transactions.", lambda: self._agent.transactions)
-        gauge(
-            "gateway_sip_connections",
-            "Open SIP connections over TCP, TLS and WebSocket.",
-            lambda: self._endpoint.connections,
-        )
-        gauge(
-            "gateway_sip_tls_failures",
-            "TLS handshakes of SIP that came to nothing.",
-            lambda: self._endpoint.tls_failures,
-        )
+        add_sip_gauges(gauge, self._agent, self._endpoint)
 
 
 async def serve(settings: Settings) -> int:
@@ -385,12 +390,3 @@ def _check_libraries() -> None:
         check_aiortc()
     except RuntimeError as error:
         raise StartError(str(error)) from None
-
-
-def _tls(certificate: str, key: str) -> ssl.SSLContext | None:
-    """How a server proves who it is, by two files; None without. Raises OSError."""
-    if not certificate:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    load_certificate(context, certificate, key)
-    return context

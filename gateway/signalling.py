@@ -1,15 +1,17 @@
-"""From settings to SIP: who we are, where we listen, whom we call."""
+"""From settings to SIP: who we are, over the web too, where we listen, whom we call."""
 
 import asyncio
+from collections.abc import Callable
 
 from gateway.calls.targets import allowed_contact
 from gateway.legs.dialling import DialRules
 from gateway.legs.dns import Dns
-from gateway.legs.sip_endpoint import SipSockets
+from gateway.legs.sip_endpoint import SipEndpoint, SipSockets
 from gateway.legs.tls import TlsFiles
 from gateway.settings import Settings, split
 from gateway.settings.values import parse_name_servers, parse_users
 from gateway.sip.account import Account
+from gateway.sip.agent import SipAgent
 from gateway.sip.config import SipConfig
 from gateway.sip.trunk import parse_trunks
 
@@ -64,6 +66,11 @@ def tls_files(settings: Settings) -> TlsFiles:
     )
 
 
+def web_tls_files(settings: Settings) -> TlsFiles:
+    """The certificate of the web server; "" without."""
+    return TlsFiles(certificate=settings.http_tls_cert, key=settings.http_tls_key)
+
+
 def dns(settings: Settings) -> Dns:
     """Whom we ask for names; needs a running loop."""
     servers = parse_name_servers(settings.sip_dns) if settings.sip_dns else ()
@@ -87,4 +94,22 @@ def dial_rules(settings: Settings) -> DialRules:
         allow=settings.sip_networks,
         redirects=settings.calls_redirects,
         follows=lambda uri: allowed_contact(uri, targets, [trunk.host for trunk in trunks]),
+    )
+
+
+def add_sip_gauges(
+    gauge: Callable[[str, str, Callable[[], float]], None], agent: SipAgent, endpoint: SipEndpoint
+) -> None:
+    """Show how much there is of SIP, by `gauge` (name, meaning, how it is read)."""
+    gauge("gateway_sip_dialogs", "SIP dialogs.", lambda: agent.dialogs)
+    gauge("gateway_sip_transactions", "SIP transactions.", lambda: agent.transactions)
+    gauge(
+        "gateway_sip_connections",
+        "Open SIP connections over TCP, TLS and WebSocket.",
+        lambda: endpoint.connections,
+    )
+    gauge(
+        "gateway_sip_tls_failures",
+        "TLS handshakes of SIP that came to nothing.",
+        lambda: endpoint.tls_failures,
     )

@@ -3,13 +3,16 @@
 import asyncio
 import json
 import os
+import shutil
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from cryptography import x509
 from structlog.testing import capture_logs
 
 from gateway import logs
@@ -19,6 +22,7 @@ from gateway.phone.phone import place_call
 from gateway.phone.plan import Plan
 from gateway.settings import PREFIX, Settings
 from tests.peers.fake_realtime import FakeRealtime
+from tests.sdk import authority
 
 pytestmark = pytest.mark.loop
 
@@ -203,6 +207,44 @@ async def test_a_taken_port_is_one_clear_line(
         f"SIP cannot be served: Address already in use: UDP 127.0.0.1 port {port}; "
         "see GATEWAY_SIP_HOST and GATEWAY_SIP_UDP_PORT, _TCP, _TLS and _WS_PORT"
     )
+
+
+async def shown(port: int, ca: Path) -> int:
+    """The number of the certificate that the web server shows."""
+    context = ssl.create_default_context(cafile=ca)
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    return x509.load_der_x509_certificate(der).serial_number
+
+
+async def test_the_certificate_of_the_web_server_is_renewed(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "next").mkdir()
+    files, renewed = authority.make(tmp_path), authority.make(tmp_path / "next")
+    monkeypatch.setenv("GATEWAY_HTTP_TLS_CERT", str(files.certificate))
+    monkeypatch.setenv("GATEWAY_HTTP_TLS_KEY", str(files.key))
+    monkeypatch.setenv("GATEWAY_REALTIME_URL", "ws://127.0.0.1:9/v1/realtime")
+    monkeypatch.setattr("gateway.legs.tls_watch.LOOK_AGAIN_S", 0.05)
+    gateway = Gateway(Settings.load(), logs.get_log())
+    await gateway.start()
+    try:
+        first = await shown(gateway.http_port, files.authority)
+        with capture_logs() as lines:
+            shutil.copyfile(renewed.certificate, files.certificate)  # the key is still the old one
+            gateway.renew_certificates()
+            assert {"http.certificate_unusable"} <= {line["event"] for line in lines}
+            assert await shown(gateway.http_port, files.authority) == first
+            lines.clear()
+            shutil.copyfile(renewed.key, files.key)
+            async with asyncio.timeout(3):
+                while not lines:  # noqa: ASYNC110 - nobody tells us
+                    await asyncio.sleep(0.01)
+        assert [line["event"] for line in lines] == ["http.certificate_renewed"]
+        assert await shown(gateway.http_port, renewed.authority) != first
+    finally:
+        await gateway.stop(0.0)
 
 
 async def test_the_embedded_agent_comes_and_goes_with_the_gateway(

@@ -26,13 +26,19 @@ from gateway.legs.sip_probes import SipProbes
 from gateway.legs.sip_registrations import SipRegistrations
 from gateway.legs.sip_tcp import Tcp, Tls
 from gateway.legs.sip_websocket import WebSockets
-from gateway.legs.tls import LOOK_AGAIN_S, TlsContexts, TlsFiles
+from gateway.legs.tls import TlsFiles
+from gateway.legs.tls_watch import TlsWatch
 from gateway.sip.agent import SipAgent
 from gateway.sip.errors import SipError
 from gateway.sip.events import CallEnded, IncomingCall, SipEvent
 from gateway.sip.message import Address, Outgoing
+from gateway.sip.throttle import Notice
 
 _UDP_BUFFER_BYTES = 4 << 20
+_REFUSED_HINTS = {
+    401: "unknown name or wrong password; see GATEWAY_SIP_USERS",
+    403: "see GATEWAY_SIP_ALLOW",
+}
 _LINGER_S = 2.0
 """At shutdown, this long for the last BYEs to be answered."""
 
@@ -93,12 +99,11 @@ class SipEndpoint:
         self._udp: asyncio.DatagramTransport | None = None
         self._connections = Connections(agent, self._disconnected)
         self._tcp = Tcp(self, self._connections)
-        self._contexts = TlsContexts(tls)
-        self._tls = Tls(self, self._connections, self._contexts, log)
+        self._certificates = TlsWatch("sip", tls, log)
+        self._tls = Tls(self, self._connections, self._certificates.contexts, log)
         self._websockets = WebSockets(self, self._connections, log)
         self.registrations = SipRegistrations(self, log)
         self.probes = SipProbes(self, log)
-        self._next_look: asyncio.TimerHandle | None = None
         self._draining = False
         self._quiet: asyncio.Event | None = None
 
@@ -123,12 +128,13 @@ class SipEndpoint:
             await self._tls.open(listen_tcp(host, listen.tls_port, both=both))
         if listen.ws_port:
             listener = listen_tcp(host, listen.ws_port, both=both)
-            await self._websockets.open(listener, self._contexts.web, listen.ws_origins)
-        self._look_at_certificates_later()
+            web = self._certificates.contexts.web
+            await self._websockets.open(listener, web, listen.ws_origins)
+        self._certificates.start()
 
     def renew_certificates(self) -> None:
         """Read the certificates again, for the connections to come."""
-        self._refresh(force=True)
+        self._certificates.renew()
 
     def dial(self, plan: DialPlan, course: Course | None = None) -> SipOutgoingLeg:
         """A leg that calls somebody; nothing is sent before its `dial`."""
@@ -181,8 +187,7 @@ class SipEndpoint:
         self._alarm.cancel()
         await self.registrations.close()
         await self._locator.close()
-        if self._next_look is not None:
-            self._next_look.cancel()
+        self._certificates.close()
         await self._tcp.close()
         await self._tls.close()
         self._connections.close()
@@ -235,9 +240,7 @@ class SipEndpoint:
     def _dispatch_all(self) -> bool:
         """Returns whether there was any event."""
         for notice in self._agent.notices():
-            self._log.warning(
-                f"sip.source_{notice.kind}", source=notice.host, failures=notice.failures
-            )
+            self._tell_of(notice)
         events = self._agent.events()
         for event in events:
             try:
@@ -247,6 +250,24 @@ class SipEndpoint:
                 self._log.error("sip.failed", exc_info=error)
                 self._agent.hang_up(event.dialog_id, self._loop.time())
         return bool(events)
+
+    def _tell_of(self, notice: Notice) -> None:
+        if notice.status is None:
+            self._log.warning(
+                f"sip.source_{notice.kind}",
+                source=notice.host,
+                failures=notice.failures,
+                why=notice.why,
+            )
+            return
+        self._log.warning(
+            "sip.refused",
+            source=notice.host,
+            method=notice.method,
+            sip_status=notice.status,
+            why=notice.why,
+            hint=_REFUSED_HINTS.get(notice.status, ""),
+        )
 
     def _tell_providers(self) -> bool:
         """Returns whether there was anything to tell of registrations or trunks."""
@@ -293,21 +314,6 @@ class SipEndpoint:
         else:
             (self._tls if to.transport == "tls" else self._tcp).connect(outgoing.data, to)
         return True
-
-    def _look_at_certificates_later(self) -> None:
-        self._next_look = self._loop.call_later(LOOK_AGAIN_S, self._refresh)
-
-    def _refresh(self, *, force: bool = False) -> None:
-        def tell(error: OSError) -> None:
-            self._log.error("sip.certificate_unusable", why=error.strerror or str(error))
-
-        try:
-            if self._contexts.refresh(tell, force=force):
-                self._log.info("sip.certificate_renewed")
-        finally:
-            if self._next_look is not None:
-                self._next_look.cancel()
-            self._look_at_certificates_later()
 
     def _disconnected(self, peer: Address) -> None:
         self._agent.connection_lost(peer, self._loop.time())

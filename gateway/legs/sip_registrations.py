@@ -109,6 +109,7 @@ class SipRegistrations:
             reason=event.cause,
             retry_s=round(event.retry_s, 1),
             **({} if event.status is None else {"sip_status": event.status}),
+            **({"realm_asked": event.realm_asked} if event.realm_asked else {}),
         )
         standing.state = "down"
         standing.reason = event.cause + ("" if event.status is None else f" {event.status}")

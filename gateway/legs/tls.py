@@ -1,4 +1,4 @@
-"""Who we are over TLS, and whom we believe: certificates in files, for SIP.
+"""Who we are over TLS, and whom we believe: certificates in files, of SIP or of the web server.
 
 The files are looked at again now and then, and when somebody asks for it, so that a certificate can
 be renewed while calls go on. New connections use the new one; a file that cannot be used leaves
@@ -9,9 +9,6 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-LOOK_AGAIN_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +83,7 @@ def _server(files: TlsFiles, client_ca: str) -> ssl.SSLContext:
     return context
 
 
-def load_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
+def _load_chain(context: ssl.SSLContext, certificate: str, key: str) -> None:
     """Prove who we are by these files.
 
     Raises:
@@ -102,7 +99,7 @@ def load_certificate(context: ssl.SSLContext, certificate: str, key: str) -> Non
 
 def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
     if files.certificate:
-        load_certificate(context, files.certificate, files.key)
+        _load_chain(context, files.certificate, files.key)
 
 
 def _changed_at(path: Path) -> float:

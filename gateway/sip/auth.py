@@ -20,6 +20,7 @@ from gateway.sip.message import FORBIDDEN, Headers, Request, Response
 MAX_STALE = 3
 """So often a request is repeated because the nonce of its proof was no longer fresh."""
 MAX_COUNT = 0xFFFFFFFF
+MAX_REALM_TOLD = 64
 
 _ANSWERS = {401: ("WWW-Authenticate", "Authorization")}
 _ANSWERS |= {407: ("Proxy-Authenticate", "Proxy-Authorization")}
@@ -85,6 +86,15 @@ def challenges(headers: Headers, name: str) -> list[Challenge]:
     """Those of the lines called `name` that we can answer, in the server's order."""
     found = (_challenge(value) for value in headers.get_all(name))
     return [challenge for challenge in found if challenge is not None]
+
+
+def realm_asked(response: Response) -> str:
+    """In whose name a refusal asks for a proof, as much of it as a log may hold; "" if in none."""
+    asks, _ = _ANSWERS.get(response.status, ("", ""))
+    for value in response.headers.get_all(asks) if asks else ():
+        if realm := (digest_params(value) or {}).get("realm"):
+            return "".join(one for one in realm if one.isprintable())[:MAX_REALM_TOLD]
+    return ""
 
 
 def _challenge(value: str) -> Challenge | None:

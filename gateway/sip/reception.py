@@ -59,7 +59,8 @@ class Reception:
         """What there is to tell of strangers since this was last asked."""
         notices = self.throttle.notices()
         for notice in notices:
-            self._board.outbox.counters.strangers[notice.kind] += 1
+            if notice.kind != "refused":  # which the responses count
+                self._board.outbox.counters.strangers[notice.kind] += 1
         return notices
 
     def refuse(self, error: SipError, source: Address, now: float) -> None:
@@ -68,14 +69,14 @@ class Reception:
         if request is None or request.method == "ACK":
             self._board.outbox.counters.dropped += 1
             if not (self._knows(source) or self._talks_to(source.host)):
-                self.throttle.failed(source.host, now)
+                self.throttle.failed(source.host, now, why="malformed")
             return
         self._board.outbox.counters.requests[countable(request.method)] += 1
         reply_to = _stamp(request, source) or source
         if self._knows(source):
             self._answer(request, reply_to, error.status, reason=error.reason)
         else:
-            self._refuse_stranger(request, source, reply_to, 403, now)
+            self._refuse_stranger(request, source, reply_to, 403, "malformed", now)
 
     def receive(self, request: Request, source: Address, now: float) -> None:
         """Take one whole request."""
@@ -125,7 +126,7 @@ class Reception:
     def _is_proven(self, request: Request, source: Address, reply_to: Address, now: float) -> bool:
         """Whether a stranger's request brings a proof that lets it in; else it is refused here."""
         if self._challenger is None:
-            self._refuse_stranger(request, source, reply_to, 403, now)
+            self._refuse_stranger(request, source, reply_to, 403, "not_allowed", now)
             return False
         verdict = self._challenger.judge(request, now)
         if verdict is Verdict.GOOD:
@@ -135,8 +136,8 @@ class Reception:
         if verdict is Verdict.STALE:  # it knows a password
             self._answer(request, reply_to, 401, asked)
         else:
-            weight = FAILED if verdict is Verdict.WRONG else ASKED
-            self._refuse_stranger(request, source, reply_to, 401, now, asked, weight)
+            why = "wrong_password" if verdict is Verdict.WRONG else "no_password"
+            self._refuse_stranger(request, source, reply_to, 401, why, now, asked)
         return False
 
     def _refuse_stranger(
@@ -145,13 +146,17 @@ class Reception:
         source: Address,
         reply_to: Address,
         status: int,
+        why: str,
         now: float,
         headers: Sequence[tuple[str, str]] = (),
-        weight: float = FAILED,
     ) -> None:
         """Answer a failure, the later the more there have been."""
+        only_asked = why == "no_password"
+        if not only_asked:
+            self.throttle.refused(source.host, countable(request.method), status, why, now)
+        weight = ASKED if only_asked else FAILED
         talks = self._talks_to(source.host)
-        wait_s = 0.0 if talks else self.throttle.failed(source.host, now, weight)
+        wait_s = 0.0 if talks else self.throttle.failed(source.host, now, weight, why)
         if not wait_s:
             self._answer(request, reply_to, status, headers)
         elif self._delayed < MAX_DELAYED:

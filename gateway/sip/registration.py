@@ -19,7 +19,7 @@ from functools import partial
 
 from gateway.sip.account import MAX_EXPIRES_S, MIN_EXPIRES_S, Account
 from gateway.sip.asking import Asking, Requests
-from gateway.sip.auth import Login
+from gateway.sip.auth import Login, realm_asked
 from gateway.sip.compose import MAX_FORWARDS
 from gateway.sip.deadlines import Deadline
 from gateway.sip.dialog import Dialog
@@ -75,6 +75,8 @@ class Unregistered:
     status: int | None
     retry_s: float
     """After this it is tried again."""
+    realm_asked: str = ""
+    """What a password was asked for, if it was; printable and short."""
 
 
 RegistrationEvent = RegistrarSought | Registered | Unregistered
@@ -213,7 +215,8 @@ class Registration:
         elif response.status >= 500 and response.status < 600:
             self._failed_there(to, "unavailable", response.status, _retry_after(response), now)
         else:
-            self._give_up("refused", response.status, _retry_after(response), now)
+            asked = realm_asked(response)
+            self._give_up("refused", response.status, _retry_after(response), now, asked)
 
     def _failed(self, dialog: Dialog, to: Address, cause: str, now: float) -> None:
         self._concluded(dialog)
@@ -309,7 +312,9 @@ class Registration:
         else:
             self._give_up(cause, status, retry_after_s, now)
 
-    def _give_up(self, cause: str, status: int | None, retry_after_s: int, now: float) -> None:
+    def _give_up(
+        self, cause: str, status: int | None, retry_after_s: int, now: float, asked: str = ""
+    ) -> None:
         self._down()
         base_s = BASE_S
         if cause in ("refused", "bad_answer") and status not in _PASSING:
@@ -318,7 +323,7 @@ class Registration:
         longest_s = min(MAX_S, base_s * 2 ** min(self._failures, 16))
         pause_s = max(longest_s * (0.5 + 0.5 * self._board.fraction()), float(retry_after_s))
         self._failures += 1
-        self._tell(Unregistered(self.account, cause, status, pause_s))
+        self._tell(Unregistered(self.account, cause, status, pause_s, asked))
         self._later(pause_s, self.seek, now)
 
     def _down(self) -> None:

@@ -7,6 +7,9 @@ a password is half suspected until it brings one. A bad name first makes answers
 trying doors takes longer than coming in; a worse one makes us deaf to that source for a while.
 Neither tells apart a door that exists from one that does not.
 
+Whoever is refused is told to operators, since it may be a carrier or a telephone of theirs: each
+source once in a while, and so few of them that a flood does not fill the log.
+
 One IPv6 customer has a whole /64, so that is one source. What is remembered is bounded: in a flood
 from everywhere, those who were heard longest ago are forgotten first.
 """
@@ -26,16 +29,27 @@ SLOWER_S, SLOWEST_S = 0.25, 4.0
 """Each failure more makes answers slower by this, up to that."""
 DEAF_S: Final = 300.0
 MAX_SOURCES: Final = 10_000
+TELL_AGAIN_S: Final = 60.0
+"""A refusal of the same source is told again after this."""
+MAX_TOLD: Final = 10
+"""Sources whose refusals are told in that time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that operators want to know of a source; told once until it has mended."""
+    """Something that operators want to know of a source."""
 
     kind: str
-    """`slowed` or `dropped`."""
+    """`slowed` or `dropped`: told once until it has mended. `refused`: told now and then."""
     host: str
-    failures: int
+    failures: int = 0
+    """Not said of who was only refused."""
+    why: str = ""
+    """What it did last: `not_allowed`, `wrong_password`, `no_password` or `malformed`."""
+    method: str = ""
+    """Of the request that was refused."""
+    status: int | None = None
+    """With which it was."""
 
 
 @dataclass(slots=True)
@@ -58,6 +72,7 @@ class Throttle:
         self._rate = rate
         self._sources: dict[str, _Source] = {}  # those heard longest ago first
         self._notices: list[Notice] = []
+        self._told: dict[str, float] = {}  # when a refusal was told, the first one in front
         self.dropped = 0
         """Messages that were not read."""
 
@@ -75,7 +90,7 @@ class Throttle:
         source.tokens -= 1
         return True
 
-    def failed(self, host: str, now: float, weight: float = FAILED) -> float:
+    def failed(self, host: str, now: float, weight: float = FAILED, why: str = "") -> float:
         """It failed. Returns for how many seconds the answer is to wait."""
         if not self._rate:
             return 0.0
@@ -83,9 +98,9 @@ class Throttle:
         source.failures += weight
         if source.failures >= DEAF_FROM:
             source.deaf_until = now + DEAF_S
-            self._tell("dropped", host, source)
+            self._tell("dropped", host, source, why)
         elif source.failures > SLOW_FROM:
-            self._tell("slowed", host, source)
+            self._tell("slowed", host, source, why)
         return min(max(source.failures - SLOW_FROM, 0.0) * SLOWER_S, SLOWEST_S)
 
     def proved(self, host: str, now: float) -> None:
@@ -94,15 +109,26 @@ class Throttle:
             source = self._heard(host, now)
             source.failures = max(source.failures - ASKED, 0.0)
 
+    def refused(self, host: str, method: str, status: int, why: str, now: float) -> None:
+        """It is told no, which operators hear of even where there is no limit."""
+        for source, told_at in list(self._told.items()):
+            if now - told_at < TELL_AGAIN_S:
+                break
+            del self._told[source]
+        key = source_of(host)
+        if key not in self._told and len(self._told) < MAX_TOLD:
+            self._told[key] = now
+            self._notices.append(Notice("refused", host, why=why, method=method, status=status))
+
     def notices(self) -> list[Notice]:
         """What there is to tell since this was last asked."""
         notices, self._notices = self._notices, []
         return notices
 
-    def _tell(self, kind: str, host: str, source: _Source) -> None:
+    def _tell(self, kind: str, host: str, source: _Source, why: str) -> None:
         if source.told != kind:
             source.told = kind
-            self._notices.append(Notice(kind, host, int(source.failures)))
+            self._notices.append(Notice(kind, host, int(source.failures), why))
 
     def _heard(self, host: str, now: float) -> _Source:
         """The source, with what time has given back to it; it is the latest one then."""

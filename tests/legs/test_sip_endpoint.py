@@ -3,15 +3,18 @@
 import asyncio
 import contextlib
 import re
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.legs import sip_connections, sip_endpoint
 from gateway.legs.leg import LegAnswered, LegEnded
 from gateway.legs.sip_leg import SipLeg
 from tests.legs.office import HOST, Office, Phone, header
 from tests.legs.test_sip_leg import sdp
+from tests.sip.raw import request
 
 pytestmark = pytest.mark.loop
 
@@ -95,6 +98,25 @@ async def test_a_host_that_is_not_served_gets_no_connection(closed_office: Offic
     assert await ended(reader)
     assert closed_office.endpoint.connections == 0
     writer.close()
+
+
+async def test_a_host_that_is_not_served_is_told_of(closed_office: Office) -> None:
+    with capture_logs() as lines, socket.socket(type=socket.SOCK_DGRAM) as stranger:
+        stranger.sendto(request("INVITE"), (HOST, closed_office.port))
+        async with asyncio.timeout(3):
+            while not lines:  # noqa: ASYNC110 - nobody tells us
+                await asyncio.sleep(0.01)
+    assert lines == [
+        {
+            "event": "sip.refused",
+            "log_level": "warning",
+            "source": HOST,
+            "method": "INVITE",
+            "sip_status": 403,
+            "why": "not_allowed",
+            "hint": "see GATEWAY_SIP_ALLOW",
+        }
+    ]
 
 
 class TrunkWire:

@@ -109,6 +109,19 @@ async def test_a_refusal_is_told_without_who_we_are(
     assert "agent" not in str(line)
 
 
+async def test_which_realm_was_asked_for_is_told(
+    office: Office, registrar: tuple[Registrar, str]
+) -> None:
+    server, uri = registrar
+    server.status = '401 No\r\nWWW-Authenticate: Digest realm="asterisk", nonce="1"'
+    with capture_logs() as logs:
+        office.endpoint.registrations.keep([Account.parse(uri)], lambda _: None)
+        standing = await shown(office, "down")
+    assert standing.told["reason"] == "refused 401"  # which anybody may read
+    (line,) = [line for line in logs if line["event"] == "registration.failed"]
+    assert (line["sip_status"], line["realm_asked"]) == (401, "asterisk")
+
+
 async def test_a_transport_that_is_off_has_no_address() -> None:
     office = Office()
     await office.open(tcp=False)

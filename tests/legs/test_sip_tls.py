@@ -228,7 +228,7 @@ async def test_certificates_are_renewed_while_we_listen(town: Town, tmp_path: Pa
 async def test_certificates_are_looked_at_again_whatever_came_of_it(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.legs.sip_endpoint.LOOK_AGAIN_S", 0.01)
+    monkeypatch.setattr("gateway.legs.tls_watch.LOOK_AGAIN_S", 0.01)
     loop, looks, failures = asyncio.get_running_loop(), 0, []
     loop.set_exception_handler(lambda _, context: failures.append(context["exception"]))
 

@@ -135,8 +135,9 @@ def test_a_flood_of_a_stranger_is_soon_not_heard(line: Line) -> None:
     ):
         while_somebody_talks(gateway, stranger.flood)
         told = gateway.wait_for("sip.source_dropped")
-        assert told["source"] == STRANGER
+        assert (told["source"], told["why"]) == (STRANGER, "no_password")
         assert len(gateway.lines("sip.source_slowed")) == 1
+        assert gateway.lines("sip.refused") == []  # it was asked, and brought nothing
         time.sleep(4)
         assert len(stranger.answers()) <= 60  # of 4000
         samples = gateway.metrics()

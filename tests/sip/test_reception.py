@@ -10,7 +10,7 @@ from gateway.sip.config import SipConfig
 from gateway.sip.events import Answered, CallEnded, IncomingCall
 from gateway.sip.message import Address, Request, Response
 from gateway.sip.parse import parse
-from gateway.sip.throttle import ASKED, DEAF_FROM, SLOW_FROM
+from gateway.sip.throttle import ASKED, DEAF_FROM, SLOW_FROM, TELL_AGAIN_S, Notice
 from tests.sip.network import tokens
 from tests.sip.raw import PEER, SDP, Desk, codes, request
 
@@ -24,6 +24,11 @@ def guarded(**more: object) -> Desk:
     config = SipConfig(host="192.0.2.1", allow=(), users=USERS, realm="line", rate=50, **more)  # type: ignore[arg-type]
     desk.agent = type(desk.agent)(config, token=tokens(3))
     return desk
+
+
+def fates(desk: Desk) -> list[str]:
+    """What became of a source, without what it was refused."""
+    return [notice.kind for notice in desk.agent.notices() if notice.kind != "refused"]
 
 
 def numbered(message: bytes, number: int) -> bytes:
@@ -114,10 +119,46 @@ def test_failures_are_answered_late_and_then_not_at_all() -> None:
         pytest.fail("it is still heard")
     assert late == sorted(late) and late.count(False) >= 2
     assert DEAF_FROM / 2 < len(late) < 2 * DEAF_FROM
-    assert [notice.kind for notice in desk.agent.notices()] == ["slowed", "dropped"]
+    assert fates(desk) == ["slowed", "dropped"]
     assert desk.send(request("OPTIONS")) == []
     strangers = desk.agent.counters.strangers
     assert (strangers["slowed"], strangers["dropped"]) == (1, 1) and strangers["unread"] >= 1
+
+
+def test_operators_hear_who_is_not_on_the_list() -> None:
+    """Also of a source that we call ourselves, such as a trunk."""
+    desk = Desk(allow=(ip_network("192.0.2.0/24"),), rate=50.0)
+    assert desk.status(request("INVITE", body=SDP), STRANGER) == 403
+    assert desk.status(request("OPTIONS", branch="two"), STRANGER) == 403
+    told = Notice("refused", STRANGER.host, why="not_allowed", method="INVITE", status=403)
+    assert desk.agent.notices() == [told]
+    desk.agent.invite("sip:a@x", SDP, desk.now, to=STRANGER, from_uri="sip:b@192.0.2.1")
+    desk.drain()
+    desk.skip(TELL_AGAIN_S)
+    assert desk.status(request("INVITE", body=SDP, branch="three"), STRANGER) == 403
+    assert desk.agent.notices() == [told]
+
+
+def test_operators_hear_of_a_wrong_password_but_not_of_the_first_question() -> None:
+    desk = guarded()
+    invite = request("INVITE", body=SDP)
+    answer = challenged(desk, invite)
+    assert desk.agent.notices() == []
+    desk.send(proven(invite, answer, "guess"))
+    (told,) = desk.agent.notices()
+    assert told == Notice("refused", PEER.host, why="wrong_password", method="INVITE", status=401)
+    assert desk.agent.counters.strangers == {}
+
+
+def test_why_a_source_is_slowed_is_told() -> None:
+    desk = guarded()
+    for number in range(60):
+        desk.send(numbered(request("REGISTER"), number))
+    desk.wait(10)
+    assert [(one.kind, one.why) for one in desk.agent.notices()] == [
+        ("slowed", "no_password"),
+        ("dropped", "no_password"),
+    ]
 
 
 def test_one_who_never_brings_the_proof_tries_doors() -> None:
@@ -130,7 +171,7 @@ def test_one_who_never_brings_the_proof_tries_doors() -> None:
     late = desk.wait(10)
     assert {message.status for _, message in late if isinstance(message, Response)} == {401}
     assert at_once.count(True) + len(late) == DEAF_FROM / ASKED
-    assert [notice.kind for notice in desk.agent.notices()] == ["slowed", "dropped"]
+    assert fates(desk) == ["slowed", "dropped"]
     assert desk.is_empty
 
 
@@ -213,7 +254,7 @@ def test_who_is_in_a_call_is_heard_whatever_comes_from_its_address() -> None:
     desk.send(desk.within("ACK", incoming.dialog_id, cseq=1))
     for number in range(100):
         desk.send(numbered(request("REGISTER", call_id="scan"), number))
-    assert [notice.kind for notice in desk.agent.notices()] == ["slowed", "dropped"]
+    assert fates(desk) == ["slowed", "dropped"]
     assert desk.status(desk.within("BYE", incoming.dialog_id)) == 200
     desk.skip(64 * 0.5 + 5)
     assert desk.send(request("OPTIONS", branch="later")) == []

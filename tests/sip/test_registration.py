@@ -142,7 +142,14 @@ class TestTheRequest:
         office = Office()
         register = office.found(FIRST)
         assert office.send(challenge(register, realm="evil"), FIRST) == []
-        assert office.failed().status == 401
+        event = office.failed()
+        assert (event.status, event.realm_asked) == (401, "evil")
+
+    def test_of_the_realm_no_more_is_told_than_a_log_may_hold(self) -> None:
+        office = Office()
+        register = office.found(FIRST)
+        assert office.send(challenge(register, realm="\u202e" + "x" * 1000), FIRST) == []
+        assert office.failed().realm_asked == "x" * 64
 
     def test_a_wrong_password_is_not_tried_again_soon(self) -> None:
         office = Office()

@@ -8,8 +8,10 @@ from gateway.sip.throttle import (
     DEAF_FROM,
     DEAF_S,
     MAX_SOURCES,
+    MAX_TOLD,
     SLOW_FROM,
     SLOWEST_S,
+    TELL_AGAIN_S,
     Notice,
     Throttle,
     source_of,
@@ -54,6 +56,22 @@ def test_a_name_mends_and_may_be_told_anew() -> None:
     for _ in range(8):
         throttle.failed(HOST, 200.0)
     assert throttle.notices() == [Notice("slowed", HOST, 6), Notice("slowed", HOST, 6)]
+
+
+def test_refusals_are_told_once_a_minute_and_of_few() -> None:
+    throttle = Throttle(0)  # a source that is refused is told without a limit too
+    for second in range(int(TELL_AGAIN_S)):
+        for number in range(100):
+            throttle.refused(f"198.51.100.{number}", "INVITE", 403, "not_allowed", float(second))
+    told = throttle.notices()
+    assert [notice.host for notice in told] == [f"198.51.100.{n}" for n in range(MAX_TOLD)]
+    throttle.refused("198.51.100.77", "BYE", 401, "wrong_password", TELL_AGAIN_S)
+    throttle.refused("2001:db8:1:2::1", "BYE", 401, "wrong_password", TELL_AGAIN_S)
+    throttle.refused("2001:db8:1:2::2", "BYE", 401, "wrong_password", TELL_AGAIN_S)
+    assert [(one.host, one.method, one.status) for one in throttle.notices()] == [
+        ("198.51.100.77", "BYE", 401),
+        ("2001:db8:1:2::1", "BYE", 401),
+    ]
 
 
 def test_one_network_is_one_source_in_ipv6() -> None:
