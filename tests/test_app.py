@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,13 @@ async def shown(port: int, ca: Path) -> int:
     return x509.load_der_x509_certificate(der).serial_number
 
 
+def certificate_ends(gateway: Gateway) -> float:
+    """As the metrics say it of the web server's."""
+    name = 'gateway_certificate_expires_seconds{of="http"} '
+    (line,) = [one for one in gateway._metrics.text().decode().splitlines() if name in one]
+    return float(line.removeprefix(name))
+
+
 async def test_the_certificate_of_the_web_server_is_renewed(
     variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -241,7 +249,9 @@ async def test_the_certificate_of_the_web_server_is_renewed(
             async with asyncio.timeout(3):
                 while not lines:  # noqa: ASYNC110 - nobody tells us
                     await asyncio.sleep(0.01)
-        assert [line["event"] for line in lines] == ["http.certificate_renewed"]
+        events = ["http.certificate_renewed", "http.certificate_expires"]  # in a day
+        assert [line["event"] for line in lines] == events
+        assert certificate_ends(gateway) == pytest.approx(time.time() + 86400, abs=300)
         assert await shown(gateway.http_port, renewed.authority) != first
     finally:
         await gateway.stop(0.0)

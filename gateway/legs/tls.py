@@ -8,7 +8,10 @@ everything as it was.
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
+
+from cryptography.x509 import load_pem_x509_certificates
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,15 @@ def _server(files: TlsFiles, client_ca: str) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_REQUIRED
     _load(context, files)
     return context
+
+
+def ends_at(certificate: str) -> float:
+    """When the certificate in a file runs out, as a Unix time; nan if that cannot be told."""
+    try:
+        ours, *_ = load_pem_x509_certificates(Path(certificate).read_bytes())
+    except (OSError, ValueError):
+        return nan
+    return ours.not_valid_after_utc.timestamp()
 
 
 def _load_chain(context: ssl.SSLContext, certificate: str, key: str) -> None:
