@@ -140,7 +140,7 @@ class Gateway:
             )
             await self._open_sip()
             self._gauges(pacer)
-            with _naming("HTTP", "GATEWAY_HTTP_HOST, GATEWAY_HTTP_PORT, GATEWAY_HTTP_TLS_CERT"):
+            with _naming("HTTP", "GATEWAY_HTTP_HOST, _PORT, _TLS_CERT and _TLS_KEY"):
                 await self._serve_http(backend)
             self._register()
         except (StartError, EmbeddedAgentError, SettingsError) as error:
