@@ -140,7 +140,7 @@ class Gateway:
             )
             await self._open_sip()
             self._gauges(pacer)
-            with _naming("HTTP", "GATEWAY_HTTP_HOST, GATEWAY_HTTP_PORT, GATEWAY_HTTP_TLS_CERT"):
+            with _naming("HTTP", "GATEWAY_HTTP_HOST, _PORT, _TLS_CERT and _TLS_KEY"):
                 await self._serve_http(backend)
             self._register()
         except (StartError, EmbeddedAgentError, SettingsError) as error:
@@ -310,6 +310,7 @@ class Gateway:
             self._https.start()
             self._stack.callback(self._https.close)
             context = self._https.contexts.web
+            self._metrics.certificate("http", partial(getattr, self._https, "expires_at"))
         await web.TCPSite(
             runner, settings.http_host, settings.http_port, ssl_context=context
         ).start()
@@ -345,6 +346,9 @@ class Gateway:
         gauge("gateway_pacer_stalls", "Times frames were skipped.", lambda: pacer.stalls)
         self._metrics.watch_sip(lambda: self._agent.counters)
         add_sip_gauges(gauge, self._agent, self._endpoint)
+        if self._settings.sip_tls_cert:
+            certificates = self._endpoint.certificates
+            self._metrics.certificate("sip", partial(getattr, certificates, "expires_at"))
 
 
 async def serve(settings: Settings) -> int:

@@ -117,6 +117,7 @@ class Metrics:
         )
         self._count_registrations()
         self._gauge_trunks()
+        self._gauge_certificates()
 
     def _count_registrations(self) -> None:
         self._registrations = self._counter(
@@ -136,6 +137,14 @@ class Metrics:
         self._trunk_refused: dict[str, Callable[[], float]] = {}
         self._registry.register(_Refused(self._trunk_refused))
 
+    def _gauge_certificates(self) -> None:
+        self._certificates = Gauge(
+            "gateway_certificate_expires_seconds",
+            "When a certificate of ours runs out, as a Unix time.",
+            ["of"],
+            registry=self._registry,
+        )
+
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(name, meaning, labels, registry=self._registry)
 
@@ -146,6 +155,10 @@ class Metrics:
     def watch_sip(self, read: Callable[[], SipCounters]) -> None:
         """Add the totals of a SIP agent, which are read at each scrape."""
         self._registry.register(_Sip(read))
+
+    def certificate(self, of: str, read: Callable[[], float]) -> None:
+        """Add a certificate of ours, whose end is read at each scrape."""
+        self._certificates.labels(of).set_function(read)
 
     def trunk(self, name: str, calls: Callable[[], float], refused: Callable[[], float]) -> None:
         """Add a trunk, whose load is read at each scrape."""

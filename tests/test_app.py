@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,29 @@ async def shown(port: int, ca: Path) -> int:
     return x509.load_der_x509_certificate(der).serial_number
 
 
+async def test_a_key_that_does_not_fit_is_one_clear_line(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "next").mkdir()
+    files, other = authority.make(tmp_path), authority.make(tmp_path / "next")
+    monkeypatch.setenv("GATEWAY_HTTP_TLS_CERT", str(files.certificate))
+    monkeypatch.setenv("GATEWAY_HTTP_TLS_KEY", str(other.key))
+    monkeypatch.setenv("GATEWAY_REALTIME_URL", "ws://127.0.0.1:9/v1/realtime")
+    with pytest.raises(StartError) as caught:
+        await Gateway(Settings.load(), logs.get_log()).start()
+    assert str(caught.value) == (
+        f"HTTP cannot be served: the key in {other.key} does not fit the certificate in "
+        f"{files.certificate}; see GATEWAY_HTTP_HOST, _PORT, _TLS_CERT and _TLS_KEY"
+    )
+
+
+def certificate_ends(gateway: Gateway) -> float:
+    """As the metrics say it of the web server's."""
+    name = 'gateway_certificate_expires_seconds{of="http"} '
+    (line,) = [one for one in gateway._metrics.text().decode().splitlines() if name in one]
+    return float(line.removeprefix(name))
+
+
 async def test_the_certificate_of_the_web_server_is_renewed(
     variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -234,14 +258,17 @@ async def test_the_certificate_of_the_web_server_is_renewed(
         with capture_logs() as lines:
             shutil.copyfile(renewed.certificate, files.certificate)  # the key is still the old one
             gateway.renew_certificates()
-            assert {"http.certificate_unusable"} <= {line["event"] for line in lines}
+            (line,) = [one for one in lines if one["event"] == "http.certificate_unusable"]
+            assert line["why"].startswith(f"the key in {files.key} does not fit ")
             assert await shown(gateway.http_port, files.authority) == first
             lines.clear()
             shutil.copyfile(renewed.key, files.key)
             async with asyncio.timeout(3):
                 while not lines:  # noqa: ASYNC110 - nobody tells us
                     await asyncio.sleep(0.01)
-        assert [line["event"] for line in lines] == ["http.certificate_renewed"]
+        events = ["http.certificate_renewed", "http.certificate_expires"]  # in a day
+        assert [line["event"] for line in lines] == events
+        assert certificate_ends(gateway) == pytest.approx(time.time() + 86400, abs=300)
         assert await shown(gateway.http_port, renewed.authority) != first
     finally:
         await gateway.stop(0.0)

@@ -99,8 +99,8 @@ class SipEndpoint:
         self._udp: asyncio.DatagramTransport | None = None
         self._connections = Connections(agent, self._disconnected)
         self._tcp = Tcp(self, self._connections)
-        self._certificates = TlsWatch("sip", tls, log)
-        self._tls = Tls(self, self._connections, self._certificates.contexts, log)
+        self.certificates = TlsWatch("sip", tls, log)
+        self._tls = Tls(self, self._connections, self.certificates.contexts, log)
         self._websockets = WebSockets(self, self._connections, log)
         self.registrations = SipRegistrations(self, log)
         self.probes = SipProbes(self, log)
@@ -128,13 +128,13 @@ class SipEndpoint:
             await self._tls.open(listen_tcp(host, listen.tls_port, both=both))
         if listen.ws_port:
             listener = listen_tcp(host, listen.ws_port, both=both)
-            web = self._certificates.contexts.web
+            web = self.certificates.contexts.web
             await self._websockets.open(listener, web, listen.ws_origins)
-        self._certificates.start()
+        self.certificates.start()
 
     def renew_certificates(self) -> None:
         """Read the certificates again, for the connections to come."""
-        self._certificates.renew()
+        self.certificates.renew()
 
     def dial(self, plan: DialPlan, course: Course | None = None) -> SipOutgoingLeg:
         """A leg that calls somebody; nothing is sent before its `dial`."""
@@ -187,7 +187,7 @@ class SipEndpoint:
         self._alarm.cancel()
         await self.registrations.close()
         await self._locator.close()
-        self._certificates.close()
+        self.certificates.close()
         await self._tcp.close()
         await self._tls.close()
         self._connections.close()

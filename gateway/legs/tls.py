@@ -8,7 +8,10 @@ everything as it was.
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
+
+from cryptography.x509 import load_pem_x509_certificates
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class TlsContexts:
     """The two sides of TLS, made of files.
 
     Raises:
-        OSError: a file cannot be read, or is none of its kind (as `ssl.SSLError`).
+        OSError: a file cannot be read, or is none of its kind; the text says which one.
     """
 
     def __init__(self, files: TlsFiles) -> None:
@@ -66,7 +69,7 @@ class TlsContexts:
 
 def _client(files: TlsFiles) -> ssl.SSLContext:
     """Of connections that we open: the other side has to prove its name."""
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=files.trust or None)
+    context = _believing(ssl.Purpose.SERVER_AUTH, files.trust)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     _load(context, files)
     return context
@@ -74,13 +77,36 @@ def _client(files: TlsFiles) -> ssl.SSLContext:
 
 def _server(files: TlsFiles, client_ca: str) -> ssl.SSLContext:
     """Of connections that others open."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=client_ca or None)
+    context = _believing(ssl.Purpose.CLIENT_AUTH, client_ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     if client_ca:
         context.verify_mode = ssl.CERT_REQUIRED
     _load(context, files)
     return context
+
+
+def _believing(purpose: ssl.Purpose, authorities: str) -> ssl.SSLContext:
+    """What believes the authorities in a file, or with "" those of the system.
+
+    Raises:
+        OSError: the file is of no use.
+    """
+    try:
+        return ssl.create_default_context(purpose, cafile=authorities or None)
+    except ssl.SSLError:
+        raise OSError(f"no certificate of an authority can be read from {authorities}") from None
+    except OSError as error:
+        raise OSError(f"{authorities}: {error.strerror or error}") from None
+
+
+def ends_at(certificate: str) -> float:
+    """When the certificate in a file runs out, as a Unix time; nan if that cannot be told."""
+    try:
+        ours, *_ = load_pem_x509_certificates(Path(certificate).read_bytes())
+    except (OSError, ValueError):
+        return nan
+    return ours.not_valid_after_utc.timestamp()
 
 
 def _load_chain(context: ssl.SSLContext, certificate: str, key: str) -> None:
@@ -94,7 +120,36 @@ def _load_chain(context: ssl.SSLContext, certificate: str, key: str) -> None:
     def passphrase() -> str:
         raise OSError(f"the key in {key} has a passphrase")
 
-    context.load_cert_chain(certificate, key, passphrase)
+    try:
+        context.load_cert_chain(certificate, key, passphrase)
+    except ssl.SSLError as error:
+        raise OSError(_fault(certificate, key, error)) from None
+    except OSError as error:
+        # The system does not say which of the two it could not open.
+        raise OSError(_unreadable(certificate) or _unreadable(key) or str(error)) from None
+
+
+def _fault(certificate: str, key: str, error: ssl.SSLError) -> str:
+    """What OpenSSL, which names no file, finds wrong with these two."""
+    reason: str | None = getattr(error, "reason", None)  # OpenSSL's name for it, if it has one
+    if reason == "KEY_VALUES_MISMATCH":
+        return f"the key in {key} does not fit the certificate in {certificate}"
+    try:
+        load_pem_x509_certificates(Path(certificate).read_bytes())
+    except (OSError, ValueError):
+        return f"no certificate can be read from {certificate}"
+    if reason in (None, "PEM_LIB"):
+        return f"no key can be read from {key}"
+    return f"{certificate} with {key}: {reason.replace('_', ' ').lower()}"
+
+
+def _unreadable(name: str) -> str:
+    """Why a file cannot be read; "" if it can."""
+    try:
+        Path(name).read_bytes()
+    except OSError as error:
+        return f"{name}: {error.strerror or error}"
+    return ""
 
 
 def _load(context: ssl.SSLContext, files: TlsFiles) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import ssl
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,30 @@ def test_nobody_is_asked_for_a_passphrase(files: TlsFiles) -> None:
     assert [str(error) for error in told] == [f"the key in {files.key} has a passphrase"]
     with pytest.raises(OSError, match="has a passphrase"):
         TlsContexts(files)
+
+
+@pytest.mark.parametrize("which", ["certificate", "key", "client_ca", "trust"])
+@pytest.mark.parametrize("fault", ["garbage", "empty", "missing"])
+def test_the_file_at_fault_is_named(files: TlsFiles, which: str, fault: str) -> None:
+    path = Path(files.trust).with_name("wrong.pem")
+    if fault != "missing":
+        path.write_text("no PEM at all" if fault == "garbage" else "")
+    wrong = replace(files, **{which: str(path)})
+    with pytest.raises(OSError) as caught:
+        TlsContexts(wrong)
+    what = {"certificate": "certificate", "key": "key"}.get(which, "certificate of an authority")
+    missing = f"{path}: No such file or directory"
+    expected = missing if fault == "missing" else f"no {what} can be read from {path}"
+    assert str(caught.value) == expected
+
+
+def test_a_key_of_another_certificate_is_told_as_such(files: TlsFiles, tmp_path: Path) -> None:
+    (tmp_path / "next").mkdir()
+    other = authority.make(tmp_path / "next")
+    with pytest.raises(OSError) as caught:
+        TlsContexts(replace(files, key=str(other.key)))
+    fit = f"the key in {other.key} does not fit the certificate in {files.certificate}"
+    assert str(caught.value) == fit
 
 
 def test_what_browsers_are_shown_is_changed_with_all_else_or_not_at_all(

@@ -20,16 +20,16 @@ class Files:
     key: Path
 
 
-def make(folder: Path, *names: str) -> Files:
+def make(folder: Path, *names: str, days: float = 1) -> Files:
     """Write a new authority's certificate, one that it signed for these domains too, and its key.
 
-    The latter is good for either side of a connection.
+    The latter is good for either side of a connection, and runs out in so many days.
     """
     files = Files(folder / "authority.pem", folder / "certificate.pem", folder / "key.pem")
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     issuer, subject = _name("tests"), _name("127.0.0.1")
     authority = (
-        _certificate(issuer, issuer, authority_key.public_key())
+        _certificate(issuer, issuer, authority_key.public_key(), 1)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(authority_key, hashes.SHA256())
     )
@@ -37,7 +37,7 @@ def make(folder: Path, *names: str) -> Files:
     alternatives = [address, *(x509.DNSName(name) for name in names)]
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     certificate = (
-        _certificate(subject, issuer, key.public_key())
+        _certificate(subject, issuer, key.public_key(), days)
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .sign(authority_key, hashes.SHA256())
@@ -56,7 +56,7 @@ def _name(text: str) -> x509.Name:
 
 
 def _certificate(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: float
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return x509.CertificateBuilder(
@@ -64,6 +64,6 @@ def _certificate(
         subject,
         key,
         x509.random_serial_number(),
-        now - datetime.timedelta(hours=1),
-        now + datetime.timedelta(days=1),
+        now - datetime.timedelta(days=30),
+        now + datetime.timedelta(days=days),
     )
