@@ -43,7 +43,7 @@ def run() -> int:
     """Both parts; returns the status of the rest if it failed, else of what ran beside it."""
     with tempfile.TemporaryFile("w+") as output:
         beside = subprocess.Popen(
-            ["nice", "-n", "10", sys.executable, *_BESIDE],
+            ["nice", "-n", "19", sys.executable, *_BESIDE],
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
