@@ -23,6 +23,8 @@ class Case:
     """They call the gateway that wants a password."""
     echoes: bool = False
     """They send back what they hear; the others send nothing."""
+    waits: bool = False
+    """They wait for most of a minute."""
 
 
 def _call(name: str) -> Scenario:
@@ -170,7 +172,8 @@ CASES = {
         .asked("UPDATE", has="Session-Expires: 90;refresher=uac")
         .respond(200)
         .pause(1000)
-        .bye()
+        .bye(),
+        waits=True,
     ),
     "session timer, refreshed by us with re-INVITE": Case(
         _refreshed("timer-invite")
@@ -178,11 +181,13 @@ CASES = {
         .respond(200, sdp=session(direction="inactive", version=2), until_acked=True)
         .asked("ACK")
         .pause(1000)
-        .bye()
+        .bye(),
+        waits=True,
     ),
     "session timer, our refresh is not answered": Case(
         _refreshed("timer-silent").pause(58_000).asked("BYE").respond(200),
         reason="session_expired",
+        waits=True,
     ),
     "session timer, too short": Case(
         Scenario("brief")
@@ -193,7 +198,7 @@ CASES = {
         .pause(1000),
         reason="",
     ),
-    "re-INVITE glare": Case(_glare()),
+    "re-INVITE glare": Case(_glare(), waits=True),
     "digest": Case(_guarded("digest").answered().ack().pause(500).bye(), guarded=True),
     "PRACK": Case(
         _rings(_guarded("prack", "Require: 100rel"))
