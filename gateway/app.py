@@ -320,10 +320,10 @@ class Gateway:
         endpoint, metrics = self._endpoint, self._metrics
         endpoint.registrations.keep(accounts(self._settings), metrics.registration)
         for standing in endpoint.registrations.standings:
-            metrics.registered(standing.registrar, partial(getattr, standing, "is_up"))
+            metrics.registered(standing.name, partial(getattr, standing, "is_up"))
         endpoint.probes.keep(self._dialler.trunks)
         for asked in endpoint.probes.standings:
-            metrics.probed(asked.trunk, partial(getattr, asked, "is_up"))
+            metrics.probed(asked.name, partial(getattr, asked, "is_up"))
 
     def _providers(self) -> dict[str, list[dict[str, str]]]:
         """How each of them stands; what there is none of is left out."""

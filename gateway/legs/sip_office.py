@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from gateway.legs.leg import LegError
@@ -19,6 +20,30 @@ class Office(Protocol):
 
     async def locate(self, hop: Address) -> list[Address]:
         """Where to send what is meant for `hop`, the best place first. Raises LegError."""
+
+
+@dataclass(slots=True)
+class Standing:
+    """How a registration or a trunk stands."""
+
+    kind: str
+    """registrar or trunk."""
+    name: str
+    """Its host; a second registration there is `host/2`."""
+    state: str
+    """registering, or asking: nothing is known yet. up: its last word was yes. down: it was not."""
+    reason: str = ""
+    """Why it is down."""
+
+    @property
+    def is_up(self) -> bool:
+        return self.state == "up"
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What anybody may be told."""
+        more = {"reason": self.reason} if self.reason else {}
+        return {self.kind: self.name, "state": self.state, **more}
 
 
 class LookUps(Generic[Key]):

@@ -1,35 +1,12 @@
 """Probes on the network: finds trunks, and tells operators which of them answer."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
 
-from gateway.legs.sip_office import LookUps, Office
+from gateway.legs.sip_office import LookUps, Office, Standing
 from gateway.sip.probes import ProbeEvent, TrunkSought, TrunkUp
 from gateway.sip.trunk import Trunk
-
-
-@dataclass(slots=True)
-class TrunkStanding:
-    """What a trunk has answered."""
-
-    trunk: str
-    """Its host."""
-    state: str = "asking"
-    """asking: nothing is known yet. up: it answered. down: it did not."""
-    reason: str = ""
-    """Why it is down."""
-
-    @property
-    def is_up(self) -> bool:
-        return self.state == "up"
-
-    @property
-    def told(self) -> dict[str, str]:
-        """What anybody may be told."""
-        more = {"reason": self.reason} if self.reason else {}
-        return {"trunk": self.trunk, "state": self.state, **more}
 
 
 class SipProbes:
@@ -38,7 +15,7 @@ class SipProbes:
     def __init__(self, office: Office, log: FilteringBoundLogger) -> None:
         self._office = office
         self._log = log
-        self._standings: dict[Trunk, TrunkStanding] = {}
+        self._standings: dict[Trunk, Standing] = {}
         self._look_ups: LookUps[Trunk] = LookUps(
             office,
             lambda agent, trunk, addresses, now: agent.probes.found(trunk, addresses, now),
@@ -46,12 +23,14 @@ class SipProbes:
 
     def keep(self, trunks: Iterable[Trunk]) -> None:
         """Ask those of them that are to be asked."""
-        self._standings = {trunk: TrunkStanding(trunk.host) for trunk in trunks if trunk.ping_s}
+        self._standings = {
+            trunk: Standing("trunk", trunk.host, "asking") for trunk in trunks if trunk.ping_s
+        }
         for trunk in self._standings:
             self._keep(trunk)
 
     @property
-    def standings(self) -> list[TrunkStanding]:
+    def standings(self) -> list[Standing]:
         """In the order in which they were given."""
         return list(self._standings.values())
 
@@ -62,12 +41,12 @@ class SipProbes:
             self._look_ups.seek(event.trunk, event.trunk.hop)
         elif isinstance(event, TrunkUp):
             standing.state, standing.reason = "up", ""
-            self._log.info("trunk.up", trunk=standing.trunk)
+            self._log.info("trunk.up", trunk=standing.name)
         else:
             status = {} if event.status is None else {"sip_status": event.status}
             standing.state = "down"
             standing.reason = " ".join([event.cause, *map(str, status.values())])
-            self._log.warning("trunk.down", trunk=standing.trunk, reason=event.cause, **status)
+            self._log.warning("trunk.down", trunk=standing.name, reason=event.cause, **status)
 
     async def close(self) -> None:
         """Ask none any more."""

@@ -1,11 +1,10 @@
 """Registrations on the network: finds registrars, and tells operators how each one stands."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
 
-from gateway.legs.sip_office import LookUps, Office
+from gateway.legs.sip_office import LookUps, Office, Standing
 from gateway.sip.account import Account
 from gateway.sip.registration import (
     Registered,
@@ -13,28 +12,6 @@ from gateway.sip.registration import (
     RegistrationEvent,
     Unregistered,
 )
-
-
-@dataclass(slots=True)
-class Standing:
-    """How one registration stands."""
-
-    registrar: str
-    """Its host; a second one there is `host/2`."""
-    state: str = "registering"
-    """registering: nothing is known yet. up: its last word was yes. down: it was not."""
-    reason: str = ""
-    """Why it is down."""
-
-    @property
-    def is_up(self) -> bool:
-        return self.state == "up"
-
-    @property
-    def told(self) -> dict[str, str]:
-        """What anybody may be told."""
-        more = {"reason": self.reason} if self.reason else {}
-        return {"registrar": self.registrar, "state": self.state, **more}
 
 
 class SipRegistrations:
@@ -58,7 +35,7 @@ class SipRegistrations:
         for account in accounts:
             others = sum(one.host.lower() == account.host.lower() for one in self._standings)
             label = account.host.lower() + (f"/{others + 1}" if others else "")
-            self._standings[account] = Standing(label)
+            self._standings[account] = Standing("registrar", label, "registering")
         for account in self._standings:
             self._keep(account)
 
@@ -94,7 +71,7 @@ class SipRegistrations:
         if not standing.is_up:
             self._log.info(
                 "registration.up",
-                registrar=standing.registrar,
+                registrar=standing.name,
                 expires_s=event.expires_s,
                 **({"seen_as": event.seen_as} if event.seen_as else {}),
             )
@@ -105,7 +82,7 @@ class SipRegistrations:
         standing = self._standings[event.account]
         self._log.warning(
             "registration.down" if standing.is_up else "registration.failed",
-            registrar=standing.registrar,
+            registrar=standing.name,
             reason=event.cause,
             retry_s=round(event.retry_s, 1),
             **({} if event.status is None else {"sip_status": event.status}),

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.legs.sip_registrations import Standing
+from gateway.legs.sip_office import Standing
 from gateway.sip.account import Account
 from tests.legs.office import HOST, Office, free_port
 
@@ -134,5 +134,5 @@ async def test_a_transport_that_is_off_has_no_address() -> None:
 async def test_two_at_one_registrar_have_names_of_their_own(office: Office) -> None:
     texts = (f"sip:a@{HOST}:9", f"sip:b@{HOST}:9", "sip:a@127.0.0.2:9")
     office.endpoint.registrations.keep([Account.parse(text) for text in texts], lambda _: None)
-    names = [standing.registrar for standing in office.endpoint.registrations.standings]
+    names = [standing.name for standing in office.endpoint.registrations.standings]
     assert names == [HOST, f"{HOST}/2", "127.0.0.2"]
