@@ -9,6 +9,8 @@ import sys
 
 import uvloop
 
+from bench.sockets import bound
+from gateway import collector
 from gateway.sip.agent import SipAgent
 from gateway.sip.config import SipConfig
 from gateway.sip.events import IncomingCall
@@ -62,7 +64,8 @@ class Answering(asyncio.DatagramProtocol):
 async def main() -> None:
     port = int(sys.argv[1])
     loop = asyncio.get_running_loop()
-    await loop.create_datagram_endpoint(lambda: Answering(port), ("127.0.0.1", port))
+    await loop.create_datagram_endpoint(lambda: Answering(port), sock=bound(port=port))
+    collector.settle()
     print("ready", flush=True)
     await asyncio.Event().wait()
 

@@ -1,7 +1,6 @@
 """The composition root: settings in, a running gateway out, and its end in good order."""
 
 import asyncio
-import gc
 import secrets
 import signal
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
-from gateway import logs
+from gateway import collector, logs
 from gateway.api.auth import Keys
 from gateway.api.connection import Runner
 from gateway.api.limits import Limits
@@ -146,11 +145,7 @@ class Gateway:
         except (StartError, EmbeddedAgentError, SettingsError) as error:
             await self._stack.aclose()
             raise StartError(str(error)) from None
-        # What start-up made stays for good: the collector need not look at it again, and between
-        # calls it need not look often. A collection in mid-call would be heard.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 50, 1000)
+        collector.settle()
         self._log.info(
             "gateway.started",
             version=version("voice-agent-gateway"),

@@ -17,7 +17,8 @@ import pytest
 from tests.beside import IS_BESIDE
 
 _CACHE = "cache_dir=.pytest_cache/beside"
-_BESIDE = ("-m", "pytest", "-m", "not peer and not live", "-q", "-o", _CACHE)
+_FIRST = "(peer or live) and not patient"
+_BESIDE = ("-m", "pytest", "-m", f"not ({_FIRST})", "-q", "-o", _CACHE)
 _NAME = "tests beside these"
 
 
@@ -50,7 +51,7 @@ def run() -> int:
             env=os.environ | {IS_BESIDE: "1"},
         )
         try:
-            rest = pytest.main(["-m", "peer or live"], plugins=[Beside(beside, output)])
+            rest = pytest.main(["-m", _FIRST], plugins=[Beside(beside, output)])
             return rest or beside.wait()
         finally:
             beside.kill()

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import ssl
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from gateway.phone.options import CallOptions
 from gateway.phone.phone import place_call
 from gateway.phone.plan import Plan
 from gateway.settings import PREFIX, Settings
+from tests.circles import circles
 from tests.peers.fake_realtime import FakeRealtime
 from tests.sdk import authority
 
@@ -131,6 +133,22 @@ async def test_a_call_is_greeted_and_recorded(service: Service) -> None:
     assert record["reason"] == "remote_bye"
     assert (record["turns"], record["codec"]) == (1, "pcmu")
     assert len({line["call_id"] for line in lines[:6]}) == 1
+
+
+async def test_a_call_leaves_nothing_to_the_collector(service: Service) -> None:
+    async def call() -> int:
+        """From another process: the telephone is not to be counted."""
+        uri = f"sip:agent@127.0.0.1:{service.settings.sip_udp_port}"
+        command = [sys.executable, "-m", "gateway", "call", uri, "--duration", "0.5"]
+        caller = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+        return await caller.wait()
+
+    with circles() as left:
+        for number in range(2):
+            status, _ = await asyncio.gather(call(), speak_when_asked(service.model, number))
+            assert status == 0
+        await asyncio.sleep(0.05)
+    assert not left
 
 
 async def test_without_a_backend_the_caller_gets_503(service: Service) -> None:

@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # Single modules at the top: the composition root and what it reads.
     "alarm": set(),
+    "collector": set(),
     "origin": set(),
     "reach": set(),
     "logs": set(),
@@ -58,6 +59,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "api",
         "backends",
         "calls",
+        "collector",
         "embedded",
         "legs",
         "logs",

@@ -105,6 +105,7 @@ class Call:
             leg, machine, self.record, self._sessions, sounds, self._feed, self._start, others
         )
         self._part: ItemPart | None = None
+        self._is_freed = False
 
     @property
     def leg(self) -> Leg:
@@ -145,7 +146,7 @@ class Call:
     @property
     def congested(self) -> bool:
         """Whether the session is behind with what it was sent; clients should wait with more."""
-        session = self._sessions.current
+        session = None if self._is_freed else self._sessions.current
         return self._machine.talk.congested if session is None else session.congested
 
     def attach(self, control: Control) -> None:
@@ -216,6 +217,7 @@ class Call:
                 self._log.error("call.failed", exc_info=error)
             finally:
                 self._log.info("call.ended", **record)
+                self._take_apart()
         return record
 
     # Inputs of the machine.
@@ -226,6 +228,8 @@ class Call:
         This is called by the media clock, the SIP socket and timers, which serve other calls too:
         whatever goes wrong ends this call and no other.
         """
+        if self._is_freed:
+            return
         try:
             self._perform(give(self._loop.time()))
         except Exception as error:
@@ -360,6 +364,12 @@ class Call:
             await self._sides.close()
         finally:
             await self._sessions.close()
+
+    def _take_apart(self) -> None:
+        """Let go of the parts, which know the call as it knows them: left to the collector of such
+        circles, all that a call was made of would stay for long. Clients may hold the call on."""
+        self._is_freed = True
+        del self._alarm, self._group, self._sessions, self._sides
 
 
 def _ms(seconds: float) -> float:

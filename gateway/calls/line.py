@@ -175,8 +175,8 @@ class Line:
                 command = self._transfer(command, call)
             await call.command(command)
             return
-        record = self._registry.record(call_id)
-        if record is None or not record.machine.had_its_effect(command):
+        ended = self._registry.ended(call_id)
+        if ended is None or not ended.had_its_effect(command):
             raise no_call()
 
     async def joined(self, call_id: str, wait_s: float) -> Call:
@@ -204,10 +204,13 @@ class Line:
 
     def summary(self, call_id: str) -> dict[str, Any]:
         """What is known of a call. Raises RealtimeError when that is nothing."""
-        record = self._registry.record(call_id)
-        if record is None:
+        call = self._registry.get(call_id)
+        if call is not None:
+            return call.record.summary()
+        ended = self._registry.ended(call_id)
+        if ended is None:
             raise no_call()
-        return record.summary()
+        return ended.summary
 
     def _transfer(self, asked: Refer, call: Call) -> Refer:
         """A transfer that can be tried. Raises RealtimeError."""

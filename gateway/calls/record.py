@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
+from gateway.calls.commands import Command, Refer, ended_by
 from gateway.calls.machine import CallMachine
 from gateway.calls.media import CallMedia
 from gateway.calls.state import State
@@ -23,6 +25,21 @@ _STATES: Final = {
 }
 _SHOWN_DIGITS: Final = 4
 _MAX_CALL_ID: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class EndedCall:
+    """What is remembered of a call that is over: nothing of what it was made of."""
+
+    summary: dict[str, Any]
+    reason: str
+    sip_status: int | None
+    asked: Refer | None
+    """Its last transfer."""
+
+    def had_its_effect(self, command: Command) -> bool:
+        """Whether the call ended because of a command like this one, which is no error then."""
+        return ended_by(command, self.reason, self.sip_status, self.asked)
 
 
 class CallRecord:
@@ -143,6 +160,12 @@ class CallRecord:
             },
             "counters": self._counters(),
         }
+
+    def kept(self) -> EndedCall:
+        """What outlives the call; to be asked when it is over."""
+        machine, transfer = self.machine, self.machine.transfer
+        asked = None if transfer is None else transfer.asked
+        return EndedCall(self.summary(), machine.reason, machine.sip_status, asked)
 
     def _counters(self) -> dict[str, Any]:
         stats = MediaStats() if self._media is None else self._media.stats()

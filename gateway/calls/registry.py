@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.calls.call import Call
 from gateway.calls.policy import Refusal
-from gateway.calls.record import CallRecord
+from gateway.calls.record import EndedCall
 
 _RETRY_AFTER_S = 10
 _REMEMBERED = 1000
@@ -34,7 +34,7 @@ class Registry:
         self._on_change = on_change
         self._calls: dict[str, Call] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._ended: OrderedDict[str, CallRecord] = OrderedDict()
+        self._ended: OrderedDict[str, EndedCall] = OrderedDict()
         self.draining = False
 
     def __len__(self) -> int:
@@ -47,10 +47,9 @@ class Registry:
         """A call in progress."""
         return self._calls.get(call_id)
 
-    def record(self, call_id: str) -> CallRecord | None:
-        """What is known of a call, ended ones included."""
-        call = self._calls.get(call_id)
-        return self._ended.get(call_id) if call is None else call.record
+    def ended(self, call_id: str) -> EndedCall | None:
+        """A call that is over."""
+        return self._ended.get(call_id)
 
     def known(self) -> list[str]:
         """The ids of all calls that are known, the newest first, ended ones after the others."""
@@ -95,7 +94,7 @@ class Registry:
         finally:
             del self._calls[call.call_id]
             del self._tasks[call.call_id]
-            self._ended[call.call_id] = call.record
+            self._ended[call.call_id] = call.record.kept()
             if len(self._ended) > _REMEMBERED:
                 self._ended.popitem(last=False)
             self._on_change()

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 from gateway.legs.key_sender import GAP_MS, MAX_KEYS, PAUSE_MS, PAUSES, PRESS_MS
+from gateway.legs.outlet import unheard
 
 
 class InfoSender:
@@ -45,6 +46,7 @@ class InfoSender:
     def close(self) -> None:
         """Press no more."""
         self._keys.clear()
+        self._send = unheard
         if self._wait is not None:
             self._wait.cancel()
             self._wait = None

@@ -37,3 +37,8 @@ class Outlet:
         """Nobody listens any more."""
         self.closed = True
         self._listener = None
+
+
+def unheard(*told: object) -> None:
+    """Who listens in the end, in the place of who did: what knows each other in a circle stays
+    until the garbage collector comes by."""

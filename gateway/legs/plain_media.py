@@ -8,6 +8,7 @@ from typing import Final
 from gateway.audio.formats import G711, Law
 from gateway.legs.leg import LegError, LegHeld
 from gateway.legs.leg_media import BIND_TRIES, PACKET_MS, Emit, MediaConfig
+from gateway.legs.outlet import unheard
 from gateway.legs.ports import NoPortError
 from gateway.legs.rtp_port import RtpPort
 from gateway.reach import reachable_host, usable_host
@@ -159,6 +160,7 @@ class PlainMedia:
 
     async def close(self) -> None:
         self._closed = True
+        self._emit = unheard
         port, self._port = self._port, None
         if port is not None:
             port.close()

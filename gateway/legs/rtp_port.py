@@ -10,6 +10,7 @@ from gateway.audio.g711_codec import G711Codec
 from gateway.audio.tones import ToneKeys
 from gateway.legs.audio_port import AudioPort, RtpFlow
 from gateway.legs.leg import LegEvent, LegSilent
+from gateway.legs.outlet import unheard
 from gateway.legs.pacer import Pacer
 from gateway.legs.ports import bind_udp
 from gateway.rtp.latch import Source
@@ -230,6 +231,7 @@ class _Datagrams(asyncio.DatagramProtocol):
 
     def close(self) -> None:
         self._closed = True
+        self.receive = unheard
         if self._transport is not None:
             self._transport.close()
             self._transport = None

@@ -21,6 +21,7 @@ from gateway.audio.opus import OpusCodec
 from gateway.legs.audio_port import RtpFlow
 from gateway.legs.leg import LegError, LegHeld
 from gateway.legs.leg_media import BIND_TRIES, PACKET_MS, Emit, MediaConfig, WebRtcConfig
+from gateway.legs.outlet import unheard
 from gateway.legs.ports import NoPortError, bind_udp
 from gateway.legs.webrtc_port import WebRtcPort
 from gateway.rtp.payload import G711, OPUS, PayloadFormat
@@ -212,6 +213,7 @@ class WebRtcMedia:
 
     async def close(self) -> None:
         self._closed = True
+        self._emit = self._connected = self._gone = unheard
         port, self._port = self._port, None
         if port is not None:
             port.close()

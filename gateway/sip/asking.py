@@ -32,6 +32,10 @@ class Asking:
     answered: list[str] = field(default_factory=list)
     """The nonces of the challenges that were answered."""
 
+    def forget(self) -> None:
+        """Nothing more will come: let go of who asked, and knows this."""
+        self.on_response = self.on_failure = self.on_repeat = None
+
 
 class Requests:
     """Those of one call."""
@@ -105,6 +109,8 @@ class Requests:
     def _ask(self, asking: Asking, now: float) -> None:
         def over(now: float) -> None:
             self._open.remove(transaction)
+            if asking.transaction is transaction:
+                asking.forget()
             self._on_idle(now)
 
         transaction = self._board.transactions.request(

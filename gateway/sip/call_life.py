@@ -338,13 +338,21 @@ class CallLife:
 
     def _settle(self, now: float) -> None:
         """Go, if the call has ended and nothing of it is under way."""
-        waits = self._requests.are_under_way or self._bye_due is not None
-        if self.phase is not Phase.ENDED or waits:
+        if self.phase is not Phase.ENDED or self.id not in self._board.calls:
             return
-        self._board.calls.pop(self.id, None)
+        if self._requests.are_under_way or self._bye_due is not None:
+            return
+        del self._board.calls[self.id]
         self._moved()
         self._voice.cancel(self._last)
-        self._last = None
+        self._take_apart()
+
+    def _take_apart(self) -> None:
+        """Let go of the parts, which know the call as it knows them: left to the collector of such
+        circles, thousands of calls would have it stop all others while it looks."""
+        self.dialog.on_move = None
+        del self._voice, self._requests, self._timer, self._offers, self._updates
+        del self._refers, self._asked_refers
 
     def _drop_after(self, seconds: float, now: float) -> None:
         self._voice.cancel(self._last)

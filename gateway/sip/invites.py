@@ -64,6 +64,7 @@ class UnackedAnswer:
         self._end = board.deadlines.set(now + 64 * config.t1, self._give_up)
 
     def stop(self) -> None:
+        self._transaction.on_ack = None
         self._board.deadlines.cancel(self._again)
         self._board.deadlines.cancel(self._end)
 

@@ -28,7 +28,6 @@ from gateway.sip.transaction import (
     SERVER_INVITE,
     SERVER_NON_INVITE,
     Action,
-    Machine,
     Signal,
     State,
     Transaction,
@@ -53,24 +52,28 @@ _MAX_WITHOUT_TCP: Final = 256
 class ClientTransaction(Transaction):
     """A request of ours."""
 
-    __slots__ = ("_gone", "_heard", "on_failure", "on_over", "on_response", "request", "second_way")
+    __slots__ = (
+        "_heard",
+        "_layer",
+        "key",
+        "on_failure",
+        "on_over",
+        "on_response",
+        "request",
+        "second_way",
+    )
 
-    def __init__(
-        self,
-        machine: Machine,
-        request: Request,
-        to: Address,
-        layer: "TransactionLayer",
-        gone: OnOver,
-    ) -> None:
+    def __init__(self, request: Request, key: Key, to: Address, layer: "TransactionLayer") -> None:
+        machine = CLIENT_INVITE if request.method == "INVITE" else CLIENT_NON_INVITE
         super().__init__(machine, to, layer.config, layer.outbox, layer.deadlines)
         self.request = request
+        self.key = key
         self.second_way: Address | None = None
         """Over UDP, where the request was too long for that."""
         self.on_response: OnResponse | None = None
         self.on_failure: OnFailure | None = None
         self.on_over: OnOver | None = None
-        self._gone = gone
+        self._layer = layer
         self._heard: tuple[Response, Address] | None = None
 
     def start(self, data: bytes, now: float) -> None:
@@ -104,7 +107,7 @@ class ClientTransaction(Transaction):
     def _over(self, now: float) -> None:
         on_over = self.on_over
         self.on_response = self.on_failure = self.on_over = None
-        self._gone(now)
+        self._layer.client_over(self)
         if on_over is not None:
             on_over(now)
 
@@ -112,19 +115,33 @@ class ClientTransaction(Transaction):
 class ServerTransaction(Transaction):
     """A request of somebody else."""
 
-    __slots__ = ("_ack", "_gone", "method", "on_ack", "on_cancel", "on_failure", "second_way")
+    __slots__ = (
+        "_ack",
+        "_layer",
+        "call",
+        "key",
+        "method",
+        "on_ack",
+        "on_cancel",
+        "on_failure",
+        "second_way",
+    )
 
     def __init__(
-        self, machine: Machine, method: str, to: Address, layer: "TransactionLayer", gone: OnOver
+        self, method: str, key: Key, call: Key | None, to: Address, layer: "TransactionLayer"
     ) -> None:
+        machine = SERVER_INVITE if method == "INVITE" else SERVER_NON_INVITE
         super().__init__(machine, to, layer.config, layer.outbox, layer.deadlines)
         self.method = method
+        self.key = key
+        self.call = call
+        """Of an INVITE outside dialogs: what is the same on whatever way it comes."""
         self.second_way: Address | None = None
         """Where it is answered when the connection that it came on is gone."""
         self.on_ack: OnAck | None = None
         self.on_failure: OnFailure | None = None
         self.on_cancel: OnCancel | None = None
-        self._gone = gone
+        self._layer = layer
         self._ack: Request | None = None
 
     @property
@@ -159,7 +176,7 @@ class ServerTransaction(Transaction):
 
     def _over(self, now: float) -> None:
         self.on_ack = self.on_failure = self.on_cancel = None
-        self._gone(now)
+        self._layer.server_over(self)
 
 
 class TransactionLayer:
@@ -222,16 +239,8 @@ class TransactionLayer:
             to, second_way = replace(to, transport="tcp"), to
             request.headers.replace_first("Via", str(self._via(to, branch)))
             data = request.to_bytes()
-
-        def gone(_: float) -> None:
-            del self._clients[key]
-            self._asked[to.host] -= 1
-            if not self._asked[to.host]:
-                del self._asked[to.host]
-
         self._asked[to.host] += 1
-        machine = CLIENT_INVITE if request.method == "INVITE" else CLIENT_NON_INVITE
-        client = ClientTransaction(machine, request, to, self, gone)
+        client = ClientTransaction(request, key, to, self)
         client.second_way = second_way
         client.on_response = on_response
         client.on_failure = on_failure
@@ -239,6 +248,14 @@ class TransactionLayer:
         self._clients[key] = client
         client.start(data, now)
         return client
+
+    def client_over(self, client: ClientTransaction) -> None:
+        """It is gone."""
+        del self._clients[client.key]
+        host = client.to.host  # the second way leads there too
+        self._asked[host] -= 1
+        if not self._asked[host]:
+            del self._asked[host]
 
     def acknowledge(self, ack: Request, to: Address) -> Outgoing:
         """Send the ACK of a 2xx, which is no transaction; returns it for the next copy."""
@@ -293,14 +310,7 @@ class TransactionLayer:
         """Open a transaction for a request that belongs to none."""
         key = _server_key(request, request.method)
         call = _call_key(request) if _opens_call(request) else None
-
-        def gone(_: float) -> None:
-            del self._servers[key]
-            if call is not None:
-                self._calls_heard.discard(call)
-
-        machine = SERVER_INVITE if request.method == "INVITE" else SERVER_NON_INVITE
-        server = ServerTransaction(machine, request.method, reply_to, self, gone)
+        server = ServerTransaction(request.method, key, call, reply_to, self)
         if reply_to.is_reliable and not reply_to.is_websocket:
             port = top_via(request.headers).port or DEFAULT_PORTS[reply_to.transport]
             server.second_way = replace(reply_to, port=port)
@@ -308,6 +318,12 @@ class TransactionLayer:
         if call is not None:
             self._calls_heard.add(call)
         return server
+
+    def server_over(self, server: ServerTransaction) -> None:
+        """It is gone."""
+        del self._servers[server.key]
+        if server.call is not None:
+            self._calls_heard.discard(server.call)
 
     def is_merged(self, request: Request) -> bool:
         """Whether this INVITE, which is no copy, came another way before (section 8.2.2.2)."""

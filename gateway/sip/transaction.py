@@ -298,6 +298,7 @@ class Transaction:
         "_machine",
         "_message",
         "_outbox",
+        "_pause_s",
         "_running",
         "state",
         "to",
@@ -314,7 +315,8 @@ class Transaction:
         self._config = config
         self._outbox = outbox
         self._deadlines = deadlines
-        self._running: dict[Timer, tuple[Deadline, float]] = {}  # and the seconds it was set for
+        self._running: dict[Timer, Deadline] = {}
+        self._pause_s = config.t1  # what A, E or G runs for; there is never more than one
 
     def feed(self, given: Input, now: float) -> None:
         """One step of the machine."""
@@ -354,10 +356,10 @@ class Transaction:
             case Action.SEND:
                 self._send()
             case Action.BACK_OFF if isinstance(given, Timer):
-                seconds = 2 * self._running[given][1]
+                self._pause_s *= 2
                 if DURATIONS[given].capped:
-                    seconds = min(seconds, self._config.t2)
-                self._start(given, seconds, now)
+                    self._pause_s = min(self._pause_s, self._config.t2)
+                self._start(given, self._pause_s, now)
             case Action.SLOW_DOWN if isinstance(given, Timer):
                 self._start(given, self._config.t2, now)
             case _:
@@ -367,7 +369,7 @@ class Transaction:
         """Stop and start timers for the state just entered; returns those that are over at once."""
         wanted = self._machine.timers.get(self.state, ())
         for timer in [timer for timer in self._running if timer not in wanted]:
-            self._deadlines.cancel(self._running.pop(timer)[0])
+            self._deadlines.cancel(self._running.pop(timer))
         over_at_once = []
         for timer in wanted:
             if timer in self._running:
@@ -381,8 +383,7 @@ class Transaction:
         return over_at_once
 
     def _start(self, timer: Timer, seconds: float, now: float) -> None:
-        deadline = self._deadlines.set(now + seconds, partial(self.feed, timer))
-        self._running[timer] = (deadline, seconds)
+        self._running[timer] = self._deadlines.set(now + seconds, partial(self.feed, timer))
 
     def _tell(self, action: Action, now: float) -> None:
         """DELIVER, ACK, TIMED_OUT or UNREACHABLE: the subclass's part."""

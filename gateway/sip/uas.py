@@ -170,6 +170,10 @@ class UasCall(Call):
         self._stop_waiting()
         super()._end(cause, status, now, contacts)
 
+    def _take_apart(self) -> None:
+        super()._take_apart()
+        self._reliable = None
+
     def _unheard(self, now: float) -> None:
         """A reliable answer was never acknowledged (RFC 3262 section 3)."""
         if self.phase is Phase.EARLY and self._asked is not None:

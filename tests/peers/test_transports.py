@@ -168,6 +168,7 @@ def guarded(files: authority.Files, **env: str) -> Iterator[tuple[GatewayProcess
         yield gateway, port
 
 
+@pytest.mark.patient
 def test_openssl_at_the_door(tmp_path: Path, certified: authority.Files) -> None:
     """Mutual TLS, nothing older than TLS 1.2, and no renegotiation."""
     files = certified

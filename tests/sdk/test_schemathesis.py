@@ -15,7 +15,7 @@ from tests.peers.gateway import ROOT
 from tests.sdk.callers import Callers
 from tests.sdk.site import KEY, Site, running
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow]
+pytestmark = [pytest.mark.peer, pytest.mark.patient, pytest.mark.slow]
 
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,"
