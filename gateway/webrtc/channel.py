@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from aiortc import RTCDataChannel
 
@@ -33,13 +34,13 @@ class DataChannel:
         closed: Callable[[], None],
         aborted: Callable[[], None],
     ) -> None:
-        self._association = Association(dtls, counters, self._end)
+        loop = asyncio.get_running_loop()
+        self._association = Association(dtls, counters, partial(loop.call_soon, aborted))
         self._association.on("datachannel", self._offer)
         self._counters = counters
         self._opened = opened
         self._received = received
         self._closed = closed
-        self._aborted = aborted
         self._channel: RTCDataChannel | None = None
 
     async def open(self, port: int, max_message_bytes: int) -> None:
@@ -74,9 +75,10 @@ class DataChannel:
     async def close(self) -> None:
         """End the association."""
         await self._association.stop()
-
-    def _end(self) -> None:
-        asyncio.get_running_loop().call_soon(self._aborted)
+        self._association.remove_all_listeners()
+        if self._channel is not None:
+            self._channel.remove_all_listeners()
+            self._channel = None
 
     def _offer(self, channel: RTCDataChannel) -> None:
         if self._channel is not None:

@@ -15,7 +15,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from aioice import Candidate, Connection, stun
+from aioice import Candidate, stun
 from aioice.candidate import candidate_foundation, candidate_priority
 from aioice.ice import CandidatePair, StunProtocol, relayed_candidate
 from aioice.utils import random_string
@@ -23,7 +23,7 @@ from aioice.utils import random_string
 from gateway.sdp import webrtc as sdp
 from gateway.webrtc.candidates import usable
 from gateway.webrtc.config import PeerConfig, PeerCounters
-from gateway.webrtc.ice_socket import Address, IceSocket, Receivers
+from gateway.webrtc.ice_socket import Address, HearsSockets, IceSocket, fits
 from gateway.webrtc.servers import TurnServer
 
 MAX_PAIRS: Final = 16
@@ -42,7 +42,7 @@ _RELEASE_S: Final = 0.5
 _COMPONENT: Final = 1  # RTP, and RTCP on the same port
 
 
-class IceConnection(Connection):
+class IceConnection(HearsSockets):
     """The way to one peer.
 
     Args:
@@ -64,8 +64,8 @@ class IceConnection(Connection):
         # less than the randomness that section 5.3 asks for.
         super().__init__(ice_controlling=False, local_username=random_string(8))
         self._config = config
-        self._counters = counters
-        self._receivers = Receivers(counters, media, dtls, self._opened, self._report)
+        self.counters = counters
+        self.media, self.dtls = media, dtls
         self._lost = lost
         self._defective = False
         self._conflicts: Counter[CandidatePair] = Counter()
@@ -94,18 +94,18 @@ class IceConnection(Connection):
                 sock.close()
         self._local_candidates_end = True
 
-    def _report(self, defect: Exception) -> None:
+    def defect(self, error: Exception) -> None:
         """Once: whoever found a packet that does it would fill the log."""
         if not self._defective:
             self._defective = True
-            told = {"message": "A defect in the checks of ICE", "exception": defect}
+            told = {"message": "A defect in the checks of ICE", "exception": error}
             asyncio.get_running_loop().call_exception_handler(told)
 
     def _check_open(self) -> None:
         if self._closing:
             raise ConnectionError("closed while candidates were gathered")
 
-    def _opened(self, ours: IceSocket) -> None:
+    def opened(self, ours: IceSocket) -> None:
         """A socket is ours to close; with uvloop even if whoever opened it was cancelled."""
         if self._closing:
             ours.transport.close()
@@ -113,7 +113,7 @@ class IceConnection(Connection):
             self._protocols.append(ours)
 
     async def _open(self, sock: socket.socket) -> None:
-        ours = IceSocket(self, self._receivers, sock)
+        ours = IceSocket(self, sock)
         host, port = sock.getsockname()[:2]
         ours.local_candidate = Candidate(
             foundation=candidate_foundation("host", "udp", host),
@@ -158,7 +158,7 @@ class IceConnection(Connection):
             await self._end_queries()
         for query in self._queries:
             if query.cancelled() or query.exception() is not None:
-                self._counters.silent_servers += 1
+                self.counters.silent_servers += 1
 
     async def _end_queries(self) -> None:
         for query in self._queries:
@@ -208,7 +208,7 @@ class IceConnection(Connection):
         candidate, _ = await relayed_candidate(
             component=_COMPONENT,
             hide_related_address=False,
-            protocol_factory=lambda: IceSocket(self, self._receivers),
+            protocol_factory=lambda: IceSocket(self),
             turn_server=(host, server.port),
             turn_username=server.username,
             turn_password=server.credential,
@@ -259,7 +259,7 @@ class IceConnection(Connection):
             allow=self._config.allow,
             own=[*bound, *((one.host, one.port) for one in self.local_candidates)],
         )
-        self._counters.ignored_candidates += len(remote.candidates) - len(chosen)
+        self.counters.ignored_candidates += len(remote.candidates) - len(chosen)
         return chosen
 
     def send_now(self, data: bytes) -> None:
@@ -280,12 +280,16 @@ class IceConnection(Connection):
             self._protocols.clear()
             for ours in relayed:
                 ours.abandon()
+        # Pairs know their sockets, which know this, and whom we tell knows us: no circle remains.
+        for pairs in (self._check_list, self._nominated, self._conflicts, self._checked_again):
+            pairs.clear()
+        self.media = self.dtls = self._lost = _unheard
 
     def _form_pairs(self) -> None:
         """Each candidate of the peer gets an address of ours before any gets a second one."""
         for rank in range(len(self._protocols)):
             for remote in self._remote_candidates:
-                fitting = [ours for ours in self._protocols if _fits(ours, remote)]
+                fitting = [ours for ours in self._protocols if fits(ours, remote)]
                 if rank < len(fitting) and len(self._check_list) < MAX_PAIRS:
                     self._check_list.append(CandidatePair(fitting[rank], remote))
 
@@ -318,7 +322,7 @@ class IceConnection(Connection):
         named = any((c.host, c.port) == addr for c in self._remote_candidates)
         reflexive = sum(c.type == "prflx" for c in self._remote_candidates)
         if "PRIORITY" not in message.attributes or not (named or reflexive < MAX_REFLEXIVE):
-            self._counters.dropped_stun += 1
+            self.counters.dropped_stun += 1
             return
         if isinstance(protocol, IceSocket):
             # Nobody else could have signed it. Who opens DTLS does so when we have answered, which
@@ -351,7 +355,7 @@ class IceConnection(Connection):
     ) -> None:
         """Whoever has not read our description gets no answer, longer than the question."""
         if error_code[0] in (400, 401):
-            self._counters.dropped_stun += 1
+            self.counters.dropped_stun += 1
         else:
             super().respond_error(request, addr, protocol, error_code)
 
@@ -387,12 +391,5 @@ class IceConnection(Connection):
             return
 
 
-def _fits(ours: StunProtocol, remote: Candidate) -> bool:
-    """From loopback nobody else is reached."""
-    base = ours.local_candidate
-    if not base.can_pair_with(remote):
-        return False
-    return not (
-        ipaddress.ip_address(base.host).is_loopback
-        and not ipaddress.ip_address(remote.host).is_loopback
-    )
+def _unheard(*told: object) -> None:
+    """Who is told when it is over."""

@@ -1,12 +1,12 @@
 """One address of ours, and what arrives there."""
 
 import asyncio
+import ipaddress
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from aioice import Connection, stun
+from aioice import Candidate, Connection, stun
 from aioice.ice import StunProtocol
 
 from gateway.webrtc.config import PeerCounters
@@ -22,18 +22,21 @@ _MAX_BUFFERED_BYTES: Final = 65_536
 them: over a second of media."""
 
 
-@dataclass(frozen=True, slots=True)
-class Receivers:
-    """Who is handed what came from the peer."""
+class HearsSockets(Connection):
+    """The connection, as its sockets see it."""
 
     counters: PeerCounters
     media: Callable[[bytes], None]
-    """SRTP and SRTCP."""
+    """Is handed SRTP and SRTCP of the peer."""
     dtls: Callable[[bytes], None]
-    opened: Callable[["IceSocket"], None]
-    """Is called when the socket can be used."""
-    defect: Callable[[Exception], None]
-    """Is called with what was raised over a packet that is well-formed."""
+
+    def opened(self, ours: "IceSocket") -> None:
+        """The socket can be used."""
+        raise NotImplementedError
+
+    def defect(self, error: Exception) -> None:
+        """This was raised over a packet that is well-formed."""
+        raise NotImplementedError
 
 
 class IceSocket(StunProtocol):
@@ -47,20 +50,18 @@ class IceSocket(StunProtocol):
         sock: bound; None for an address at a TURN server, which passes on what comes there.
     """
 
-    def __init__(
-        self, ice: Connection, receivers: Receivers, sock: socket.socket | None = None
-    ) -> None:
+    def __init__(self, ice: HearsSockets, sock: socket.socket | None = None) -> None:
         super().__init__(ice)
         self.sources: set[Address] = set()
         """Where checks came from, or were answered: either takes a password of the descriptions."""
         self.bound: Address | None = None if sock is None else sock.getsockname()[:2]
-        self._receivers = receivers
-        self._counters = receivers.counters
+        self._ice = ice
+        self._counters = ice.counters
         self._socket = sock
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._receivers.opened(self)
+        self._ice.opened(self)
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         data = cast(bytes, data)
@@ -69,14 +70,14 @@ class IceSocket(StunProtocol):
         first = data[0] if data else 0xFF
         if 128 <= first <= 191:
             if addr in self.sources:
-                self._receivers.media(data)
+                self._ice.media(data)
             else:
                 self._counters.dropped_source += 1
         elif first <= 3:
             self._check_received(data, addr)
         elif 20 <= first <= 63:
             if addr in self.sources:
-                self._receivers.dtls(data)
+                self._ice.dtls(data)
             else:
                 self._counters.dropped_source += 1
         else:
@@ -92,7 +93,7 @@ class IceSocket(StunProtocol):
             super().datagram_received(data, addr)
         except Exception as error:
             self._counters.dropped_stun += 1
-            self._receivers.defect(error)
+            self._ice.defect(error)
 
     def send(self, data: bytes, to: Address) -> None:
         """Send now or not at all; to a TURN server soon or not at all.
@@ -143,3 +144,14 @@ class IceSocket(StunProtocol):
         for task in [*kept["_TurnTransport__send_tasks"], kept["_TurnTransport__close_task"]]:
             if task is not None:
                 task.cancel()
+
+
+def fits(ours: StunProtocol, remote: Candidate) -> bool:
+    """From loopback nobody else is reached."""
+    base = ours.local_candidate
+    if not base.can_pair_with(remote):
+        return False
+    return not (
+        ipaddress.ip_address(base.host).is_loopback
+        and not ipaddress.ip_address(remote.host).is_loopback
+    )

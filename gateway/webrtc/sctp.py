@@ -42,7 +42,7 @@ class Association(RTCSctpTransport):
         aborted: is called when the peer ended it.
     """
 
-    def __init__(self, dtls: Dtls, counters: PeerCounters, aborted: Callable[[], None]) -> None:
+    def __init__(self, dtls: Dtls, counters: PeerCounters, aborted: Callable[[], object]) -> None:
         super().__init__(dtls, port=SCTP_PORT)
         self._inbound_streams_max = MAX_STREAMS
         self._counters = counters

@@ -28,6 +28,7 @@ from gateway.legs.webrtc_leg import WebRtcLeg
 from gateway.media import host_addresses
 from gateway.sdp.webrtc import AudioCodecName
 from gateway.webrtc.peer import PeerConfig
+from tests.circles import circles
 from tests.legs.browser import Browser, strength, until
 from tests.legs.office import free_port
 
@@ -268,3 +269,16 @@ async def test_keys_are_pressed_where_the_browser_takes_them() -> None:
             await browser.take(one.leg.description.replace(b" 126\r\n", b"\r\n"))
             await until(lambda: LegAnswered() in one.events)
             one.leg.press("1")
+
+
+async def test_nothing_of_it_is_left_to_the_collector() -> None:
+    async def live() -> None:
+        async with Browser(440.0) as browser, call(browser, config()) as (one, _):
+            await asyncio.wait_for(one.opened.wait(), 10)
+            browser.send({"type": "session.update"})
+            await until(lambda: bool(one.messages))
+
+    with circles() as left:
+        await live()
+        await asyncio.sleep(0.1)
+    assert not left

@@ -134,6 +134,16 @@ class PatientCaller(Caller):
         )
         self.invite(sdp, (proof, *headers))
 
+    def tell(self, refer: Message, state: str, status_line: str) -> None:
+        """Say how it goes with what the gateway has asked for (RFC 3515), and see that heard."""
+        number = refer.header("cseq").split()[0]
+        headers = (f"Event: refer;id={number}", f"Subscription-State: {state}")
+        body = f"SIP/2.0 {status_line}\r\n"
+        self.cseq += 1
+        kind = "message/sipfrag;version=2.0"
+        self.wire.send(self.request("NOTIFY", body, headers, content_type=kind))
+        assert self.final("NOTIFY").status == 200
+
     def prack(self, progress: Message) -> None:
         """Acknowledge a reliable answer, and see that confirmed."""
         self._to, self.target = progress.header("to"), progress.contact_uri

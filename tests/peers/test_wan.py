@@ -129,6 +129,7 @@ def _place(wan: Wan, link: Link, directory: Path, callee_port: int) -> Iterator[
     """Both gateways, on the far host, and their model. Callers at `callee_port` may be called."""
     files = authority.make(directory)
     write_wav(directory / "announcement.wav", monologue())
+    ports = [free_port() for _ in range(CALLS)]
     both = {"GATEWAY_RTP_TIMEOUT_S": str(RTP_TIMEOUT_S)}
     for_all = {
         "GATEWAY_SIP_ALLOW": f"{wan.near.address}/32",
@@ -136,7 +137,9 @@ def _place(wan: Wan, link: Link, directory: Path, callee_port: int) -> Iterator[
         "GATEWAY_SIP_TLS_CERT": str(files.certificate),
         "GATEWAY_SIP_TLS_KEY": str(files.key),
         "GATEWAY_CALLS_BRIDGE": "leave",
-        "GATEWAY_CALLS_TARGETS": f"tel:+1555,sip:*@{wan.near.address}:{callee_port}",
+        "GATEWAY_CALLS_TARGETS": ",".join(
+            ["tel:+1555", *(f"sip:*@{wan.near.address}:{port}" for port in (callee_port, *ports))]
+        ),
     }
     for_few = {
         "GATEWAY_SIP_USERS": f"{USER}:{PASSWORD}",
@@ -156,7 +159,7 @@ def _place(wan: Wan, link: Link, directory: Path, callee_port: int) -> Iterator[
         GatewayProcess(slow.url, both | for_few, host=host) as guarded,
     ):
         slow.server.update_after_s = RINGS_S
-        place = Place(wan.near, link, for_everybody, guarded, files.authority, realtime)
+        place = Place(wan.near, link, for_everybody, guarded, files.authority, realtime, ports)
         yield place
 
 

@@ -16,11 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 import numpy as np
 
 from gateway.audio import g711
 from tests.peers.audio import Signal
+from tests.peers.calls_api import CallsApi
 from tests.peers.fake_realtime import FakeConnection
 from tests.peers.gateway import GatewayProcess, eventually
 from tests.peers.line import RealtimeThread
@@ -62,6 +64,8 @@ class Place:
     """For who has the password; plays an announcement while it rings."""
     certificate: Path
     realtime: RealtimeThread
+    ports: list[int]
+    """Of callers to whom others may be sent."""
     interrupted: dict[bytes, int] = field(default_factory=dict)
     """By the frame that a caller interrupted with: how much of the voice was heard, in ms."""
 
@@ -88,10 +92,12 @@ class Place:
     def phone(self, make: Callable[[str], AnyPhone]) -> AnyPhone:
         return self.near.run(lambda: make(self.near.address))
 
-    def caller(self, gateway: GatewayProcess) -> PatientCaller:
-        return self.near.run(
-            lambda: PatientCaller(PatientWire(UdpWire(gateway.sip, self.near.address)), gateway.sip)
-        )
+    def caller(self, gateway: GatewayProcess, port: int = 0) -> PatientCaller:
+        def make() -> PatientCaller:
+            wire = PatientWire(UdpWire(gateway.sip, self.near.address, port))
+            return PatientCaller(wire, gateway.sip)
+
+        return self.near.run(make)
 
     def tls_caller(self) -> Caller:
         context = ssl.create_default_context(cafile=self.certificate)
@@ -274,6 +280,44 @@ def cancel_and_answer_cross(place: Place) -> Reasons:
     return _several(one, CROSSINGS)
 
 
+def attended_transfer(place: Place) -> Reasons:
+    """Both callers are up; one is sent into the call of the other, with nothing but messages that
+    may be lost, and both are let go."""
+    api = CallsApi(place.open)
+
+    def one(number: int) -> str:
+        with (
+            place.phone(Phone) as phone,
+            place.phone(Phone) as other_phone,
+            place.caller(place.open) as caller,
+            place.caller(place.open, place.ports[number]) as other,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            for who, has in ((caller, phone), (other, other_phone)):
+                who.invite(place.sdp(has))
+                final = who.final()
+                assert final.status == 200, final.start
+                who.ack(final)
+                has.talk_to(final.media)
+            ids = {one["sip_call_id"]: one["id"] for one in api.calls()}
+            for who in (caller, other):
+                api.until(ids[who.call_id], "active", PATIENCE_S)
+            asked = pool.submit(api.refer_into, ids[caller.call_id], ids[other.call_id])
+            refer = caller.wait("REFER", 0)
+            caller.answer(refer, 202, "Accepted")
+            assert asked.result(PATIENCE_S).status == 200
+            target = refer.header("refer-to")
+            assert f"Replaces={quote(other.call_id)}%3B" in target and "caller@" in target, target
+            caller.tell(refer, "active;expires=60", "100 Trying")
+            other.hang_up()  # the telephones speak with each other now
+            caller.tell(refer, "terminated;reason=noresource", "200 OK")
+            caller.answer(caller.wait("BYE", 0))
+            assert api.summary(ids[caller.call_id])["transfer"]["result"] == "transferred"
+        return "transferred"
+
+    return _several(one) + Counter(transferred=CALLS)  # the other call counts as transferred too
+
+
 def _signal(packets: list[Packet]) -> Signal:
     """What they say, in their order, silence for those that are missing."""
     base = packets[0].sequence
@@ -289,4 +333,5 @@ BY_HAND: dict[str, Callable[[Place], Reasons]] = {
     "TLS with SRTP": tls_with_srtp,
     "early media": early_media,
     "CANCEL and answer cross": cancel_and_answer_cross,
+    "attended transfer": attended_transfer,
 }
