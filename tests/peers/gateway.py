@@ -391,8 +391,20 @@ class GatewayProcess:
             ]
             return not last
 
-        assert eventually(back, timeout_s, 0.25), f"after {timeout_s} s still held: {last}"
+        held = not eventually(back, timeout_s, 0.25)
+        assert not held, f"after {timeout_s} s still held: {last}; open: {self._open()}"
         return self.footprint()
+
+    def _open(self) -> list[str]:
+        """What its descriptors are of."""
+        process = psutil.Process(self.pid)
+        return [
+            *(f"{one.fd}: {one.path}" for one in process.open_files()),
+            *(
+                f"{one.fd}: {one.type.name} {one.laddr} {one.raddr} {one.status}"
+                for one in process.net_connections("all")
+            ),
+        ]
 
     # Parts of the above.
 
