@@ -17,6 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -363,10 +364,15 @@ class GatewayProcess:
         samples = self.metrics()
         own = psutil.Process(self.pid)
         family = [own, *own.children(recursive=True)]
-        # Our own scrape is a connection too, and the kernel may not have closed it yet.
-        http = [c for c in own.net_connections("tcp") if c.laddr and c.laddr.port == self.http_port]
+        # Our own scrape is a connection too, which may be closed meanwhile.
+        http = {
+            one.fd
+            for one in own.net_connections("tcp")
+            if one.laddr and one.laddr.port == self.http_port
+        }
+        others = set(map(int, os.listdir(f"/proc/{self.pid}/fd"))) - http
         return Footprint(
-            fds=sum(process.num_fds() for process in family) - len(http),
+            fds=len(others) + sum(child.num_fds() for child in family[1:]),
             udp_sockets=sum(len(process.net_connections("udp")) for process in family),
             threads=sum(process.num_threads() for process in family),
             calls=int(samples["gateway_calls_active"]),
@@ -397,14 +403,15 @@ class GatewayProcess:
 
     def _open(self) -> list[str]:
         """What its descriptors are of."""
-        process = psutil.Process(self.pid)
-        return [
-            *(f"{one.fd}: {one.path}" for one in process.open_files()),
-            *(
-                f"{one.fd}: {one.type.name} {one.laddr} {one.raddr} {one.status}"
-                for one in process.net_connections("all")
-            ),
-        ]
+        own = psutil.Process(self.pid)
+        found = []
+        for process in (own, *own.children(recursive=True)):
+            at = {one.fd: one for one in process.net_connections("all")}
+            for name in os.listdir(f"/proc/{process.pid}/fd"):
+                with suppress(OSError):
+                    what = at.get(int(name)) or os.readlink(f"/proc/{process.pid}/fd/{name}")
+                    found.append(f"{process.pid} {name}: {what}")
+        return found
 
     # Parts of the above.
 

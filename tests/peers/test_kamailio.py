@@ -22,7 +22,12 @@ from tests.sdk.schemas import need_wrtc
 needs_time = pytest.mark.skipif(
     not os.environ.get("KAMAILIO_ALL"), reason="takes more than a minute; KAMAILIO_ALL=1 runs it"
 )
-pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.usefixtures("meanwhile")]
+pytestmark = [
+    pytest.mark.peer,
+    pytest.mark.patient,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("meanwhile"),
+]
 
 ACCOUNTS = {"agent": "s3cret,:@x", "second": "other", "caller": "phone"}
 ESCAPED = "s3cret%2C%3A%40x"
