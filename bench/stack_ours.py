@@ -9,7 +9,7 @@ import sys
 
 import uvloop
 
-from bench.sockets import bound
+from bench.yardsticks.buffers import widen_buffers
 from gateway import collector
 from gateway.sip.agent import SipAgent
 from gateway.sip.config import SipConfig
@@ -64,7 +64,8 @@ class Answering(asyncio.DatagramProtocol):
 async def main() -> None:
     port = int(sys.argv[1])
     loop = asyncio.get_running_loop()
-    await loop.create_datagram_endpoint(lambda: Answering(port), sock=bound(port=port))
+    await loop.create_datagram_endpoint(lambda: Answering(port), ("127.0.0.1", port))
+    widen_buffers()
     collector.settle()
     print("ready", flush=True)
     await asyncio.Event().wait()

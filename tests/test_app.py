@@ -24,6 +24,7 @@ from gateway.phone.phone import place_call
 from gateway.phone.plan import Plan
 from gateway.settings import PREFIX, Settings
 from tests.circles import circles
+from tests.legs.browser import Browser, until
 from tests.peers.fake_realtime import FakeRealtime
 from tests.sdk import authority
 
@@ -147,7 +148,29 @@ async def test_a_call_leaves_nothing_to_the_collector(service: Service) -> None:
         for number in range(2):
             status, _ = await asyncio.gather(call(), speak_when_asked(service.model, number))
             assert status == 0
-        await asyncio.sleep(0.05)
+        assert (await service.get("/v1/realtime/calls/rtc_none"))[0] == 404
+        assert "gateway_calls_active 0.0" in (await service.get("/metrics"))[1]
+    assert not left
+
+
+async def test_nor_does_a_call_of_a_browser(service: Service) -> None:
+    calls = f"http://127.0.0.1:{service.gateway.http_port}/v1/realtime/calls"
+
+    async def call() -> None:
+        async with Browser(440.0) as browser, aiohttp.ClientSession() as client:
+            offer, headers = await browser.offer(), {"Content-Type": "application/sdp"}
+            async with client.post(calls, data=offer, headers=headers) as response:
+                await browser.take(await response.read())
+                location = response.headers["Location"]
+            await until(lambda: bool(browser.events))
+            call_id = location.rpartition("/")[2]
+            async with client.post(f"{calls}/{call_id}/hangup") as response:
+                assert response.status == 200
+
+    with circles() as left:
+        await call()
+        await asyncio.sleep(1.0)  # its sockets are closed a moment later
+        assert "gateway_calls_active 0.0" in (await service.get("/metrics"))[1]
     assert not left
 
 

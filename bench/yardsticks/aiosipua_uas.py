@@ -9,6 +9,7 @@ import sys
 from aiosipua.sdp import parse_sdp
 from aiosipua.transport import UdpSipTransport
 from aiosipua.uas import SipUAS
+from buffers import widen_buffers
 
 ANSWER = (
     "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
@@ -26,6 +27,7 @@ async def main() -> None:
 
     uas.on_invite = answered
     await uas.start()
+    widen_buffers()
     print("ready", flush=True)
     await asyncio.Event().wait()
 

@@ -5,6 +5,7 @@ Runs in any Python that has `sippy` installed, this project's or not.
 
 import sys
 
+from buffers import widen_buffers
 from sippy.CCEvents import CCEventConnect, CCEventRing, CCEventTry
 from sippy.Core.EventDispatcher import ED2
 from sippy.MsgBody import MsgBody
@@ -49,5 +50,6 @@ def asked(request, transaction):
 
 
 CONFIG["_sip_tm"] = SipTransactionManager(CONFIG, asked)
+widen_buffers()
 print("ready", flush=True)
 ED2.loop()

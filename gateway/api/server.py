@@ -63,15 +63,14 @@ def _errors(log: FilteringBoundLogger) -> Middleware:
 
     @web.middleware
     async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-        failure: Exception
         try:
             return await handler(request)
         except RealtimeError as error:
-            failure, response = error, error_response(error)
+            response = error_response(error)
             _note_refusal(log, request, error)
         except web.HTTPException as error:
-            failure, response = error, of_http(error, request)
-        except Exception as error:
+            response = of_http(error, request)
+        except Exception:
             log.error(
                 "api.failed",
                 request_id=request_id(request),
@@ -79,9 +78,9 @@ def _errors(log: FilteringBoundLogger) -> Middleware:
                 path=request.path,
                 exc_info=True,
             )
-            failure, response = error, error_response(internal())
+            response = error_response(internal())
         if request.writer.output_size > 0:  # an upgraded socket, say: no place for an answer
-            raise ConnectionError("the answer has begun already") from failure
+            raise ConnectionError("the answer has begun already")
         return response
 
     return errors

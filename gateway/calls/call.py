@@ -369,7 +369,7 @@ class Call:
         """Let go of the parts, which know the call as it knows them: left to the collector of such
         circles, all that a call was made of would stay for long. Clients may hold the call on."""
         self._is_freed = True
-        del self._alarm, self._group, self._sessions, self._sides
+        del self._alarm, self._group, self._sessions, self._sides, self._channel
 
 
 def _ms(seconds: float) -> float:

@@ -82,5 +82,6 @@ class Controls:
 
     def close(self) -> None:
         self._closed = True
-        for control in list(self._all):
+        controls, self._all, self._listeners = self._all, [], []
+        for control in controls:
             control.close()

@@ -40,5 +40,5 @@ class Outlet:
 
 
 def unheard(*told: object) -> None:
-    """Who listens in the end, in the place of who did: what knows each other in a circle stays
-    until the garbage collector comes by."""
+    """Who listens where nobody does yet, or any more. In the end it takes the place of who did:
+    what knows each other in a circle stays until the garbage collector comes by."""

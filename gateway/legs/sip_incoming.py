@@ -81,6 +81,7 @@ class SipIncomingLeg(SipLeg):
         if self._early is not None:
             self._early.cancel()
             await asyncio.gather(self._early, return_exceptions=True)
+            self._early = None  # its result, the port, knows this leg
         await super().close()
 
     def reject(self, status: int, retry_after_s: int | None = None, headers: Headers = ()) -> None:

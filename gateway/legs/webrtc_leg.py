@@ -51,13 +51,13 @@ class WebRtcLeg:
         if media.webrtc is None:
             raise OfferError("WebRTC is off here", "webrtc_off")
         self.description = b""
-        self._outlet = Outlet()
+        self._outlet = outlet = Outlet()
         self._media = WebRtcMedia(
             media,
             media.webrtc,
-            self._outlet.emit,
-            connected=lambda: self._outlet.emit(LegAnswered()),
-            gone=lambda reason: self._outlet.emit(LegEnded(reason)),
+            outlet.emit,
+            connected=lambda: outlet.emit(LegAnswered()),
+            gone=lambda reason: outlet.emit(LegEnded(reason)),
             with_channel=True,
         )
         try:

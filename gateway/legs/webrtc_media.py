@@ -217,6 +217,7 @@ class WebRtcMedia:
         port, self._port = self._port, None
         if port is not None:
             port.close()
+        self.channel.listen(unheard, unheard)
         peer, self._peer = self._peer, None
         if peer is not None:
             try:
@@ -264,8 +265,8 @@ class PeerChannel:
 
     def __init__(self) -> None:
         self.peer: Peer | None = None
-        self.opened: Callable[[], None] = _nothing
-        self.received: Callable[[bytes], None] = _ignored
+        self.opened: Callable[[], None] = unheard
+        self.received: Callable[[bytes], None] = unheard
 
     @property
     def is_open(self) -> bool:
@@ -313,11 +314,3 @@ def _codec(plan: WebRtcPlan, joined: AudioFormat) -> tuple[Codec, PayloadFormat]
     if plan.codec == "opus":
         return OpusCodec(joined.rate_hz, fec=plan.fec), OPUS
     return G711Codec(plan.codec, PACKET_MS), G711
-
-
-def _nothing() -> None:
-    """Nobody listens."""
-
-
-def _ignored(_: bytes) -> None:
-    """Nobody listens."""

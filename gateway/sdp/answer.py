@@ -245,7 +245,10 @@ def _choose(
             return line, _protected(line, local)
         except SdpError as error:
             refusal = refusal or error
-    raise refusal or _unacceptable(305, "Incompatible media format")
+    try:
+        raise refusal or _unacceptable(305, "Incompatible media format")
+    finally:
+        del refusal  # which knows this frame: no circle is to remain
 
 
 def _protected(line: MediaDescription, local: LocalMedia) -> AudioPlan:

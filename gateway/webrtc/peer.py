@@ -202,7 +202,7 @@ class Peer:
                 await self._dtls.stop()
         finally:
             await self._ice.close()
-            self._channel = self._dtls = None
+            self._channel = self._dtls = self._connecting = None
             del self._listener  # as all that know us: no circle is to remain
 
     # What comes from the peer.

@@ -282,3 +282,16 @@ async def test_nothing_of_it_is_left_to_the_collector() -> None:
         await live()
         await asyncio.sleep(0.1)
     assert not left
+
+
+async def test_nor_is_anything_of_browsers_that_do_not_come() -> None:
+    async def refuse_and_wait() -> None:
+        with pytest.raises(OfferError):
+            WebRtcLeg(b"v=0\r\n", config())
+        async with Browser() as browser, waiting(await browser.offer()):
+            pass
+
+    with circles() as left:
+        await refuse_and_wait()
+        await asyncio.sleep(0.1)
+    assert not left

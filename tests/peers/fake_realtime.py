@@ -59,6 +59,7 @@ class FakeConnection:
         self._request = request
         self._socket = web.WebSocketResponse(max_msg_size=0)
         self._news = asyncio.Event()
+        self._kinds: dict[str, list[Event]] = {}
         self._expected: dict[str, int] = {}
         self._sent = 0
         self._responses: dict[str, list[str]] = {}  # items of each response, in order
@@ -67,7 +68,7 @@ class FakeConnection:
 
     def events(self, kind: str) -> list[Event]:
         """All client events of this type so far."""
-        return [one.event for one in self.received if one.event.get("type") == kind]
+        return list(self._kinds.get(kind, ()))
 
     async def expect(self, kind: str, timeout_s: float = 2.0) -> Event:
         """Return the next client event of this type that was not expected before; wait for it.
@@ -77,8 +78,7 @@ class FakeConnection:
         """
         index = self._expected.get(kind, 0)
         if not await self.until(lambda: len(self.events(kind)) > index, timeout_s):
-            kinds = dict.fromkeys(str(one.event.get("type")) for one in self.received)
-            came = ", ".join(f"{kind} x{len(self.events(kind))}" for kind in kinds)
+            came = ", ".join(f"{kind} x{len(events)}" for kind, events in self._kinds.items())
             raise AssertionError(f"no {kind} (number {index + 1}); came: {came or 'nothing'}")
         self._expected[kind] = index + 1
         return self.events(kind)[index]
@@ -223,6 +223,7 @@ class FakeConnection:
 
     async def _event(self, event: Event) -> None:
         self.received.append(Received(event, asyncio.get_running_loop().time()))
+        self._kinds.setdefault(str(event.get("type")), []).append(event)
         if event.get("type") == "input_audio_buffer.append":
             self.audio += b64decode(event["audio"])
         elif event.get("type") == "session.update":

@@ -5,6 +5,7 @@ may be left of any of them. Each network is a scene: all cases run through it at
 each, and beside them those of `wan_calls`, in which it matters what is heard.
 """
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -41,6 +42,8 @@ pytestmark = [
 CALLS = 4
 SEED = 7
 RTP_TIMEOUT_S = 5
+_listening = threading.Lock()
+"""Of all networks, one at a time."""
 _UNEXPECTED = ("-default_behaviors", "all,-abortunexp")
 """Where packets overtake each other, a late one is nothing to give a call up for."""
 KEYS = pcap.KEYS + "00##"
@@ -183,9 +186,11 @@ def _cross(wan: Wan, link: Link, directory: Path) -> Crossing:
         # busy machine loses is no loss of the network's.
         by_hand: dict[str, Future[Counter[str]]] = {}
         for name, call in BY_HAND.items():
-            by_hand[name] = pool.submit(call, place)
-            wait([by_hand[name]])
-        keys = _press_keys(place, directory)
+            with _listening:
+                by_hand[name] = pool.submit(call, place)
+                wait([by_hand[name]])
+        with _listening:
+            keys = _press_keys(place, directory)
         results = {name: run.result() for name, run in runs.items()} | {DTMF: keys}
         for gateway, baseline in zip(gateways, baselines, strict=True):
             gateway.wait_for_footprint(baseline, RTP_TIMEOUT_S + FREED_WITHIN_S)

@@ -39,7 +39,7 @@ Reasons = Counter[str]
 CALLS = 3
 """Of each kind."""
 CROSSINGS = 12
-SHOUT_AGAIN = 5
+SHOUTED = 3
 USER, PASSWORD = "alice", "s3cret"
 RINGS_S = 3.0
 """So long the guarded gateway waits for its model."""
@@ -187,10 +187,10 @@ def barge_in(place: Place) -> Reasons:
         shout = SHOUTS[number]
         with place.call() as (phone, heard):
             assert eventually(lambda: _begins(phone), PATIENCE_S)
-            time.sleep(random.Random(number).uniform(0.2, 2.5))
-            for _ in range(SHOUT_AGAIN):  # like anybody who is not listened to
+            time.sleep(random.Random(number).uniform(0.2, 1.5))
+            for _ in range(SHOUTED):  # like anybody who is not listened to
                 phone.say([shout] * 10)
-                if eventually(lambda: shout in place.interrupted, 2):
+                if eventually(lambda: shout in place.interrupted, 1):
                     break
             assert shout in place.interrupted, f"by {[one[:1] for one in place.interrupted]}"
             assert eventually(lambda: _ends(phone), PATIENCE_S)

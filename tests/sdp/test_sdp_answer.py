@@ -12,6 +12,7 @@ from gateway.sdp.description import (
     SessionDescription,
     parse,
 )
+from tests.circles import circles
 from tests.sdp.samples import NAMES, sample, with_line
 
 pytestmark = pytest.mark.pure
@@ -609,3 +610,11 @@ MEDIA = st.builds(
 @given(st.lists(MEDIA, max_size=5))
 def test_any_streams(media: list[str]) -> None:
     check(parse(audio("".join(media))))
+
+
+def test_a_refusal_leaves_nothing_to_the_collector() -> None:
+    with circles() as left:
+        for body in (audio("m=audio 9 RTP/AVP 18\r\n"), audio("m=video 9 RTP/AVP 31\r\n")):
+            with pytest.raises(SdpError):
+                answered(body)
+    assert not left
