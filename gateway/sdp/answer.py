@@ -4,10 +4,9 @@ The offer lists streams and, for each, the codecs its author can use in the orde
 answer has the same streams in the same order: ours takes the first audio stream it can serve, with
 the first codec of the offer that it knows and the offer's own payload types, and refuses all others
 with port 0. It mirrors the direction: who is sent nothing but audio may only listen. An address of
-0.0.0.0 is the older way to say "send me nothing" (RFC 3264 section 8.4).
-
-What both sides may do afterwards is the `AudioPlan`. An INVITE without a description asks for our
-offer; the plan then comes from the peer's answer.
+0.0.0.0 is the older way to say "send me nothing" (RFC 3264 section 8.4). What both sides may do
+afterwards is the `AudioPlan`. An INVITE without a description asks for our offer; the plan then
+comes from the peer's answer.
 """
 
 import re
