@@ -184,9 +184,11 @@ def adopted(copied: Sequence[tuple[str, str]]) -> Headers:
 def stateless_tag(request: Request) -> str:
     """A To tag for an answer that leaves no state: the same again for the same request.
 
-    RFC 3261 section 8.2.7 wants that, so that a repeated request is answered alike.
+    RFC 3261 section 8.2.7 wants that, so that a repeated request is answered alike. For the ACK of
+    such an answer it is the same as well.
     """
-    seed = "\n".join(request.headers.get(name) or "" for name in ("Via", "Call-ID", "CSeq", "From"))
+    said = [request.headers.get(name) or "" for name in ("Via", "Call-ID", "From", "CSeq")]
+    seed = "\n".join(said).rpartition(" ")[0]  # without the method
     return hashlib.blake2s(seed.encode(errors="replace"), digest_size=8).hexdigest()
 
 

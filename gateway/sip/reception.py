@@ -84,8 +84,10 @@ class Reception:
         transactions = self._board.transactions
         reply_to = _stamp(request, source)
         allowed = self._admits(request, source)
-        if reply_to is None or (request.method == "ACK" and not allowed):
+        if reply_to is None:
             self._board.outbox.counters.dropped += 1
+        elif request.method == "ACK" and not allowed:
+            self._ignore(request)
         elif not allowed and not self._is_proven(request, source, reply_to, now):
             pass  # and whoever it is has been told so
         elif copy_of := transactions.find(request):
@@ -195,6 +197,11 @@ class Reception:
         if call := self._call_of(ack):
             call.acknowledged(ack, now)
         else:
+            self._ignore(ack)
+
+    def _ignore(self, ack: Request) -> None:
+        """Count an ACK of nothing; not one of a refusal that left no state, which all send."""
+        if tag_of(ack.headers.get("To") or "") != stateless_tag(ack):
             self._board.outbox.counters.dropped += 1
 
     def _receive_cancel(self, cancel: Request, reply_to: Address, now: float) -> None:

@@ -29,8 +29,9 @@ ROUND = 500
 """After so many the calls are over, and others are set up for the next ones to hit."""
 FRIENDS = 0.8
 """So many come from somebody who is let in."""
-GROWTH = 200
-"""So many objects may be there at the end that were not there after the first rounds."""
+GROWTH = 1000
+"""So many objects may be there at the end that were not there after the first rounds, those in the
+caches of what was parsed among them."""
 
 
 def origin(rng: random.Random, transport: str) -> Address:

@@ -56,6 +56,15 @@ def proven(
     return again.replace(b"\r\nCall-ID", f"\r\n{header}: {value}\r\nCall-ID".encode(), 1)
 
 
+def test_only_the_ack_of_nothing_counts_as_dropped() -> None:
+    desk = guarded()
+    answer = challenged(desk, request("INVITE", body=SDP))
+    assert desk.send(request("ACK", to=answer.headers.get("To") or "")) == []
+    assert desk.agent.counters.dropped == 0
+    assert desk.send(request("ACK", to="<sip:agent@192.0.2.1>;tag=made-up")) == []
+    assert desk.agent.counters.dropped == 1
+
+
 def test_who_proves_who_it_is_may_call_and_is_not_asked_in_the_call() -> None:
     desk = guarded()
     invite = request("INVITE", body=SDP)
