@@ -93,6 +93,11 @@ def variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]
     return found
 
 
+@pytest.fixture(params=["off", "ringback"])
+def early_media(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_SIP_EARLY_MEDIA", request.param)
+
+
 @pytest.fixture
 async def service(
     variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
@@ -136,7 +141,9 @@ async def test_a_call_is_greeted_and_recorded(service: Service) -> None:
     assert len({line["call_id"] for line in lines[:6]}) == 1
 
 
-async def test_a_call_leaves_nothing_to_the_collector(service: Service) -> None:
+async def test_a_call_leaves_nothing_to_the_collector(
+    variables: dict[str, str], early_media: None, service: Service
+) -> None:
     async def call() -> int:
         """From another process: the telephone is not to be counted."""
         uri = f"sip:agent@127.0.0.1:{service.settings.sip_udp_port}"
@@ -260,11 +267,17 @@ async def shown(port: int, ca: Path) -> int:
     return x509.load_der_x509_certificate(der).serial_number
 
 
+def two_certificates(directory: Path) -> tuple[authority.Files, authority.Files]:
+    """Each with a key of its own."""
+    other = directory / "other"
+    other.mkdir()
+    return authority.make(directory), authority.make(other)
+
+
 async def test_a_key_that_does_not_fit_is_one_clear_line(
     variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "next").mkdir()
-    files, other = authority.make(tmp_path), authority.make(tmp_path / "next")
+    files, other = two_certificates(tmp_path)
     monkeypatch.setenv("GATEWAY_HTTP_TLS_CERT", str(files.certificate))
     monkeypatch.setenv("GATEWAY_HTTP_TLS_KEY", str(other.key))
     monkeypatch.setenv("GATEWAY_REALTIME_URL", "ws://127.0.0.1:9/v1/realtime")
@@ -286,8 +299,7 @@ def certificate_ends(gateway: Gateway) -> float:
 async def test_the_certificate_of_the_web_server_is_renewed(
     variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "next").mkdir()
-    files, renewed = authority.make(tmp_path), authority.make(tmp_path / "next")
+    files, renewed = two_certificates(tmp_path)
     monkeypatch.setenv("GATEWAY_HTTP_TLS_CERT", str(files.certificate))
     monkeypatch.setenv("GATEWAY_HTTP_TLS_KEY", str(files.key))
     monkeypatch.setenv("GATEWAY_REALTIME_URL", "ws://127.0.0.1:9/v1/realtime")

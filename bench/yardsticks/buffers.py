@@ -13,9 +13,9 @@ def widen_buffers() -> None:
     """Of all UDP sockets that this process has open."""
     for name in os.listdir("/proc/self/fd"):
         try:
-            one = socket.socket(fileno=os.dup(int(name)))
+            one = socket.socket(fileno=int(name))
         except OSError:
             continue  # closed meanwhile, or no socket
-        with one:
-            if one.type == socket.SOCK_DGRAM:
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+        if one.type == socket.SOCK_DGRAM:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+        one.detach()  # it stays its owner's
