@@ -39,7 +39,9 @@ _START_TIMEOUT_S = 40.0
 _STOP_TIMEOUT_S = 15.0
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 _choice = random.Random(os.getpid())
-_PORTS = half(range(5100, 9900, 2))
+_NO_BROWSER_GOES_TO = {6000, 6566, 6666, 6668}
+"""Of these ports, by the Fetch standard (section "Port blocking")."""
+_PORTS = [port for port in half(range(5100, 9900, 2)) if port not in _NO_BROWSER_GOES_TO]
 _next_port = _choice.randrange(len(_PORTS))
 _RANGES = half(range(17_000, 32_000))
 _next_range = _RANGES.start + 200 * _choice.randrange(10)

@@ -140,8 +140,8 @@ class Phone:
         payload = self._queue.popleft() if self._queue else self._idle
         if not self.muted:
             packet = rtp(payload, self._sequence, self._timestamp, self._ssrc, self._payload_type)
+            self.sent += 1  # before it can have come in
             self.socket.sendto(self._sealed(packet), self._remote)
-            self.sent += 1
         self._sequence += not self.muted
         self._timestamp += FRAME_BYTES
 

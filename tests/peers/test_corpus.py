@@ -13,7 +13,7 @@ from tests.peers.gateway import ROOT, eventually
 from tests.peers.line import Line
 from tests.peers.wire import Caller, Message, TcpWire, UdpWire, Wire
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow]
+pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.usefixtures("meanwhile")]
 
 CORPUS = ROOT.parent / "shared" / "data" / "rfc4475"
 

@@ -12,7 +12,7 @@ from tests.peers.gateway import HOST, GatewayProcess, eventually, free_port
 from tests.peers.line import RealtimeThread
 from tests.peers.speech import found, monologue
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.usefixtures("meanwhile")]
+pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("hears", [True, False])

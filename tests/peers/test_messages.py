@@ -9,7 +9,7 @@ from tests.peers.gateway import HOST
 from tests.peers.line import Line
 from tests.peers.wire import Caller, Message, UdpWire, connect, offer
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow]
+pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.usefixtures("meanwhile")]
 
 METHODS = {"INVITE", "ACK", "BYE", "CANCEL", "OPTIONS"}
 A_PORT = 16_000

@@ -24,7 +24,7 @@ from tests.sip.test_agent_fuzz import traffic
 
 pytestmark = pytest.mark.pure
 
-MESSAGES = int(os.environ.get("FUZZ_MESSAGES", "3000"))
+MESSAGES = int(os.environ.get("FUZZ_MESSAGES", "1000"))
 ROUND = 500
 """After so many the calls are over, and others are set up for the next ones to hit."""
 FRIENDS = 0.8
