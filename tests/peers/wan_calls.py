@@ -330,11 +330,13 @@ def _signal(packets: list[Packet]) -> Signal:
     return signal
 
 
-BY_HAND: dict[str, Callable[[Place], Reasons]] = {
+HEARD: dict[str, Callable[[Place], Reasons]] = {
     "greeting heard whole": greeting_is_heard_whole,
     "barge-in": barge_in,
     "TLS with SRTP": tls_with_srtp,
     "early media": early_media,
+}
+UNHEARD: dict[str, Callable[[Place], Reasons]] = {
     "CANCEL and answer cross": cancel_and_answer_cross,
     "attended transfer": attended_transfer,
 }

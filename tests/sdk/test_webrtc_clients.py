@@ -252,7 +252,7 @@ def interrupt(client: Client) -> None:
     application.do("speak", seconds=1.0)
     application.event("input_audio_buffer.speech_started")
     assert application.event(CLEARED)["response_id"] == started["response_id"]
-    # For 300 ms libwebrtc lets the level that it reports fade out; the story would go on for longer.
+    # For 300 ms libwebrtc lets the level that it reports fade out. The story is longer than this.
     assert eventually(lambda: quiet(client), 2), "the voice goes on"
     truncated = application.event("conversation.item.truncated", anywhere=True)
     assert 100 < truncated["audio_end_ms"] < 8000
