@@ -97,6 +97,10 @@ class DialSecond:
     """Value of a Replaces header, for one whose call with somebody else is to be taken over."""
     referred_by: str = ""
     """Value of a Referred-By header."""
+    headers: Headers = ()
+    """More of the INVITE."""
+    overheard: bool = False
+    """The other side hears what comes from there before the answer."""
 
 
 @dataclass(frozen=True, slots=True)

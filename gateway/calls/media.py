@@ -83,6 +83,17 @@ class CallMedia:
         else:
             self._port.join(self._keep)
 
+    def overhear(self, second: MediaPort) -> None:
+        """While it rings there, what comes from this port is heard instead of our ringing."""
+        early = LiveFeed(second.format, self._port.format)
+
+        def heard(audio: bytes) -> None:
+            early.push(audio)
+            if self._rings:
+                self._port.playout.background = early
+
+        second.join(heard)
+
     def bridge(self, second: MediaPort, *, listens: bool) -> None:
         """From now on both ports hear each other; the session, if it `listens`, hears both."""
         self.clear()

@@ -232,17 +232,8 @@ class Sides:
         self, effect: DialSecond | TakeSecond | EndSecond | JoinLegs | SwapLegs
     ) -> None:
         match effect:
-            case DialSecond(target_uri, replaces, referred_by):
-                self._start(
-                    self._dial(
-                        CallOrder(
-                            target_uri,
-                            replaces=replaces,
-                            referred_by=referred_by,
-                            law=self._law(),
-                        )
-                    )
-                )
+            case DialSecond():
+                self._start(self._dial(effect))
             case TakeSecond(call_id):
                 self._take(call_id)
             case EndSecond():
@@ -257,8 +248,15 @@ class Sides:
         spoken = "pcmu" if self.media is None else self.media.port.format.encoding
         return "pcma" if spoken == "pcma" else "pcmu"
 
-    async def _dial(self, order: CallOrder) -> None:
+    async def _dial(self, wanted: DialSecond) -> None:
         leg: Leg | None = None
+        order = CallOrder(
+            wanted.target_uri,
+            headers=wanted.headers,
+            replaces=wanted.replaces,
+            referred_by=wanted.referred_by,
+            law=self._law(),
+        )
         try:
             called = self._others.second(order)
             leg = self._second = called
@@ -273,6 +271,8 @@ class Sides:
             return
         if leg is self._second:  # it was not given up meanwhile
             self._second_port = port
+            if wanted.overheard and self.media is not None:
+                self.media.overhear(port)
             self._feed(self._machine.second_opened)
 
     async def _answer(self, leg: IncomingLeg) -> None:

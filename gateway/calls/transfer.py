@@ -220,7 +220,8 @@ class Transfer:
         if self.asked.replaces:
             return [*kept, TakeSecond(self.asked.replaces)]
         self._deadline = now + self._plan.ring_s
-        return [DialSecond(self.asked.target_uri)]
+        asked = self.asked
+        return [DialSecond(asked.target_uri, headers=asked.headers, overheard=True)]
 
     def _joined(self, status: int | None) -> list[Effect]:
         """Whoever is to take the call is there."""

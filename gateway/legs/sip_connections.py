@@ -180,11 +180,18 @@ class Connections:
     Args:
         agent: tells whom it knows.
         lost: is told the peer of each that has ended.
+        turned_away: is told who gets none because nobody there may call.
     """
 
-    def __init__(self, agent: SipAgent, lost: Callable[[Address], None]) -> None:
+    def __init__(
+        self,
+        agent: SipAgent,
+        lost: Callable[[Address], None],
+        turned_away: Callable[[Address], None],
+    ) -> None:
         self._agent = agent
         self._lost = lost
+        self._turned_away = turned_away
         self._open: dict[Address, Connection] = {}
         self._by_host: Counter[str] = Counter()
         self._strangers: Counter[str] = Counter()
@@ -206,7 +213,7 @@ class Connections:
         """Returns whether the connection may stay: no host may shut the others out."""
         peer = connection.peer
         if connection.accepted:
-            if not self.has_room(peer):
+            if not self.lets_in(peer):
                 return False
             connection.is_strange = not self._agent.knows(peer)
         if peer in self._open:
@@ -215,16 +222,18 @@ class Connections:
         self._count(connection, 1)
         return True
 
-    def has_room(self, peer: Address) -> bool:
-        """Whether a connection that this peer opens would be taken."""
+    def lets_in(self, peer: Address) -> bool:
+        """Whether a connection that this peer opens is taken."""
         of_host, strangers = self._by_host[peer.host], self._strangers
         if len(self._open) >= _MAX_CONNECTIONS or of_host >= _MAX_CONNECTIONS_OF_ONE_HOST:
             return False
-        return self._agent.knows(peer) or (
-            self._agent.takes_passwords
-            and strangers.total() < _MAX_STRANGERS
-            and strangers[peer.host] < _MAX_STRANGERS_OF_ONE_HOST
-        )
+        if self._agent.knows(peer):
+            return True
+        if not self._agent.takes_passwords:
+            self._turned_away(peer)
+            return False
+        has_room = strangers.total() < _MAX_STRANGERS
+        return has_room and strangers[peer.host] < _MAX_STRANGERS_OF_ONE_HOST
 
     def is_in_call(self, peer: Address) -> bool:
         """Whether there is a call with the host of this peer."""

@@ -38,6 +38,7 @@ _UDP_BUFFER_BYTES = 4 << 20
 _REFUSED_HINTS = {
     401: "unknown name or wrong password; see GATEWAY_SIP_USERS",
     403: "see GATEWAY_SIP_ALLOW",
+    None: "its connection was closed unheard; see GATEWAY_SIP_ALLOW",
 }
 _LINGER_S = 2.0
 """At shutdown, this long for the last BYEs to be answered."""
@@ -97,7 +98,7 @@ class SipEndpoint:
         self._hosts: tuple[str, ...] = ()
         self._maps = False  # IPv4 is inside of IPv6 for the UDP socket
         self._udp: asyncio.DatagramTransport | None = None
-        self._connections = Connections(agent, self._disconnected)
+        self._connections = Connections(agent, self._disconnected, self._turned_away)
         self._tcp = Tcp(self, self._connections)
         self.certificates = TlsWatch("sip", tls, log)
         self._tls = Tls(self, self._connections, self.certificates.contexts, log)
@@ -252,7 +253,7 @@ class SipEndpoint:
         return bool(events)
 
     def _tell_of(self, notice: Notice) -> None:
-        if notice.status is None:
+        if notice.kind != "refused":
             self._log.warning(
                 f"sip.source_{notice.kind}",
                 source=notice.host,
@@ -263,7 +264,7 @@ class SipEndpoint:
         self._log.warning(
             "sip.refused",
             source=notice.host,
-            method=notice.method,
+            method=notice.method or None,
             sip_status=notice.status,
             why=notice.why,
             hint=_REFUSED_HINTS.get(notice.status, ""),
@@ -317,6 +318,10 @@ class SipEndpoint:
 
     def _disconnected(self, peer: Address) -> None:
         self._agent.connection_lost(peer, self._loop.time())
+        self._drain()
+
+    def _turned_away(self, peer: Address) -> None:
+        self._agent.turned_away(peer, self._loop.time())
         self._drain()
 
 

@@ -160,7 +160,7 @@ class Tls(Tcp):
                 continue
             host = plain_host(str(peer[0]))
             if (
-                not self._connections.has_room(Address(host, peer[1], self.kind))
+                not self._connections.lets_in(Address(host, peer[1], self.kind))
                 or self._shaking[host] >= _MAX_HANDSHAKES_OF_ONE_HOST
                 or self._shaking.total() >= _MAX_HANDSHAKES
             ):

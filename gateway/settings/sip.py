@@ -208,7 +208,8 @@ class SipSettings(Group):
         bool,
         Meaning(
             "in calls that we make the agent hears what comes before the answer, such as "
-            "announcements; it is itself heard from the answer on",
+            "announcements; it is itself heard from the answer on. In a bridge the caller hears "
+            "it, instead of our ringing",
             "true, false",
         ),
     ] = False

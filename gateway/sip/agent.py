@@ -76,6 +76,10 @@ class SipAgent:
         """Answer what a parser or a framer made of a broken message, if that can be done."""
         self._reception.refuse(error, source, now)
 
+    def turned_away(self, source: Address, now: float) -> None:
+        """A connection from there was closed unheard, because nobody there may call."""
+        self._reception.turned_away(source, now)
+
     def transport_failed(self, to: Address, now: float) -> None:
         """Something sent to `to` could not be delivered, and no connection can be made to it."""
         self._board.transactions.transport_failed(to, now)

@@ -55,6 +55,10 @@ class Reception:
         self._board.outbox.counters.strangers["unread"] += 1
         return False
 
+    def turned_away(self, source: Address, now: float) -> None:
+        """A connection from there was closed unheard, because nobody there may call."""
+        self.throttle.refused(source.host, "", None, "not_allowed", now)
+
     def notices(self) -> list[Notice]:
         """What there is to tell of strangers since this was last asked."""
         notices = self.throttle.notices()

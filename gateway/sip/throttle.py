@@ -47,7 +47,7 @@ class Notice:
     why: str = ""
     """What it did last: `not_allowed`, `wrong_password`, `no_password` or `malformed`."""
     method: str = ""
-    """Of the request that was refused."""
+    """Of the request that was refused; "" for a connection that was closed unheard."""
     status: int | None = None
     """With which it was."""
 
@@ -109,7 +109,7 @@ class Throttle:
             source = self._heard(host, now)
             source.failures = max(source.failures - ASKED, 0.0)
 
-    def refused(self, host: str, method: str, status: int, why: str, now: float) -> None:
+    def refused(self, host: str, method: str, status: int | None, why: str, now: float) -> None:
         """It is told no, which operators hear of even where there is no limit."""
         for source, told_at in list(self._told.items()):
             if now - told_at < TELL_AGAIN_S:

@@ -189,6 +189,37 @@ async def test_the_caller_hears_that_it_rings_and_the_agent_over_it() -> None:
         assert told
 
 
+async def test_what_the_target_says_before_it_answers_is_heard_instead_of_our_ringing() -> None:
+    async with line(policy=LEAVE) as call:
+        callee = FakeCallee()
+        await (await refer(call, callee))
+        callee.emit(LegRinging(183))
+        ringing = call.leg.port.playout.background
+        assert ringing is not None
+        say(callee, VOICE, VOICE)
+        assert hear(call.leg) == [VOICE]
+        callee.emit(LegRinging(180))  # and goes on with it
+        say(callee, VOICE)
+        assert hear(call.leg) == [VOICE]
+        await call.session.say(created(), delta(AGENT))
+        assert hear(call.leg) == [AGENT]
+        callee.emit(LegEnded("refused", 486))
+        await settle()
+        assert call.leg.port.playout.background is None
+        assert callee.done == ["dial", "hang_up", "close"]
+
+
+async def test_the_headers_of_a_transfer_are_those_of_the_call_to_the_target() -> None:
+    async with line(policy=LEAVE) as call:
+        headers = (("X-Account", "7"),)
+        call.others.callees.append(FakeCallee())
+        order = asyncio.ensure_future(call.call.command(Refer(TARGET, headers=headers)))
+        await settle()
+        call.leg.emit(ReferAnswered(405))
+        await order
+        assert call.others.orders[0].headers == headers
+
+
 async def test_a_target_that_cannot_be_called_is_told_to_the_application() -> None:
     async with line(policy=LEAVE) as call:
         order = await refer(call, LegError(403, "not_allowed"))

@@ -74,7 +74,7 @@ def active(policy: CallPolicy, *, can_refer: bool = True) -> CallMachine:
 
 def dialling(policy: CallPolicy = LEAVE) -> CallMachine:
     call = active(policy, can_refer=False)
-    assert call.command(Refer(TARGET), 7, 3.0)[-1] == DialSecond(TARGET)
+    assert call.command(Refer(TARGET), 7, 3.0)[-1] == DialSecond(TARGET, overheard=True)
     assert settled(call.second_opened(3.1)) == {7: None}
     return call
 
@@ -95,7 +95,7 @@ def how(effects: list[Effect]) -> str:
 def test_a_peer_that_cannot_refer_is_bridged(status: int) -> None:
     call = active(LEAVE)
     assert call.command(Refer(TARGET), 7, 3.0) == [ReferLeg(TARGET)]
-    assert call.leg_event(ReferAnswered(status), 3.2) == [DialSecond(TARGET)]
+    assert call.leg_event(ReferAnswered(status), 3.2) == [DialSecond(TARGET, overheard=True)]
     assert settled(call.second_opened(3.3)) == {7: None}  # our INVITE is on its way
     assert call.second_event(LegRinging(180), 3.5) == [RingBack(True)]
     assert call.second_event(LegRinging(180), 3.6) == []
@@ -141,7 +141,7 @@ def test_a_target_that_does_not_answer_gives_the_caller_back(
     assert effects[:2] == [RingBack(False), EndSecond()]
     assert result(effects) == outcome
     assert call.state is State.ACTIVE
-    assert call.command(Refer("tel:+49302"), 8, 9.5)[-1] == DialSecond("tel:+49302")
+    assert call.command(Refer("tel:+49302"), 8, 9.5)[-1] == DialSecond("tel:+49302", overheard=True)
 
 
 def test_a_target_may_ring_as_long_as_any_callee() -> None:
@@ -541,7 +541,7 @@ def left_alone(*, can_refer: bool) -> tuple[CallMachine, list[Effect]]:
 
 @pytest.mark.parametrize("can_refer", [True, False])
 def test_no_human_is_called_before_it_is_known_who_the_other_side_is(can_refer: bool) -> None:
-    passes_on: Effect = ReferLeg(HUMAN) if can_refer else DialSecond(HUMAN)
+    passes_on: Effect = ReferLeg(HUMAN) if can_refer else DialSecond(HUMAN, overheard=True)
     call, effects = left_alone(can_refer=can_refer)
     assert not {ReferLeg, DialSecond} & set(kinds(effects)) and call.state is State.ACTIVE
     effects = call.second_event(LegEnded("refused", 486), 30.0)
@@ -582,7 +582,7 @@ def test_no_human_is_called_before_it_is_known_whether_somebody_takes_the_place(
         effects += until(call, 20.0)
         assert DialSecond not in kinds(effects) and call.talk.over
         effects = told(call, 20.0)
-        assert effects[-1] == DialSecond(HUMAN)
+        assert effects[-1] == DialSecond(HUMAN, overheard=True)
         assert (SwapLegs() in effects) == (told is CallMachine.replaced)
 
 

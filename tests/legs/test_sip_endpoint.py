@@ -94,10 +94,23 @@ async def closed_office(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Office
 
 
 async def test_a_host_that_is_not_served_gets_no_connection(closed_office: Office) -> None:
-    reader, writer = await connect(closed_office)
-    assert await ended(reader)
+    with capture_logs() as lines:
+        for _ in range(2):
+            reader, writer = await connect(closed_office)
+            assert await ended(reader)
+            writer.close()
     assert closed_office.endpoint.connections == 0
-    writer.close()
+    assert lines == [
+        {
+            "event": "sip.refused",
+            "log_level": "warning",
+            "source": HOST,
+            "method": None,
+            "sip_status": None,
+            "why": "not_allowed",
+            "hint": "its connection was closed unheard; see GATEWAY_SIP_ALLOW",
+        }
+    ]
 
 
 async def test_a_host_that_is_not_served_is_told_of(closed_office: Office) -> None:
