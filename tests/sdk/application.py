@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.peers.record import EVENTS
+from tests.sdk.embedded import EmbeddedServer
 from tests.sdk.schemas import NODE, NODE_FOLDER
 from tests.sdk.site import KEY, SECRET, Site
 
@@ -131,7 +132,11 @@ class NodeApplication(Application):
     """
 
     def __init__(
-        self, script: str, site: Site | None, authority: Path | None = None, *arguments: str
+        self,
+        script: str,
+        site: Site | EmbeddedServer | None,
+        authority: Path | None = None,
+        *arguments: str,
     ) -> None:
         super().__init__()
         own = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
@@ -199,7 +204,7 @@ class NodeApplication(Application):
             self._noise.append(line.rstrip())
 
 
-def _client_settings(site: Site) -> dict[str, str]:
+def _client_settings(site: Site | EmbeddedServer) -> dict[str, str]:
     return {
         "OPENAI_BASE_URL": site.base_url,
         "OPENAI_API_KEY": KEY,

@@ -13,12 +13,13 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+from openai.types.realtime import RealtimeFunctionToolParam
 
 from tests.peers.audio import RATE_HZ, Signal, silence, spoken
 from tests.peers.gateway import HOST, ROOT, eventually, free_port
 
 KEY = "sk-nobody-looks-at-it"
-TOOL = {
+TOOL: RealtimeFunctionToolParam = {
     "type": "function",
     "name": "get_weather",
     "description": "The weather of a city.",

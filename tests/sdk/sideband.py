@@ -12,9 +12,27 @@ from openai.resources.realtime.realtime import (
     RealtimeConnection,
     RealtimeConnectionManager,
 )
+from openai.types.realtime import (
+    RealtimeConversationItemFunctionCallOutputParam,
+    RealtimeConversationItemUserMessageParam,
+)
 from websockets.exceptions import ConnectionClosed
 
 from tests.peers.record import Event, record
+
+
+def user_text(text: str) -> RealtimeConversationItemUserMessageParam:
+    """An item: what a user has typed."""
+    return {
+        "type": "message",
+        "role": "user",
+        "content": [{"type": "input_text", "text": text}],
+    }
+
+
+def returned(call_id: str, output: str) -> RealtimeConversationItemFunctionCallOutputParam:
+    """An item: what a tool that was called has answered."""
+    return {"type": "function_call_output", "call_id": call_id, "output": output}
 
 
 class Sideband:

@@ -22,11 +22,12 @@ from agents.realtime import (
 )
 from agents.realtime.model_inputs import RealtimeModelRawClientMessage, RealtimeModelSendRawMessage
 from openai import AsyncOpenAI, BadRequestError, NotFoundError
+from openai.types.realtime import RealtimeSessionCreateRequestParam
 
 from tests.peers.audio import silence, spoken, voiced
 from tests.peers.baresip import need_baresip
 from tests.peers.record import EVENTS, record
-from tests.sdk.sideband import AsyncSideband
+from tests.sdk.sideband import AsyncSideband, user_text
 from tests.sdk.site import KEY, SECRET, Site, running
 from tests.sdk.telephones import baresip
 
@@ -210,10 +211,11 @@ async def test_async_openai_with_the_embedded_agent(agent_site: Site) -> None:
                                 return connection.parse_event(data)
 
                 await until("session.created")
-                wrong = {"turn_detection": {"type": "server_vad", "threshold": 7}}
-                await connection.session.update(
-                    session={"type": "realtime", "audio": {"input": wrong}}, event_id="mine"
-                )
+                wrong: RealtimeSessionCreateRequestParam = {
+                    "type": "realtime",
+                    "audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": 7}}},
+                }
+                await connection.session.update(session=wrong, event_id="mine")
                 error = (await until("error")).error
                 assert error.event_id == "mine"
                 assert error.param == "session.audio.input.turn_detection.threshold"
@@ -226,9 +228,8 @@ async def test_async_openai_with_the_embedded_agent(agent_site: Site) -> None:
                     await until("conversation.item.truncated")
                 phone.press("3")
                 assert (await until("input_audio_buffer.dtmf_event_received")).event == "3"
-                text = {"type": "input_text", "text": "Never mind."}
                 await connection.conversation.item.create(
-                    item={"type": "message", "role": "user", "id": "mine", "content": [text]}
+                    item={**user_text("Never mind."), "id": "mine"}
                 )
                 await connection.conversation.item.retrieve(item_id="mine")
                 assert (await until("conversation.item.retrieved")).item.id == "mine"
@@ -267,7 +268,7 @@ async def test_extension_events_come_to_those_who_ask(site: Site) -> None:
 
 async def _extensions_until_done(connection: Any) -> list[dict[str, Any]]:
     """The gateway's own events up to the end of a response."""
-    events = []
+    events: list[dict[str, Any]] = []
     async with asyncio.timeout(10):
         while not events or events[-1]["type"] != "response.done":
             events.append(record(await connection.recv_bytes()))

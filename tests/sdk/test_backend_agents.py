@@ -4,7 +4,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 from agents import function_tool
@@ -17,6 +17,7 @@ from agents.realtime import (
     RealtimeRunner,
     RealtimeSession,
     RealtimeToolEnd,
+    RealtimeTurnDetectionConfig,
 )
 from agents.realtime.model_inputs import RealtimeModelRawClientMessage, RealtimeModelSendRawMessage
 
@@ -57,7 +58,7 @@ def turn(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
 @asynccontextmanager
 async def running(
-    server: EmbeddedServer, **turns: object
+    server: EmbeddedServer, **turns: Unpack[RealtimeTurnDetectionConfig]
 ) -> AsyncIterator[tuple[RealtimeSession, Listening]]:
     """A session of `openai-agents` in which the agent has greeted."""
     config: RealtimeModelConfig = {

@@ -13,16 +13,21 @@ from typing import Annotated, Any
 import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.beta.realtime import RealtimeServerEvent as BetaServerEvent
+from openai.types.realtime import (
+    RealtimeSessionCreateRequestParam,
+    RealtimeTranscriptionSessionCreateRequestParam,
+)
+from openai.types.responses import ToolChoiceFunctionParam
 from pydantic import Field, TypeAdapter
 
 from tests.peers.gateway import eventually
 from tests.sdk.embedded import KEY, TOOL, EmbeddedServer, pieces, speech
-from tests.sdk.sideband import AsyncSideband, Sideband
+from tests.sdk.sideband import AsyncSideband, Sideband, returned, user_text
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.usefixtures("meanwhile")]
 
 MODEL = "gpt-realtime"
-TEXT = {"type": "realtime", "output_modalities": ["text"]}
+TEXT: RealtimeSessionCreateRequestParam = {"type": "realtime", "output_modalities": ["text"]}
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +66,7 @@ def kinds(session: Sideband) -> list[str]:
 
 
 def ask(session: Sideband, text: str) -> None:
-    content = [{"type": "input_text", "text": text}]
-    item = {"type": "message", "role": "user", "content": content}
-    session.connection.conversation.item.create(item=item)
+    session.connection.conversation.item.create(item=user_text(text))
     session.connection.response.create()
 
 
@@ -159,8 +162,7 @@ def test_a_tool_makes_the_round(session: Sideband) -> None:
     item = session.next("response.output_item.done").item
     assert (item.type, item.call_id, item.status) == ("function_call", called.call_id, "completed")
     session.next("response.done")
-    output = {"type": "function_call_output", "call_id": called.call_id, "output": "clear"}
-    session.connection.conversation.item.create(item=output)
+    session.connection.conversation.item.create(item=returned(called.call_id, "clear"))
     assert session.next("conversation.item.done").item.type == "function_call_output"
     session.connection.response.create()
     done = session.next("response.done").response
@@ -168,7 +170,7 @@ def test_a_tool_makes_the_round(session: Sideband) -> None:
 
 
 def test_a_tool_that_must_be_called(session: Sideband) -> None:
-    choice = {"type": "function", "name": "get_weather"}
+    choice: ToolChoiceFunctionParam = {"type": "function", "name": "get_weather"}
     session.connection.session.update(session={"type": "realtime", "tools": [TOOL]})
     session.next("session.updated")
     session.connection.response.create(response={"tool_choice": choice})
@@ -180,7 +182,10 @@ def test_a_tool_that_must_be_called(session: Sideband) -> None:
 
 
 def test_manual_turns(session: Sideband, turn: list[bytes]) -> None:
-    manual = {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
+    manual: RealtimeSessionCreateRequestParam = {
+        "type": "realtime",
+        "audio": {"input": {"turn_detection": None}},
+    }
     session.connection.session.update(session=manual)
     assert session.next("session.updated").session.audio.input.turn_detection is None
     session.connection.input_audio_buffer.commit(event_id="too-early")
@@ -200,11 +205,10 @@ def test_manual_turns(session: Sideband, turn: list[bytes]) -> None:
 
 
 def test_out_of_band(session: Sideband) -> None:
-    content = [{"type": "input_text", "text": "Which of the two is it?"}]
     session.connection.response.create(
         response={
             **{"conversation": "none", "output_modalities": ["text"], "metadata": {"topic": "2"}},
-            "input": [{"type": "message", "role": "user", "content": content}],
+            "input": [user_text("Which of the two is it?")],
             "instructions": "say: The second.",
         }
     )
@@ -217,10 +221,11 @@ def test_out_of_band(session: Sideband) -> None:
 def test_transcription(client: OpenAI, turn: list[bytes]) -> None:
     with Sideband(client, extra_query={"intent": "transcription"}) as session:
         assert session.next("session.created").session.type == "transcription"
-        hearing = {"transcription": {"model": "gpt-4o-transcribe"}}
-        session.connection.session.update(
-            session={"type": "transcription", "audio": {"input": hearing}}
-        )
+        hearing: RealtimeTranscriptionSessionCreateRequestParam = {
+            "type": "transcription",
+            "audio": {"input": {"transcription": {"model": "gpt-4o-transcribe"}}},
+        }
+        session.connection.session.update(session=hearing)
         shown = session.next("session.updated").session
         assert shown.audio.input.transcription.model == "gpt-4o-transcribe"
         say(session, turn)
@@ -288,10 +293,7 @@ async def test_the_asynchronous_client(server: EmbeddedServer, turn: list[bytes]
             await session.next("input_audio_buffer.speech_stopped")
             assert (await session.next("response.done")).response.status == "completed"
             assert "response.output_audio.delta" in session.kinds
-            content = [{"type": "input_text", "text": "weather"}]
-            await connection.conversation.item.create(
-                item={"type": "message", "role": "user", "content": content}
-            )
+            await connection.conversation.item.create(item=user_text("weather"))
             await connection.response.create()
             called = await session.next("response.function_call_arguments.done")
             assert called.name == "get_weather"

@@ -17,18 +17,19 @@ from openai import (
     OpenAI,
     PermissionDeniedError,
 )
+from openai.types.realtime import RealtimeFunctionToolParam
 from websockets.exceptions import InvalidStatus
 
 from tests.ahead import early
 from tests.peers.gateway import eventually
 from tests.sdk.phone import CallingPhone
-from tests.sdk.sideband import Sideband
+from tests.sdk.sideband import Sideband, user_text
 from tests.sdk.site import KEY, OLD_SECRET, OTHER_KEY, SECRET, Site, running
 from tests.sdk.webhooks import Delivery
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.usefixtures("meanwhile")]
 
-TOOL = {
+TOOL: RealtimeFunctionToolParam = {
     "type": "function",
     "name": "get_weather",
     "description": "The weather of a city.",
@@ -167,10 +168,7 @@ def test_tool_call_makes_the_round(site: Site, client: OpenAI) -> None:
         call_id = accepted(site, client, phone, tools=[TOOL])
         with Sideband(client, call_id=call_id) as sideband:
             sideband.next("session.created")
-            text = {"type": "input_text", "text": "How is the weather?"}
-            sideband.connection.conversation.item.create(
-                item={"type": "message", "role": "user", "content": [text]}
-            )
+            sideband.connection.conversation.item.create(item=user_text("How is the weather?"))
             assert sideband.next("conversation.item.done").item.role == "user"
             sideband.connection.response.create()
             called = sideband.next("response.function_call_arguments.done")

@@ -9,19 +9,20 @@ from typing import Any
 
 import pytest
 from openai import AsyncOpenAI, NotFoundError, OpenAI
+from openai.types.realtime import RealtimeFunctionToolParam
 
 from tests.peers import pcap
 from tests.peers.audio import voiced
 from tests.peers.baresip import Baresip, need_baresip
 from tests.peers.gateway import HOST, eventually
 from tests.peers.sipp import need_sipp
-from tests.sdk.sideband import AsyncSideband, Sideband
+from tests.sdk.sideband import AsyncSideband, Sideband, returned, user_text
 from tests.sdk.site import KEY, SECRET, Site
 from tests.sdk.telephones import REFERRED, baresip, sipp
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.usefixtures("meanwhile")]
 
-TOOL = {
+TOOL: RealtimeFunctionToolParam = {
     "type": "function",
     "name": "get_weather",
     "description": "The weather of a city.",
@@ -107,15 +108,12 @@ def test_a_telephone_from_accept_to_transfer(site: Site, client: OpenAI, tmp_pat
 
 
 def use_the_tool(sideband: Sideband) -> None:
-    text = {"type": "input_text", "text": "How is the weather?"}
-    message = {"type": "message", "role": "user", "content": [text]}
-    sideband.connection.conversation.item.create(item=message)
+    sideband.connection.conversation.item.create(item=user_text("How is the weather?"))
     sideband.connection.response.create()
     called = sideband.next("response.function_call_arguments.done")
     assert (called.name, json.loads(called.arguments)) == ("get_weather", {"city": "Oslo"})
     sideband.next("response.done")
-    output = {"type": "function_call_output", "call_id": called.call_id, "output": "clear"}
-    sideband.connection.conversation.item.create(item=output)
+    sideband.connection.conversation.item.create(item=returned(called.call_id, "clear"))
     assert sideband.next("conversation.item.done").item.type == "function_call_output"
     sideband.connection.response.create()
     sideband.next("output_audio_buffer.stopped")
@@ -216,8 +214,7 @@ async def test_a_caller_is_transferred(
             assert (await sideband.next("session.updated")).session.instructions == "Go."
             await connection.response.create(response={"instructions": "The weather."})
             called = await sideband.next("response.function_call_arguments.done")
-            output = {"type": "function_call_output", "call_id": called.call_id, "output": "clear"}
-            await connection.conversation.item.create(item=output)
+            await connection.conversation.item.create(item=returned(called.call_id, "clear"))
             await connection.response.create(response={"instructions": "A long story."})
             started = await sideband.next("output_audio_buffer.started")
             await connection.output_audio_buffer.clear()
