@@ -187,7 +187,7 @@ async def test_a_form_that_is_too_large_is_not_read_to_its_end(site: Site) -> No
 async def test_nobody_is_left_in_a_call_whose_browser_has_gone(site: Site) -> None:
     waits = asyncio.Event()
 
-    async def slow(*_: object) -> tuple[str, bytes]:
+    async def slow(*_: object, **__: object) -> tuple[str, bytes]:
         await waits.wait()
         return CALL_ID, b"v=0\r\n"
 

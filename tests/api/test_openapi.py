@@ -117,7 +117,9 @@ async def test_no_answer_is_undescribed(site: Site) -> None:
     for (method, path), operation in operations(description("1")).items():
         call_ids = (CALL_ID, "rtc_unknown") if "{" in path else ("",)
         bodies = BODIES if method == "POST" else BODIES[:1]
-        asked = [(KEY, call_id, body) for call_id in call_ids for body in bodies]
+        asked: list[tuple[str | None, str, tuple[str, bytes]]] = [
+            (KEY, call_id, body) for call_id in call_ids for body in bodies
+        ]
         asked += [(key, call_ids[0], body) for key in (None, secret) for body in (bodies[-1],)]
         for key, call_id, (kind, body) in asked:
             place = path.replace("{call_id}", call_id)

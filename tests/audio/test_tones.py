@@ -112,7 +112,8 @@ def test_what_is_too_short_is_no_key(ms: int) -> None:
 @pytest.mark.parametrize("hz", [(350, 440), (440, 480), (480, 620), (425, 425), (697, 697)])
 def test_the_tones_of_a_telephone_network_are_no_keys(hz: tuple[int, int]) -> None:
     time_s = np.arange(16_000) / 8000
-    assert heard(8000 * sum(np.sin(2 * np.pi * one * time_s) for one in hz)) == ""
+    low, high = (np.sin(2 * np.pi * one * time_s) for one in hz)
+    assert heard(8000 * (low + high)) == ""
 
 
 def test_noise_and_single_tones_are_no_keys() -> None:

@@ -1,6 +1,6 @@
 """Servers and clients of the tests with an event loop."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import aiohttp
@@ -12,8 +12,8 @@ from gateway.backend.server import BackendServer, serve
 from tests.backend.client import FAST, Client
 from tests.backend.virtual import check
 
-Start = Callable[..., Awaitable[BackendServer]]
-Connect = Callable[..., Awaitable[Client]]
+Start = Callable[..., Coroutine[Any, Any, BackendServer]]
+Connect = Callable[..., Coroutine[Any, Any, Client]]
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ def test_a_schema_that_is_all_of_itself_has_an_end() -> None:
 
 def test_a_schema_without_end_has_an_example_of_some_size() -> None:
     names = [f"p{number}" for number in range(20)]
-    node = {"type": "object", "required": names}
+    node: dict[str, Any] = {"type": "object", "required": names}
     node["properties"] = dict.fromkeys(names, {"$ref": "#"})
     assert list(example_arguments(node)) == names
     assert len(repr(example_arguments(node))) < 100_000

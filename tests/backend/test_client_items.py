@@ -200,4 +200,4 @@ def test_an_item_has_its_bounds(items: ClientItems, given: Item, place: str) -> 
 def test_a_long_item_is_an_item(items: ClientItems) -> None:
     content = [text("a")] * 255 + [text(LONG)]
     shown = items.created(message("user", *content), PCMU).shown()
-    assert shown["content"] == content
+    assert shown["type"] == "message" and shown["content"] == content

@@ -13,6 +13,7 @@ from gateway.audio.formats import PCMU, AudioFormat
 from gateway.backend import connection
 from gateway.backend.connection import Connection
 from gateway.backend.dialogue import Line
+from gateway.backend.faults import Close
 from gateway.backend.server import BackendServer
 from tests.backend.client import FAST, UPGRADE, Client, until_alone
 from tests.backend.conftest import Connect, Start
@@ -301,7 +302,7 @@ async def test_a_reason_is_cut_between_letters(connect: Connect, start: Start) -
     server = await start()
     client = await connect(server)
     await client.until("session.created")
-    only(server)._end(connection.Close(4000, "x" + "\u00fc" * 100))
+    only(server)._end(Close(4000, "x" + "\u00fc" * 100))
     assert await client.closing() == ([], 4000, "x" + "\u00fc" * 61)
     assert client.socket.close_code == 4000
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.backend.rates import RateLimits
+from gateway.backend.config import RateLimits
 from tests.backend.test_output import HANG_UP, LOOK_UP, client_with, press
 from tests.backend.virtual import CATALOGUE, Event, VirtualClient
 from tests.sdk.schemas import faults, javascript_faults, need_node

@@ -641,11 +641,11 @@ async def test_whom_we_called_was_judged_when_we_did() -> None:
     (callee,) = office.callees
     callee.emit(LegAnswered())
     callee.contact = "sip:+4930123456@carrier.example"
-    order = asyncio.ensure_future(office.line.command(first_id, Refer("", other_id)))
+    refer = asyncio.ensure_future(office.line.command(first_id, Refer("", other_id)))
     await settle()
     assert first.done[-1] == ("refer", callee.contact, callee)
     first.emit(ReferAnswered(202))
-    await order
+    await refer
     await office.close()
 
 

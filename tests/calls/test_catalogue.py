@@ -8,9 +8,10 @@ from openai.types.beta.realtime import RealtimeClientEvent as BetaClientEvent
 from openai.types.beta.realtime import RealtimeServerEvent as BetaServerEvent
 from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
 
+from gateway.calls.commands import Accept
 from gateway.legs.leg import LegAnswered
 from tests.calls.fakes import FakeControl, settle
-from tests.calls.test_commands import SESSION, Accept, Desk, desk
+from tests.calls.test_commands import SESSION, Desk, desk
 
 pytestmark = pytest.mark.loop
 

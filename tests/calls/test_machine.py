@@ -3,6 +3,8 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -299,7 +301,7 @@ def test_a_call_that_was_ended_before_it_began_stays_ended() -> None:
     assert call.state is State.ENDED
 
 
-INPUTS = {
+INPUTS: dict[str, Callable[[CallMachine], list[Effect]]] = {
     "session_opened": lambda call: call.session_opened(OPENED, 5.0),
     "session_failed": lambda call: call.session_failed(SessionFailed("x", NO_SESSION), 5.0),
     "session_lost": lambda call: call.session_lost("x", 5.0),
@@ -338,7 +340,7 @@ LEG_EVENTS: list[LegEvent] = [
     LegEnded("remote_bye"),
 ]
 for leg_event in LEG_EVENTS:
-    INPUTS[repr(leg_event)] = lambda call, event=leg_event: call.leg_event(event, 5.0)
+    INPUTS[repr(leg_event)] = partial(CallMachine.leg_event, event=leg_event, now=5.0)
 
 
 COMMANDS: list[Command] = [Accept(SESSION), Reject(486), HangUp(), Refer(TARGET), Press("1")]
@@ -731,6 +733,19 @@ _POLICY = CallPolicy(
 )
 _FAILED = SessionFailed("backend_unavailable", NO_SESSION)
 _RESPONSE = {"id": "resp_1", "conversation_id": "conv_1"}
+_EVENTS: dict[str, dict[str, Any]] = {
+    "response.created": {"response": _RESPONSE},
+    "response.done": {"response": _RESPONSE},
+    "input_audio_buffer.speech_started": {"item_id": "item_u"},
+    "input_audio_buffer.speech_stopped": {"item_id": "item_u"},
+    "input_audio_buffer.committed": {"item_id": "item_u"},
+}
+
+
+def _said(kind: str, fields: dict[str, Any]) -> Callable[[CallMachine, float], list[Effect]]:
+    return lambda call, now: call.server_event({"type": kind, **fields}, now)
+
+
 _STEPS: dict[str, Callable[[CallMachine, float], list[Effect]]] = {
     "opened": lambda call, now: call.session_opened(SessionOpened({}, 20.0), now),
     "failed": lambda call, now: call.session_failed(_FAILED, now),
@@ -747,18 +762,7 @@ _STEPS: dict[str, Callable[[CallMachine, float], list[Effect]]] = {
     "apology": lambda call, now: call.leg_event(Played(Started(APOLOGY)), now),
     "cleared": lambda call, now: call.cleared([Heard(PART, 1, 2)], "speech", now),
     "asked": lambda call, now: call.client_event({"type": "response.create"}, now),
-    **{
-        kind: lambda call, now, kind=kind, fields=fields: call.server_event(
-            {"type": kind, **fields}, now
-        )
-        for kind, fields in {
-            "response.created": {"response": _RESPONSE},
-            "response.done": {"response": _RESPONSE},
-            "input_audio_buffer.speech_started": {"item_id": "item_u"},
-            "input_audio_buffer.speech_stopped": {"item_id": "item_u"},
-            "input_audio_buffer.committed": {"item_id": "item_u"},
-        }.items()
-    },
+    **{kind: _said(kind, fields) for kind, fields in _EVENTS.items()},
 }
 
 

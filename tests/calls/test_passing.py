@@ -31,6 +31,7 @@ from gateway.calls.effects import (
     TakeSecond,
     TellCall,
     ToControl,
+    Word,
 )
 from gateway.calls.machine import CallMachine
 from gateway.calls.patience import PatiencePolicy
@@ -233,7 +234,7 @@ def test_a_bridge_that_comes_after_the_limit_ends_at_once(
     call = active(replace(SHORT, bridge=bridge), can_refer=False)
     call.command(Refer(TARGET), 7, 90.0)
     call.second_opened(90.1)
-    assert until(call, LIMIT + 3) == [] and call.state is State.TRANSFERRING
+    assert (until(call, LIMIT + 3), call.state) == ([], State.TRANSFERRING)
     call.second_event(LegAnswered(), LIMIT + 4)
     until(call, LIMIT + 4)
     assert call.state is State.ENDED and call.reason == "max_duration"
@@ -543,7 +544,8 @@ def left_alone(*, can_refer: bool) -> tuple[CallMachine, list[Effect]]:
 def test_no_human_is_called_before_it_is_known_who_the_other_side_is(can_refer: bool) -> None:
     passes_on: Effect = ReferLeg(HUMAN) if can_refer else DialSecond(HUMAN, overheard=True)
     call, effects = left_alone(can_refer=can_refer)
-    assert not {ReferLeg, DialSecond} & set(kinds(effects)) and call.state is State.ACTIVE
+    passed = {ReferLeg, DialSecond} & set(kinds(effects))
+    assert (passed, call.state) == (set(), State.ACTIVE)
     effects = call.second_event(LegEnded("refused", 486), 30.0)
     assert effects[:2] == [EndSecond(), ReportRefer("5", 486, True)]
     assert effects[-1] == passes_on and call.state is State.TRANSFERRING
@@ -606,7 +608,24 @@ _EVENTS: list[LegEvent] = [
     *(ReferAnswered(202), ReferAnswered(405), ReferAnswered(603), ReferProgress(180, False)),
     *(ReferProgress(200, True), ReferProgress(486, True)),
 ]
-_STEPS: dict[str, Callable[[CallMachine, int, float], list[Effect]]] = {
+_Step = Callable[[CallMachine, int, float], list[Effect]]
+
+
+def _replacing(call: CallMachine, _ticket: int, _now: float) -> list[Effect]:
+    call.replacing()
+    return []
+
+
+def _told(word: Word) -> _Step:
+    return lambda call, _, now: call.told(word, now)
+
+
+def _heard(tell: Callable[[CallMachine, LegEvent, float], list[Effect]], event: LegEvent) -> _Step:
+    return lambda call, _, now: tell(call, event, now)
+
+
+_WORDS: tuple[Word, ...] = ("offered", "coming", "kept", "transferred")
+_STEPS: dict[str, _Step] = {
     "refer": lambda call, ticket, now: call.command(Refer(TARGET), ticket, now),
     "another": lambda call, ticket, now: call.command(Refer("tel:+1"), ticket, now),
     "replaces": lambda call, ticket, now: call.command(Refer("", OTHER), ticket, now),
@@ -615,19 +634,16 @@ _STEPS: dict[str, Callable[[CallMachine, int, float], list[Effect]]] = {
     "taken": lambda call, _, now: call.second_taken(now),
     "failed": lambda call, _, now: call.second_failed(503, "no_media_port", now),
     "unsendable": lambda call, _, now: call.refer_failed(now),
-    "replacing": lambda call, _, now: call.replacing() or [],
+    "replacing": _replacing,
     "not replaced": lambda call, _, now: call.not_replaced(now),
     "replaced": lambda call, _, now: call.replaced(now),
     "given": lambda call, _, now: call.given_away() if call.may_be_given_away else [],
     "lost": lambda call, _, now: call.session_lost("x", now),
     "no session": lambda call, _, now: call.session_failed(FAILED, now),
-    **{
-        f"told {word}": lambda call, _, now, word=word: call.told(word, now)
-        for word in ("offered", "coming", "kept", "transferred")
-    },
+    **{f"told {word}": _told(word) for word in _WORDS},
     "time": lambda call, _, now: call.timeout(call.next_timeout() or now),
     **{
-        f"{name} {number}": lambda call, _, now, tell=tell, event=event: tell(call, event, now)
+        f"{name} {number}": _heard(tell, event)
         for number, event in enumerate(_EVENTS)
         for name, tell in (("leg", CallMachine.leg_event), ("second", CallMachine.second_event))
     },

@@ -17,7 +17,7 @@ RATE_HZ = 48_000
 FRAME = RATE_HZ // 50
 
 
-class Tone(AudioStreamTrack):  # type: ignore[misc]  # aiortc has no types for its tracks
+class Tone(AudioStreamTrack):
     """A sine in real time."""
 
     def __init__(self, hz: float) -> None:
@@ -108,8 +108,10 @@ class Browser:
     async def _hear(self, track: MediaStreamTrack) -> None:
         resampler = av.AudioResampler("s16", "mono", RATE_HZ)
         while True:
-            for frame in resampler.resample(await track.recv()):
-                self._heard.append(frame.to_ndarray().reshape(-1))
+            came = await track.recv()
+            assert isinstance(came, av.AudioFrame)
+            for frame in resampler.resample(came):
+                self._heard.append(np.asarray(frame.to_ndarray().reshape(-1), np.int16))
 
 
 def _only(lines: list[str], codecs: tuple[str, ...]) -> list[str]:
@@ -140,7 +142,7 @@ def strength(audio: NDArray[Any], hz: float, rate_hz: int) -> float:
     return float(power[near].sum()) / total if total else 0.0
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], object]) -> None:
     """Return when it has come true, which a test that fails waits for in vain."""
     async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110  # nobody tells when

@@ -25,6 +25,7 @@ from gateway.legs.leg import (
     ReferAnswered,
     ReferProgress,
 )
+from gateway.legs.plain_media import PlainMedia
 from gateway.legs.ports import NoPortError
 from gateway.legs.sip_leg import SipLeg
 from gateway.legs.sip_outgoing import DialPlan, SipOutgoingLeg
@@ -190,6 +191,7 @@ async def test_a_callee_of_the_other_law_is_translated(
     phone.answer(await phone.until("INVITE"), 200, body=sdp(port=peer.address[1], codecs="8"))
     await caller.until(LegAnswered())
     assert (leg.codec, leg.format) == ("pcma", PCMU)
+    assert isinstance(leg._media, PlainMedia)
     async with asyncio.timeout(3):
         while not (peer.packets and heard):
             port.tick()

@@ -101,7 +101,9 @@ async def dwindled(office: Office, within_s: float = 5) -> bool:
 async def unsent(office: Office) -> None:
     """Wait until its only connection holds more than the system takes."""
     (connection,) = office.endpoint._connections._open.values()
-    while not connection._transport.get_write_buffer_size():  # noqa: ASYNC110 - nobody tells us
+    transport = connection._transport
+    assert transport is not None
+    while not transport.get_write_buffer_size():  # noqa: ASYNC110 - nobody tells us
         await asyncio.sleep(0.01)
 
 
@@ -199,8 +201,8 @@ async def test_who_does_not_read_is_let_go(door: Door) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sock.setblocking(False)
     await asyncio.get_running_loop().sock_connect(sock, (HOST, door.port))
-    name = {"server_hostname": HOST} if door.context else {}
-    _, writer = await asyncio.open_connection(sock=sock, ssl=door.context, **name)
+    name = HOST if door.context else None
+    _, writer = await asyncio.open_connection(sock=sock, ssl=door.context, server_hostname=name)
     cast(asyncio.Transport, writer.transport).pause_reading()
     writer.write(b"".join(door.options(number) for number in range(10_000)))
     async with asyncio.timeout(5):

@@ -95,7 +95,7 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def eventually(condition: Callable[[], bool], timeout_s: float, pause_s: float = 0.05) -> bool:
+def eventually(condition: Callable[[], object], timeout_s: float, pause_s: float = 0.05) -> bool:
     """Whether the condition came true in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():

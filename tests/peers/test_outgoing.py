@@ -94,6 +94,7 @@ class Office:
         return self.callee(
             "asking",
             *options,
+            calls=1,
             transport=self.transport,
             port=self.trunk_port,
             **{

@@ -205,7 +205,7 @@ def _ends_with(caller: Caller, since: int, frequency_hz: float) -> bool:
 def calls(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[list[Event]]]]:
     """The calls of all presets that are tested in this run, three at a time."""
     wanted = [
-        item.callspec.params["preset"]
+        str(item.callspec.params["preset"])
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.function is test_a_call_by_preset
     ]

@@ -271,10 +271,10 @@ def test_no_hostile_target_reaches_the_wire(desk: Desk) -> None:
         # The line works all the same: the next REFER is the first.
         assert api.hears_and_is_heard(call_id)
         with ThreadPoolExecutor(1) as clerk:
-            answer = clerk.submit(api.refer, call_id, TARGET)
+            asked = clerk.submit(api.refer, call_id, TARGET)
             refer = caller.wait("REFER", 0)
             caller.answer(refer, 603, "Decline")
-            assert answer.result().error["code"] == "transfer_refused"
+            assert asked.result().error["code"] == "transfer_refused"
         assert refer.header("refer-to") == f"<{TARGET}>" and refer.header("cseq") == "1 REFER"
         caller.hang_up()
         record = desk.ended(call_id)

@@ -85,7 +85,7 @@ def test_both_roads_agree_whenever_the_fast_one_answers(event: dict[str, object]
 
 def test_a_reader_sees_when_the_part_changes() -> None:
     reader = DeltaReader()
-    seen = []
+    seen: list[ItemPart] = []
     for item, index in [("a", 0), ("a", 0), ("a", 1), ("b", 1), ("b", 1)]:
         event = delta_event(item_id=item, content_index=index, event_id=f"event_{len(seen)}")
         found = reader.read(compact(event))

@@ -445,11 +445,12 @@ def test_a_transcription_session_where_one_may_be() -> None:
     }
     assert check_session(config, types=BOTH) == config
     assert check_session(REALTIME, types=BOTH) == REALTIME
-    for fields, param in [
+    foreign: list[tuple[dict[str, object], str]] = [
         ({"instructions": ""}, "session.instructions"),
         ({"model": "m"}, "session.model"),
         ({"audio": {"output": {}}}, "session.audio.output"),
-    ]:
+    ]
+    for fields, param in foreign:
         error = refusal({"type": "transcription", **fields}, types=BOTH)
         assert (error.code, error.param) == (UNKNOWN, param)
     message = refusal({"type": "x"}, types=BOTH).message

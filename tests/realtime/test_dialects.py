@@ -217,7 +217,8 @@ def test_what_a_delta_leaves_out_is_filled_in_as_other_events_told() -> None:
     server = dialect("xai")
     server.from_server({"type": "response.created", "response": {"id": "resp_1"}})
     for item_id in ("item_0", "item_1"):
-        item = {"id": item_id, "type": "message", "role": "assistant", "content": []}
+        item: dict[str, Any] = {"id": item_id, "type": "message"}
+        item |= {"role": "assistant", "content": []}
         server.from_server({"type": "response.output_item.added", "item": item})
     told = {"type": "response.output_audio.delta", "item_id": "item_1", "delta": DELTA["delta"]}
     text = server.delta(encode_event(told))

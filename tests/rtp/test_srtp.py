@@ -2,6 +2,7 @@
 
 import random
 import struct
+from collections.abc import Callable
 
 import pytest
 
@@ -145,7 +146,9 @@ def test_packets_that_carry_the_number_of_their_key(suite: Suite, mki: bytes) ->
 def test_another_number_is_another_key(suite: Suite) -> None:
     key = bytes(range(KEY_BYTES[suite]))
     wanted, plain = Opener(suite, key, mki=b"\0\1"), Opener(suite, key)
-    others = [MkiSender(suite, key, mki).protect for mki in (b"\0\2", b"\1", b"\0\0\1", b"\1\0")]
+    others: list[Callable[[bytes], bytes]] = [
+        MkiSender(suite, key, mki).protect for mki in (b"\0\2", b"\1", b"\0\0\1", b"\1\0")
+    ]
     others += [Seal(suite, key).protect, MkiSender(suite, key, b"\0\2").protect_rtcp]
     for protect in others:
         data = protect(REPORT if protect is others[-1] else packet(1))

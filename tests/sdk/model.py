@@ -9,6 +9,7 @@ text or of the response's instructions may change that:
 
 import itertools
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 from tests.peers.fake_realtime import FakeConnection
@@ -23,9 +24,13 @@ async def model(connection: FakeConnection, number: int) -> None:
     """The script of a `RealtimeThread`."""
     conversation = _Conversation(connection)
     for done in itertools.count():
-        if not await connection.until(lambda count=done: len(connection.received) > count, 3600):
+        if not await connection.until(partial(_has_come, connection, done), 3600):
             return
         await conversation.answer(connection.received[done].event)
+
+
+def _has_come(connection: FakeConnection, number: int) -> bool:
+    return len(connection.received) > number
 
 
 class _Conversation:

@@ -89,6 +89,9 @@ def agents_session_faults(events: Sequence[Event]) -> list[str]:
     An `error` event is reported as what it is; only what the client cannot digest is a fault.
     """
 
+    found: list[str] = []
+    current: Event = {}
+
     class Listener(RealtimeModelListener):
         async def on_event(self, event: RealtimeModelEvent) -> None:
             if isinstance(event, RealtimeModelExceptionEvent) or (
@@ -110,8 +113,6 @@ def agents_session_faults(events: Sequence[Event]) -> list[str]:
             except Exception as error:
                 found.append(f"openai-agents session: {_told(current, error)}")
 
-    found: list[str] = []
-    current: Event = {}
     logger = logging.getLogger("openai.agents")
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # it would tell what `found` holds

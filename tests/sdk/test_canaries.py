@@ -41,7 +41,7 @@ def test_what_is_nobody_elses_business_is_in_no_log() -> None:
             assert phone.answered.wait(10)
             with Sideband(client, call_id=call_id) as sideband:
                 sideband.next("session.created")
-                sideband.connection.send({"type": [ESCAPE]})  # type: ignore[arg-type, misc]
+                sideband.connection.send({"type": [ESCAPE]})  # type: ignore[arg-type]
                 sideband.next("error")
             client.realtime.calls.refer(call_id, target_uri=f"tel:+{TARGET}")
             site.gateway.wait_for("transfer.result", call_id=call_id, result="busy")

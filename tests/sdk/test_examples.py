@@ -40,7 +40,7 @@ LANGUAGES = ["python", "node"]
 
 def setting(name: str) -> str:
     """What the README's command lines give this variable."""
-    found = set(re.findall(rf"\b{name}=([^\s`]+)", README))
+    found: set[str] = set(re.findall(rf"\b{name}=([^\s`]+)", README))
     assert len(found) == 1, found
     return found.pop()
 

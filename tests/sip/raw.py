@@ -220,10 +220,10 @@ class Desk:
         to = f"<sip:agent@192.0.2.1>;tag={dialog_id}"
         return request(method, to=to, **fields)  # type: ignore[arg-type]
 
-    def calling(self, body: bytes | None = SDP, **changes: object) -> tuple[str, Request]:
+    def calling(self, **changes: object) -> tuple[str, Request]:
         """Call PEER; the dialog id and the INVITE."""
-        fields = {"to": PEER, "from_uri": "sip:me@192.0.2.1"} | changes
-        dialog_id = self.agent.invite("sip:bob@192.0.2.9", body, self.now, **fields)  # type: ignore[arg-type]
+        fields = {"body": SDP, "to": PEER, "from_uri": "sip:me@192.0.2.1"} | changes
+        dialog_id = self.agent.invite("sip:bob@192.0.2.9", now=self.now, **fields)  # type: ignore[arg-type]
         (invite,) = self.drain()
         assert isinstance(invite, Request)
         return dialog_id, invite

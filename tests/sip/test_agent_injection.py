@@ -93,7 +93,7 @@ def test_an_invite(target: str, from_uri: str, extra: list[tuple[str, str]]) -> 
     ):
         desk = Desk()
         try:
-            dialog_id = desk.agent.invite(body=SDP, now=desk.now, to=PEER, **fields)  # type: ignore[arg-type]
+            dialog_id = desk.agent.invite(body=SDP, now=desk.now, to=PEER, **fields)
         except ValueError:
             assert desk.agent.datagrams_to_send() == []
             assert desk.is_empty

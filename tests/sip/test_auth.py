@@ -130,7 +130,7 @@ def test_what_is_no_challenge(value: str) -> None:
 def test_credentials_that_no_header_can_carry(field: str, text: str) -> None:
     fields = {"username": "me", "password": "hunter2", "realm": "r"} | {field: text}
     with pytest.raises(ValueError, match="trunk") as caught:
-        Credentials(**fields)
+        Credentials(fields["username"], fields["password"], fields["realm"])
     assert text not in str(caught.value)
     assert "hunter2" not in repr(caught.value)
     with pytest.raises(ValueError, match="empty"):

@@ -1,6 +1,8 @@
 """Two agents on a simulated network: reliable answers, UPDATE, session timers, INFO, REFER of the
 peer; also where messages are lost, and that nothing is left of any of it."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,7 +31,7 @@ FREED_AFTER_S = 64 * 0.5 + 5
 EARLY, ANSWER = b"v=0 early\r\n", b"v=0 answer\r\n"
 
 
-def pair(net: Network, *, early: bytes = b"", **config: object) -> tuple[Node, Node]:
+def pair(net: Network, *, early: bytes = b"", **config: Any) -> tuple[Node, Node]:
     """A caller, and a callee that says something early, and answers after a second."""
     caller, callee = net.node("10.0.0.1", **config), net.node("10.0.0.2", **config)
 
@@ -124,7 +126,7 @@ def test_a_caller_who_never_acknowledges_is_refused() -> None:
 # Session timers (RFC 4028).
 
 
-def up(net: Network, **config: object) -> tuple[Node, Node, str]:
+def up(net: Network, **config: Any) -> tuple[Node, Node, str]:
     caller, callee = pair(net, **config)
     dialog_id = call(net, caller, callee)
     net.run(3)

@@ -287,7 +287,7 @@ class TestReports:
     ) -> None:
         desk = Desk()
         dialog_id, _ = referring(desk)
-        answer = only_response(desk.send(notify(desk, dialog_id, BUSY, **changes)))  # type: ignore[arg-type]
+        answer = only_response(desk.send(notify(desk, dialog_id, BUSY, **changes)))
         assert answer.status == status
         if header is not None:
             assert answer.headers.get(header[0]) == header[1]

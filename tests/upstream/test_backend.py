@@ -1,7 +1,6 @@
 """The Realtime WebSocket, against a server on loopback that does what each test says."""
 
 import asyncio
-import functools
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -37,8 +36,9 @@ async def server() -> AsyncIterator[FakeRealtime]:
 
 
 def config(server: FakeRealtime, **changes: Any) -> BackendConfig:
-    base = server.url.partition("?")[0]
-    return BackendConfig(**{"url": base + "?model={model}", "connect_timeout_s": 2.0} | changes)
+    url = server.url.partition("?")[0] + "?model={model}"
+    options: dict[str, Any] = {"url": url, "connect_timeout_s": 2.0, **changes}
+    return BackendConfig(**options)
 
 
 async def refusal(configuration: BackendConfig) -> str:
@@ -245,8 +245,11 @@ async def test_a_quiet_server_that_answers_pings_is_kept(
 
 async def test_a_ping_of_the_server_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server with a heartbeat keeps the session, which it would close without our pongs."""
-    heartbeat = functools.partial(web.WebSocketResponse, heartbeat=0.4)
-    monkeypatch.setattr("tests.peers.fake_realtime.web.WebSocketResponse", heartbeat)
+    plain = web.WebSocketResponse
+    monkeypatch.setattr(
+        "tests.peers.fake_realtime.web.WebSocketResponse",
+        lambda **options: plain(**options, heartbeat=0.4),
+    )
     async with FakeRealtime() as server, Backend(config(server)) as backend:
         session = await backend.open(SESSION, PCMU)
         connection = await server.connection()

@@ -86,8 +86,7 @@ async def test_a_server_with_formats_of_its_own(
     server: FakeRealtime, takes: AudioFormat | None, sends: AudioFormat
 ) -> None:
     """They win over what the session names."""
-    knobs = {"input_format": takes, "output_format": sends}
-    async with opened(server, naming(PCMA), **knobs) as session:
+    async with opened(server, naming(PCMA), input_format=takes, output_format=sends) as session:
         assert (session.input_format, session.output_format) == (takes or PCMA, sends)
         connection = await server.connection()
         frame = session.input_format.silence(session.input_format.rate_hz // 50)
@@ -124,11 +123,8 @@ async def test_a_format_that_cannot_be_carried(told: dict[str, Any], server: Fak
 
 
 async def test_a_field_that_the_server_refuses_is_not_told(server: FakeRealtime) -> None:
-    fixed = {
-        "input_format": PCM24K,
-        "dialect": DialectOptions(omit=frozenset({"audio.input.format"})),
-    }
-    async with opened(server, naming(PCMU), **fixed) as session:
+    dialect = DialectOptions(omit=frozenset({"audio.input.format"}))
+    async with opened(server, naming(PCMU), input_format=PCM24K, dialect=dialect) as session:
         assert (session.input_format, session.output_format) == (PCM24K, PCMU)
     assert (await told(server))["audio"] == {
         "input": {},
@@ -151,8 +147,8 @@ async def test_a_server_that_confirms_nothing_can_refuse() -> None:
 
 
 async def test_a_server_of_one_model(server: FakeRealtime) -> None:
-    knobs = {"url": server.url + "?model={model}", "default_model": "ours", "only_model": True}
-    async with opened(server, {"type": "realtime", "model": "theirs"}, **knobs):
+    url, theirs = server.url + "?model={model}", {"type": "realtime", "model": "theirs"}
+    async with opened(server, theirs, url=url, default_model="ours", only_model=True):
         pass
     assert (await told(server))["model"] == "ours"
     assert (await server.connection()).path_qs.endswith("?model=ours")

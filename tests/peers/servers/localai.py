@@ -65,7 +65,7 @@ class LocalAI(GAServer):
     async def begin(self, reply: Reply) -> None:
         place = self.place(reply)
         part = {"type": "output_audio", "transcript": WORDS}
-        item = {"type": "message", "role": "assistant", "id": reply.item_id}
+        item: Event = {"type": "message", "role": "assistant", "id": reply.item_id}
         item |= {"status": "in_progress", "content": [part]}
         await self.say("response.created", response=self.response(reply, "in_progress"))
         await self.outer("response.output_item.added", reply, item)

@@ -238,7 +238,7 @@ class Server:
 
     def _check(self, event: Event) -> None:
         kind = event.get("type")
-        if kind not in self.fields:
+        if kind is None or kind not in self.fields:
             raise Wrong("invalid_value", f"no such event: {kind}", "type")
         known = self.fields[kind]
         for name in event:

@@ -66,7 +66,7 @@ def tone(frequency_hz: float, duration_s: float, rate_hz: int) -> Signal:
     at_s = np.arange(round(duration_s * rate_hz)) / rate_hz
     edge_s = np.minimum(at_s, at_s[::-1])
     signal = np.sin(2 * np.pi * frequency_hz * at_s) * np.sqrt(2) * 10 ** (LEVEL_DB / 20)
-    return signal * np.clip(edge_s / 0.01, 0, 1)
+    return np.asarray(signal * np.clip(edge_s / 0.01, 0, 1))
 
 
 def measure(signal: Signal, rate_hz: int) -> Measured:

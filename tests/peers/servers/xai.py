@@ -63,7 +63,7 @@ class XAI(GAServer):
 
     async def begin(self, reply: Reply) -> None:
         place = {"response_id": reply.id, "item_id": reply.item_id}
-        item = {"object": "realtime.item", "type": "message", "id": reply.item_id}
+        item: Event = {"object": "realtime.item", "type": "message", "id": reply.item_id}
         item |= {"role": "assistant", "status": "in_progress", "content": []}
         await self.say("response.created", response=self.response(reply, "in_progress"))
         await self.say("response.output_item.added", response_id=reply.id, item=item)
