@@ -16,7 +16,7 @@ def instrumented() -> AbstractContextManager[None]:
     """Imports made under it tell the fuzzer where they have been."""
     if importlib.util.find_spec("atheris") is None:
         raise SystemExit("the fuzzers need atheris, which there is for CPython on Linux")
-    import atheris  # type: ignore[import-untyped]
+    import atheris
 
     hooked: AbstractContextManager[None] = atheris.instrument_imports(include=["gateway"])
     return hooked
