@@ -259,9 +259,10 @@ class _Sip(Collector):
         )
         strangers = CounterMetricFamily(
             "gateway_sip_strangers",
-            "Sources that were slowed or dropped, and messages of strangers that were not read.",
+            "Sources that were slowed or dropped, messages of strangers that were not read, and "
+            "connections that were not taken.",
             labels=["what"],
         )
-        for what in ("slowed", "dropped", "unread"):
+        for what in ("slowed", "dropped", "unread", "unconnected"):
             strangers.add_metric([what], counters.strangers.get(what, 0))
         yield strangers

@@ -62,8 +62,12 @@ class Failures:
         if self._for_good or not 0 < len(self._modules) <= _ONCE_MORE:
             return pytest.ExitCode.TESTS_FAILED
         modules = sorted(self._modules)
-        print(f"failed beside others, and run once more alone: {', '.join(modules)}", flush=True)
-        return subprocess.call([sys.executable, "-m", "pytest", "-m", _FIRST, *modules])
+        names = ", ".join(modules)
+        print(f"failed beside others, and run once more alone: {names}", flush=True)
+        status = subprocess.call([sys.executable, "-m", "pytest", "-m", _FIRST, *modules])
+        if not status:
+            print(f"PASSED ONLY ALONE, and has to be looked at: {names}", flush=True)
+        return status
 
 
 def run() -> int:

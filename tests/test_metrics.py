@@ -156,6 +156,7 @@ def test_sip_totals_are_read_at_each_scrape() -> None:
         "gateway_sip_dropped_total 5.0",
         'gateway_sip_strangers_total{what="slowed"} 0.0',
         'gateway_sip_strangers_total{what="unread"} 6.0',
+        'gateway_sip_strangers_total{what="unconnected"} 0.0',
         "# TYPE gateway_sip_requests_total counter",
     ):
         assert line in lines

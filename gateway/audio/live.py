@@ -5,6 +5,8 @@ other leg is sent leaves by the media clock. Between both lies a little audio, s
 comes late is not missed at once, and never much. That also bears with two clocks that do not agree:
 the one that is too fast costs a frame now and then, the other adds one of silence.
 
+`EarlyMedia` is what comes from somebody who is being called, and our ringing while nothing does.
+
 A `Mixer` is for a third one who listens: it adds what both say.
 """
 
@@ -14,11 +16,14 @@ from typing import Final
 import numpy as np
 
 from gateway.audio.formats import AudioFormat
+from gateway.audio.playout import Background
 from gateway.audio.transcode import Transcoder
 
 FRAME_MS: Final = 20
 LIMIT_MS: Final = 60
 """As much may wait; the oldest is dropped of more."""
+GAP_MS: Final = 1000
+"""After so long without a packet of early media it rings again."""
 _CUSHION_MS: Final = 20
 """So much waits behind a frame before a stretch of audio begins to be sent."""
 
@@ -70,6 +75,42 @@ class LiveFeed:
 
     def _silence(self, size: int) -> bytes:
         return self._target.silence(size // self._target.bytes_per_sample)
+
+
+class EarlyMedia:
+    """What somebody who is being called plays before the answer; a `Background` for who waits.
+
+    A port with media passes time on as silence also where no packet comes: many announce early
+    media and send none, or end an announcement and go on ringing.
+
+    Args:
+        source, target: formats of the leg there, and of who waits.
+        ringing: is heard while nothing comes.
+        received: how many packets have come from there.
+    """
+
+    def __init__(
+        self,
+        source: AudioFormat,
+        target: AudioFormat,
+        ringing: Background,
+        received: Callable[[], int],
+    ) -> None:
+        feed = LiveFeed(source, target)
+        self.push = feed.push
+        self._feed = feed
+        self._ringing = ringing
+        self._received = received
+        self._last = received()
+        self._most = GAP_MS * target.bytes_per_ms
+        self._missed = self._most
+
+    def next(self, size: int) -> bytes:
+        received = self._received()
+        self._missed = self._missed + size if received == self._last else 0
+        self._last = received
+        heard = self._feed.next(size)
+        return heard if self._missed < self._most else self._ringing.next(size)
 
 
 class Mixer:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.audio.formats import AudioFormat
-from gateway.audio.live import LiveFeed, Mixer
+from gateway.audio.live import EarlyMedia, LiveFeed, Mixer
 from gateway.audio.playout import Heard, ItemPart
 from gateway.audio.transcode import Transcoder
 from gateway.calls.sounds import Sounds
@@ -55,6 +55,7 @@ class CallMedia:
         self._downlink: Transcoder | None = None
         self._session: TakesAudio | None = None
         self._second: MediaPort | None = None
+        self._calling: MediaPort | None = None  # of whom we call, until that rings
         self._sound = ""
         self._rings = False
 
@@ -85,14 +86,7 @@ class CallMedia:
 
     def overhear(self, second: MediaPort) -> None:
         """While it rings there, what comes from this port is heard instead of our ringing."""
-        early = LiveFeed(second.format, self._port.format)
-
-        def heard(audio: bytes) -> None:
-            early.push(audio)
-            if self._rings:
-                self._port.playout.background = early
-
-        second.join(heard)
+        self._calling = second
 
     def bridge(self, second: MediaPort, *, listens: bool) -> None:
         """From now on both ports hear each other; the session, if it `listens`, hears both."""
@@ -133,6 +127,8 @@ class CallMedia:
         to_second = LiveFeed(port.format, second.format)
         to_first = LiveFeed(second.format, port.format)
         port.playout.background, second.playout.background = to_first, to_second
+        for one in (port, second):
+            one.hear_music(session is None)  # people want it, agents take it for speech
         if session is None:
             port.join(to_second.push)
             second.join(to_first.push)
@@ -171,10 +167,19 @@ class CallMedia:
     def ring_back(self, on: bool) -> None:
         """Let it be heard instead that it rings elsewhere."""
         self._rings = on
-        if on:
-            self._port.playout.background = self._sounds.loop("ringback", self._port.format)
-        else:
+        calling, self._calling = self._calling, None
+        if not on:
             self.background(self._sound)
+            return
+        spoken = self._port.format
+        ringing = self._sounds.loop("ringback", spoken)
+        self._port.playout.background = ringing
+        if calling is not None and ringing is not None:
+            early = EarlyMedia(
+                calling.format, spoken, ringing, lambda: calling.stats().rtp_received
+            )
+            calling.join(early.push)
+            self._port.playout.background = early
 
     def apologise(self, part: ItemPart) -> None:
         """Say the recorded apology, as this part."""

@@ -76,8 +76,11 @@ class AudioPort(ABC):
         self._rtp: RtpSession | None = None
         self._sends = False
         """Whether the caller may be sent audio: not so on hold."""
+        self._receives = False
+        """The caller may send audio."""
         self._early = False
         """Nothing may be sent yet, reports included."""
+        self._hears_music = False
         self._pacer = pacer
         self._codec = codec
         self._payload = payload
@@ -103,6 +106,11 @@ class AudioPort(ABC):
 
     def part(self) -> None:
         self._sink = None
+
+    def hear_music(self, wanted: bool) -> None:
+        self._hears_music = wanted
+        if self._rtp is not None:
+            self._listen(self._rtp)
 
     def press(self, keys: str) -> bool:
         """Press these keys, the voice waiting for each; `,` and `w` are pauses.
@@ -151,7 +159,7 @@ class AudioPort(ABC):
     def _transmit_report(self, report: bytes) -> None:
         """Send one compound RTCP packet, if there is anywhere to send it to."""
 
-    def _agree(self, config: RtpConfig, *, sends: bool, hears: bool) -> None:
+    def _agree(self, config: RtpConfig, *, sends: bool, receives: bool) -> None:
         """Do from now on what signalling agreed on; keys are heard also where audio is not."""
         rtp = self._rtp
         if rtp is None:
@@ -171,13 +179,17 @@ class AudioPort(ABC):
         before, self._agreed = self._agreed, config
         if not config.dtmf_payload_types or (before and before.remote != config.remote):
             self._said_key = False  # that way is closed, or it is another device
-        self._sends = sends
+        self._sends, self._receives = sends, receives
         self._talking = False
         if not rtp.takes_keys:
             self._keys.clear()
         elif not sends:
             self._keys.let_go()
-        if hears:
+        self._listen(rtp)
+
+    def _listen(self, rtp: RtpSession) -> None:
+        """On hold, in any of its forms, what still comes is music, not the caller."""
+        if self._receives and (self._sends or self._early or self._hears_music):
             rtp.start(time.monotonic())
         else:
             rtp.pause()

@@ -223,6 +223,9 @@ class MediaPort(Protocol):
     def part(self) -> None:
         """Stop handing audio to the sink."""
 
+    def hear_music(self, wanted: bool) -> None:
+        """Whether the sink is also handed what comes while the caller holds; at first it is not."""
+
     def press(self, keys: str) -> bool:
         """Press these keys (RFC 4733); False where the peer takes none with its media.
 

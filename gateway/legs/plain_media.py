@@ -150,6 +150,14 @@ class PlainMedia:
         if self._port is not None:
             self._port.apply(plan, reachable=self._reachable(plan), early=True)
 
+    def answer_early(self, offer: SessionDescription) -> bytes:
+        """As `answer_again`, before whom we call has answered (RFC 3311): nothing is agreed on for
+        good, and what comes is heard only if it may be."""
+        description, plan = self._answered_again(offer)
+        if self._port is not None and self._config.hears_early:
+            self._port.apply(plan, reachable=self._reachable(plan), early=True)
+        return self._described(description)
+
     def answer_again(self, offer: SessionDescription) -> bytes:
         description, plan = self._answered_again(offer)
         self._apply(plan)

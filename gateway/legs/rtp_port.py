@@ -96,9 +96,7 @@ class RtpPort(AudioPort):
         self._protect(plan.srtp)
         self._heard_at = time.monotonic()
         self._early = early
-        # On hold, in any of its forms, what still comes is music, not the caller.
-        hears = plan.can_receive and (plan.can_send or early)
-        self._agree(config, sends=plan.can_send and not early, hears=hears)
+        self._agree(config, sends=plan.can_send and not early, receives=plan.can_receive)
 
     def close(self) -> None:
         """Say goodbye over RTCP and free the sockets."""

@@ -213,7 +213,8 @@ class Connections:
         """Returns whether the connection may stay: no host may shut the others out."""
         peer = connection.peer
         if connection.accepted:
-            if not self.lets_in(peer):
+            if not self.has_room(peer):
+                self.turn_away(peer)
                 return False
             connection.is_strange = not self._agent.knows(peer)
         if peer in self._open:
@@ -222,18 +223,21 @@ class Connections:
         self._count(connection, 1)
         return True
 
-    def lets_in(self, peer: Address) -> bool:
-        """Whether a connection that this peer opens is taken."""
+    def has_room(self, peer: Address) -> bool:
+        """Whether a connection that this peer opens would be taken."""
         of_host, strangers = self._by_host[peer.host], self._strangers
         if len(self._open) >= _MAX_CONNECTIONS or of_host >= _MAX_CONNECTIONS_OF_ONE_HOST:
             return False
-        if self._agent.knows(peer):
-            return True
-        if not self._agent.takes_passwords:
+        return self._agent.knows(peer) or (
+            self._agent.takes_passwords
+            and strangers.total() < _MAX_STRANGERS
+            and strangers[peer.host] < _MAX_STRANGERS_OF_ONE_HOST
+        )
+
+    def turn_away(self, peer: Address) -> None:
+        """There is no room for it, which operators hear of if nobody there may call."""
+        if not (self._agent.knows(peer) or self._agent.takes_passwords):
             self._turned_away(peer)
-            return False
-        has_room = strangers.total() < _MAX_STRANGERS
-        return has_room and strangers[peer.host] < _MAX_STRANGERS_OF_ONE_HOST
 
     def is_in_call(self, peer: Address) -> bool:
         """Whether there is a call with the host of this peer."""

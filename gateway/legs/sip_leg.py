@@ -34,7 +34,7 @@ from gateway.legs.leg_media import LegMedia, MediaConfig
 from gateway.legs.outlet import Outlet
 from gateway.legs.plain_media import PlainMedia
 from gateway.legs.presses import Presses, held_s
-from gateway.sdp.description import SdpError, parse
+from gateway.sdp.description import SdpError, SessionDescription, parse
 from gateway.sip import events
 from gateway.sip.agent import SipAgent
 from gateway.sip.info_keys import key_in, relay_body
@@ -263,7 +263,7 @@ class SipLeg(ABC):
             answer = self._media.offer()
         else:
             try:
-                answer = self._media.answer_again(parse(body))
+                answer = self._answer_to(parse(body))
             except SdpError as error:
                 status, headers = error.status, warning_header(error.warning)
                 self._signalling.act(
@@ -273,6 +273,10 @@ class SipLeg(ABC):
                 )
                 return
         self._signalling.act(lambda agent, now: agent.answer_offer(self.dialog_id, answer, now))
+
+    def _answer_to(self, offer: SessionDescription) -> bytes:
+        """The answer to a new offer. Raises SdpError."""
+        return self._media.answer_again(offer)
 
     async def _open_media(self) -> MediaPort:
         """Bind what media needs.

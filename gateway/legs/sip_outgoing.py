@@ -18,7 +18,7 @@ from gateway.legs.leg import Headers, LegEnded, LegError, LegRedirected, MediaPo
 from gateway.legs.leg_media import MediaConfig
 from gateway.legs.plain_media import PlainMedia
 from gateway.legs.sip_leg import Signalling, SipLeg
-from gateway.sdp.description import SdpError
+from gateway.sdp.description import SdpError, SessionDescription
 from gateway.sip.agent import SipAgent
 from gateway.sip.auth import Credentials
 from gateway.sip.events import CallEnded, SipEvent
@@ -204,6 +204,12 @@ class SipOutgoingLeg(SipLeg):
         self._others = []
         if self._take_answer(body):
             self._answered_by_both()
+
+    def _answer_to(self, offer: SessionDescription) -> bytes:
+        media = self._media
+        if self._is_up or not isinstance(media, PlainMedia):
+            return super()._answer_to(offer)
+        return media.answer_early(offer)
 
     def _rings(self, status: int, body: bytes | None) -> None:
         self._others = []  # the callee was found: what follows is their word

@@ -159,12 +159,14 @@ class Tls(Tcp):
                 await asyncio.sleep(_AFTER_FAILURE_S)
                 continue
             host = plain_host(str(peer[0]))
+            address = Address(host, peer[1], self.kind)
             if (
-                not self._connections.lets_in(Address(host, peer[1], self.kind))
+                not self._connections.has_room(address)
                 or self._shaking[host] >= _MAX_HANDSHAKES_OF_ONE_HOST
                 or self._shaking.total() >= _MAX_HANDSHAKES
             ):
                 accepted.close()
+                self._connections.turn_away(address)
                 continue
             self._shaking[host] += 1
             shaking = self._own(self._let_in(host, accepted))

@@ -61,8 +61,7 @@ class WebRtcPort(AudioPort):
             consented=True,
             rtcp_mux=True,
         )
-        # On hold, in any of its forms, what still comes is music, not the caller.
-        self._agree(config, sends=plan.can_send, hears=plan.can_send and plan.can_receive)
+        self._agree(config, sends=plan.can_send, receives=plan.can_receive)
 
     def received(self, data: bytes) -> None:
         """An RTP packet of the peer, decrypted."""

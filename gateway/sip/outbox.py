@@ -25,7 +25,8 @@ class Counters:
     dropped: int = 0
     """Messages received that could be neither used nor answered."""
     strangers: Counter[str] = field(default_factory=Counter)
-    """Sources that were slowed or dropped, and messages of strangers that were not read."""
+    """Sources that were slowed or dropped, messages of strangers that were not read, connections of
+    theirs that were not taken."""
 
 
 class Outbox:

@@ -57,6 +57,7 @@ class Reception:
 
     def turned_away(self, source: Address, now: float) -> None:
         """A connection from there was closed unheard, because nobody there may call."""
+        self._board.outbox.counters.strangers["unconnected"] += 1
         self.throttle.refused(source.host, "", None, "not_allowed", now)
 
     def notices(self) -> list[Notice]:

@@ -32,7 +32,7 @@ MAX_SOURCES: Final = 10_000
 TELL_AGAIN_S: Final = 60.0
 """A refusal of the same source is told again after this."""
 MAX_TOLD: Final = 10
-"""Sources whose refusals are told in that time."""
+"""Sources whose refusals are told in that time, of requests and of connections each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,9 @@ class Throttle:
         self._rate = rate
         self._sources: dict[str, _Source] = {}  # those heard longest ago first
         self._notices: list[Notice] = []
-        self._told: dict[str, float] = {}  # when a refusal was told, the first one in front
+        # When a refusal was told, the first one in front: of requests, and of connections, which
+        # cost nothing to make and must not keep the others out of the log.
+        self._told: dict[bool, dict[str, float]] = {False: {}, True: {}}
         self.dropped = 0
         """Messages that were not read."""
 
@@ -111,13 +113,14 @@ class Throttle:
 
     def refused(self, host: str, method: str, status: int | None, why: str, now: float) -> None:
         """It is told no, which operators hear of even where there is no limit."""
-        for source, told_at in list(self._told.items()):
+        told = self._told[status is None]
+        for source, told_at in list(told.items()):
             if now - told_at < TELL_AGAIN_S:
                 break
-            del self._told[source]
+            del told[source]
         key = source_of(host)
-        if key not in self._told and len(self._told) < MAX_TOLD:
-            self._told[key] = now
+        if key not in told and len(told) < MAX_TOLD:
+            told[key] = now
             self._notices.append(Notice("refused", host, why=why, method=method, status=status))
 
     def notices(self) -> list[Notice]:

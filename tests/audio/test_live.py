@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.audio import g711
 from gateway.audio.formats import PCM24K, PCMA, PCMU, AudioFormat
-from gateway.audio.live import FRAME_MS, LIMIT_MS, LiveFeed, Mixer
+from gateway.audio.live import FRAME_MS, GAP_MS, LIMIT_MS, EarlyMedia, LiveFeed, Mixer
 
 pytestmark = pytest.mark.pure
 
@@ -19,6 +19,31 @@ def tone(samples: int, rate_hz: int, *, hz: float = 400, level: float = 8000) ->
     return (
         (level * np.sin(2 * np.pi * hz * np.arange(samples) / rate_hz)).astype(np.int16).tobytes()
     )
+
+
+RINGING = b"\x11" * 160
+
+
+class Ringing:
+    def next(self, size: int) -> bytes:
+        return RINGING[:size]
+
+
+class Early:
+    """Somebody who is called, and what the caller hears."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.media = EarlyMedia(PCMU, PCMU, Ringing(), lambda: self.received)
+
+    def hears(self, frames: int, said: bytes = SILENCE, *, comes: bool = False) -> list[bytes]:
+        """Frames that are pushed, and what is heard while they are."""
+        heard = []
+        for _ in range(frames):
+            self.received += comes
+            self.media.push(said)
+            heard.append(self.media.next(160))
+        return heard
 
 
 def test_the_same_law_passes_untouched() -> None:
@@ -188,3 +213,25 @@ def test_whoever_holds_the_line_is_not_waited_for() -> None:
     assert len(heard) == 50 - LIMIT_MS // FRAME_MS
     mixer.first(SILENCE)
     assert len(heard) == 50 - LIMIT_MS // FRAME_MS + 1
+
+
+def test_it_rings_while_no_early_media_comes_although_time_passes_as_silence() -> None:
+    assert set(Early().hears(500)) == {RINGING}
+
+
+def test_early_media_is_heard_from_its_first_packets_and_through_gaps() -> None:
+    early = Early()
+    early.hears(100)
+    heard = early.hears(20, VOICE, comes=True)
+    assert heard[0] in (SILENCE, VOICE) and set(heard[3:]) == {VOICE}
+    gap = early.hears(GAP_MS // FRAME_MS - 1)
+    assert RINGING not in gap
+    assert VOICE in early.hears(5, VOICE, comes=True)
+
+
+def test_it_rings_again_after_an_announcement() -> None:
+    early = Early()
+    early.hears(20, VOICE, comes=True)
+    heard = early.hears(GAP_MS // FRAME_MS + 10)
+    assert set(heard[-10:]) == {RINGING} and RINGING not in heard[:40]
+    assert VOICE in early.hears(5, VOICE, comes=True)

@@ -36,6 +36,7 @@ class FakePort:
         self.playout = Playout(audio_format)
         self.sink: Callable[[bytes], None] | None = None
         self.sent: list[bytes] = []
+        self.hears_music = False
         self.counted = MediaStats()
         """Besides what was sent."""
         self._leg = leg
@@ -45,6 +46,9 @@ class FakePort:
 
     def part(self) -> None:
         self.sink = None
+
+    def hear_music(self, wanted: bool) -> None:
+        self.hears_music = wanted
 
     def press(self, keys: str) -> bool:
         return True

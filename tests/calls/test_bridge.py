@@ -1,6 +1,7 @@
 """Two legs in one call: joined, swapped, taken from others; what is heard, and what is left."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -62,6 +63,13 @@ def say(leg: FakeLeg, *frames: bytes) -> None:
     assert leg.port.sink is not None
     for frame in frames:
         leg.port.sink(frame)
+
+
+def arrive(leg: FakeLeg, *frames: bytes) -> None:
+    """Packets come, and are heard."""
+    counted = leg.port.counted
+    leg.port.counted = replace(counted, rtp_received=counted.rtp_received + len(frames))
+    say(leg, *frames)
 
 
 def hear(leg: FakeLeg, frames: int = 1) -> list[bytes]:
@@ -196,10 +204,13 @@ async def test_what_the_target_says_before_it_answers_is_heard_instead_of_our_ri
         callee.emit(LegRinging(183))
         ringing = call.leg.port.playout.background
         assert ringing is not None
-        say(callee, VOICE, VOICE)
-        assert hear(call.leg) == [VOICE]
+        say(callee, SILENCE, SILENCE)  # so a port tells that time passes, and nothing comes
+        (rings,) = hear(call.leg)
+        assert rings not in (VOICE, SILENCE)
+        arrive(callee, VOICE, VOICE)
+        assert VOICE in hear(call.leg, 2)
         callee.emit(LegRinging(180))  # and goes on with it
-        say(callee, VOICE)
+        arrive(callee, VOICE)
         assert hear(call.leg) == [VOICE]
         await call.session.say(created(), delta(AGENT))
         assert hear(call.leg) == [AGENT]
@@ -227,6 +238,15 @@ async def test_a_target_that_cannot_be_called_is_told_to_the_application() -> No
             await order
         assert (raised.value.code, raised.value.param) == ("not_allowed", "target_uri")
         assert call.call.record.summary()["transfer"]["result"] == "unreachable"
+
+
+async def test_people_hear_music_on_hold_and_an_agent_who_listens_does_not() -> None:
+    async with line(policy=LEAVE) as call:
+        callee = await bridge(call)
+        assert call.leg.port.hears_music and callee.port.hears_music
+    async with line(policy=LISTEN) as call:
+        callee = await bridge(call)
+        assert not (call.leg.port.hears_music or callee.port.hears_music)
 
 
 async def test_keys_pass_through_a_bridge() -> None:

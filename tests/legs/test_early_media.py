@@ -208,8 +208,9 @@ async def test_a_caller_who_gives_up_leaves_nothing(lines: Lines, when: str) -> 
 
 
 @pytest.fixture
-async def office() -> AsyncIterator[Office]:
-    office = Office(hears_early=True)
+async def office(request: pytest.FixtureRequest) -> AsyncIterator[Office]:
+    """One that hears what comes early, unless a test says otherwise."""
+    office = Office(hears_early=getattr(request, "param", True))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(office.close)
         await office.open()
@@ -271,6 +272,23 @@ async def test_what_comes_early_is_heard_and_nothing_is_said(
     await over(leg, phone)
 
 
+async def test_time_without_packets_passes_as_silence_and_counts_as_nothing_received(
+    office: Office, phone: Phone
+) -> None:
+    """By which who listens tells that early media was announced and does not come."""
+    leg, port, heard, invite = await calling(office, phone)
+    phone.answer(invite, 180, body=sdp())
+    await office.until(LegRinging(180))
+    async with asyncio.timeout(3):
+        while not heard:
+            port.tick()
+            await asyncio.sleep(0.01)
+    assert port.stats().rtp_received == 0
+    phone.answer(invite, 200, body=sdp())
+    await office.until(LegAnswered())
+    await over(leg, phone)
+
+
 async def test_of_several_telephones_the_latest_is_heard_and_then_who_answers(
     office: Office, phone: Phone, peers: list[Peer]
 ) -> None:
@@ -304,6 +322,33 @@ async def test_keys_before_the_answer_are_nobodys(office: Office, phone: Phone, 
     phone.answer(invite, 200, body=sdp(port=peer.address[1]))
     await office.until(LegAnswered())
     assert not [event for event in office.events if isinstance(event, DtmfIn)]
+    await over(leg, phone)
+
+
+@pytest.mark.parametrize("office", [True, False], indirect=True)
+async def test_an_update_before_the_answer_is_no_answer(
+    office: Office, phone: Phone, peers: list[Peer]
+) -> None:
+    """As mobile networks do it (RFC 3311). A 2xx without a description confirms it."""
+    before, peer = peers
+    leg, port, heard, invite = await calling(office, phone)
+    reliably = ("Require: 100rel", "RSeq: 1")
+    phone.answer(invite, 183, *reliably, body=sdp(port=before.address[1]))
+    phone.answer(await phone.until("PRACK"), 200)
+    await office.until(LegRinging(183))
+    offer = sdp(port=peer.address[1]).decode()
+    phone.request("UPDATE", invite, 5, "Content-Type: application/sdp", body=offer)
+    await phone.until("SIP/2.0 200", lambda text: "UPDATE" in text)
+    port.playout.push(PART, FRAME[::-1] * 3)
+    await said(peer, port, FRAME, their_port(invite))
+    assert (FRAME in heard) == office.media.hears_early
+    assert before.packets == peer.packets == []
+    phone.answer(invite, 200)
+    await office.until(LegAnswered())
+    for _ in range(4):
+        port.tick()
+    await asyncio.sleep(0.01)
+    assert peer.payloads()[:3] == [FRAME[::-1]] * 3 and before.packets == []
     await over(leg, phone)
 
 

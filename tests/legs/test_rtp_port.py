@@ -212,6 +212,22 @@ async def test_on_hold_nothing_is_sent_and_nobody_is_missed(bench: Bench, direct
     assert header[3] == 3 + 100 * 160  # time went on
 
 
+async def test_music_on_hold_is_heard_by_people(bench: Bench) -> None:
+    await bench.open()
+    bench.port.apply(bench.plan(direction="recvonly"))
+    bench.port.hear_music(True)  # they are joined while it holds already
+    await bench.say(FRAME)
+    assert bench.heard == [FRAME]
+    bench.port.apply(bench.plan(direction="inactive"))
+    await bench.say(FRAME)
+    bench.port.apply(bench.plan(direction="recvonly"))
+    await bench.say(FRAME)
+    assert bench.heard.count(FRAME) == 2
+    bench.port.hear_music(False)
+    await bench.say(FRAME)
+    assert bench.heard.count(FRAME) == 2
+
+
 async def test_a_change_of_law_is_translated_on_the_wire(bench: Bench) -> None:
     await bench.open()
     bench.port.apply(bench.plan())

@@ -378,13 +378,18 @@ async def test_an_offer_of_ours_wakes_a_stream_that_was_taken_away_with_keys(
     assert ours.media_security == "srtp" and plan.srtp is not None
 
 
-async def test_who_is_asked_after_another_is_told_other_keys(media: Makes) -> None:
+@pytest.mark.parametrize("updated", [False, True])
+async def test_who_is_asked_after_another_is_told_other_keys(media: Makes, updated: bool) -> None:
+    """Also when the one before has changed the session while it rang."""
     ours = await media(private=True)
 
     def keys(body: bytes) -> set[str]:
         return set(values(parse(body).media[0].attributes, "crypto"))
 
-    first, second = keys(ours.offer()), keys(ours.offer())
+    first = keys(ours.offer())
+    if updated:
+        assert keys(ours.answer_early(offer(PEER))) & first
+    second = keys(ours.offer())
     assert len(first) == len(second) == 4 and not first & second
 
 

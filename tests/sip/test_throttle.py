@@ -74,6 +74,15 @@ def test_refusals_are_told_once_a_minute_and_of_few() -> None:
     ]
 
 
+def test_connections_do_not_keep_refused_requests_out_of_the_log() -> None:
+    throttle = Throttle(0)
+    for number in range(100):
+        throttle.refused(f"203.0.113.{number}", "", None, "not_allowed", 0.0)
+    assert len(throttle.notices()) == MAX_TOLD
+    throttle.refused("203.0.113.1", "INVITE", 403, "not_allowed", 1.0)
+    assert [one.status for one in throttle.notices()] == [403]
+
+
 def test_one_network_is_one_source_in_ipv6() -> None:
     assert source_of("2001:db8:1:2:3::4") == source_of("2001:db8:1:2:ffff::1")
     assert source_of("2001:db8:1:2::1") != source_of("2001:db8:1:3::1")
