@@ -25,6 +25,8 @@ from gateway.phone.plan import Plan
 from gateway.settings import PREFIX, Settings
 from tests.circles import circles
 from tests.legs.browser import Browser, until
+from tests.legs.office import Phone
+from tests.legs.test_sip_leg import sdp
 from tests.peers.fake_realtime import FakeRealtime
 from tests.sdk import authority
 
@@ -178,6 +180,47 @@ async def test_nor_does_a_call_of_a_browser(service: Service) -> None:
         await call()
         await asyncio.sleep(1.0)  # its sockets are closed a moment later
         assert "gateway_calls_active 0.0" in (await service.get("/metrics"))[1]
+    assert not left
+
+
+async def test_nor_does_one_who_is_joined_to_a_telephone(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    for name, value in {"BRIDGE": "leave", "HEAR_EARLY": "true"}.items():
+        monkeypatch.setenv(f"GATEWAY_CALLS_{name}", value)
+    async with FakeRealtime() as model:
+        monkeypatch.setenv("GATEWAY_REALTIME_URL", model.url)
+        service = Service(model, Settings.load())
+        await service.gateway.start()
+        calls = f"http://127.0.0.1:{service.gateway.http_port}/v1/realtime/calls"
+
+        async def call() -> None:
+            phone = await Phone.open()
+            async with Browser(440.0) as browser, aiohttp.ClientSession() as client:
+                offer, headers = await browser.offer(), {"Content-Type": "application/sdp"}
+                async with client.post(calls, data=offer, headers=headers) as response:
+                    await browser.take(await response.read())
+                    call_id = response.headers["Location"].rpartition("/")[2]
+                await until(lambda: bool(browser.events))
+                order = {"target_uri": phone.uri}
+                async with client.post(f"{calls}/{call_id}/refer", json=order) as response:
+                    assert response.status == 200
+                invite = await phone.until("INVITE")
+                phone.answer(invite, 180, body=sdp())
+                await asyncio.sleep(0.1)
+                phone.answer(invite, 200, body=sdp())
+                await phone.until("ACK")
+                async with client.get(f"{calls}/{call_id}") as response:
+                    assert (await response.json())["state"] == "bridged"
+                phone.request("BYE", invite, 7)
+                await phone.until("SIP/2.0 200")
+            phone.close()
+
+        with circles() as left:
+            await call()
+            await asyncio.sleep(1.0)
+            assert "gateway_calls_active 0.0" in (await service.get("/metrics"))[1]
+        await service.stop()
     assert not left
 
 
