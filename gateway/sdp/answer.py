@@ -350,7 +350,7 @@ def _ptime_ms(line: MediaDescription) -> int:
 
 def _refused(line: MediaDescription, local: LocalMedia) -> MediaDescription:
     """The same stream with port 0; one format has to be named, and none counts."""
-    formats = line.formats[:1]
+    formats = line.formats[:1] or ("0",)
     return MediaDescription(line.kind, 0, line.protocol, formats, _connection(local), "inactive")
 
 

@@ -191,6 +191,18 @@ def test_video_is_refused_with_port_0() -> None:
     ]
 
 
+def test_a_stream_that_is_off_is_refused_with_a_format_even_if_it_has_none() -> None:
+    """A format has to be named (RFC 8866 section 9), whatever the peer leaves out."""
+    lines, plan = answered(audio("m=video 0 RTP/AVP\r\nm=audio 4000 RTP/AVP 8\r\n"))
+    assert [line for line in lines if line[0] == "m"] == [
+        "m=video 0 RTP/AVP 0",
+        "m=audio 20000 RTP/AVP 8",
+    ]
+    assert plan.can_send
+    with pytest.raises(SdpError, match="Incompatible media format"):
+        answered(audio("m=audio 0 RTP/AVP\r\n"))
+
+
 def test_the_first_usable_audio_is_taken_and_all_else_refused() -> None:
     lines, _ = answered(sample("secure_and_plain"))
     assert [line for line in lines if line[0] == "m"] == [
@@ -576,12 +588,13 @@ def test_mutated_samples(name: str, cuts: list[tuple[float, int, bytes]]) -> Non
 
 MEDIA = st.builds(
     lambda kind, port, protocol, formats, attributes: (
-        f"m={kind} {port} {protocol} {' '.join(formats)}\r\n" + "".join(attributes)
+        f"m={kind} {port} {protocol} {' '.join(formats or ['0'] * bool(port))}\r\n"
+        + "".join(attributes)
     ),
     st.sampled_from(["audio", "audio", "video", "image"]),
     st.sampled_from([0, 9, 4000, 65_535]),
     st.sampled_from(["RTP/AVP", "RTP/AVP", "RTP/SAVP", "RTP/AVPF", "udptl"]),
-    st.lists(st.sampled_from(["0", "8", "9", "96", "101", "t38", "*"]), min_size=1, max_size=6),
+    st.lists(st.sampled_from(["0", "8", "9", "96", "101", "t38", "*"]), max_size=6),
     st.lists(
         st.sampled_from(
             [
