@@ -53,7 +53,7 @@ _DTMF_PAYLOAD_TYPE: Final = 101
 def answer(offer: SessionDescription, local: LocalMedia) -> tuple[SessionDescription, AudioPlan]:
     """The answer to an offer, and the plan that follows from it.
 
-    An offer whose audio has port 0 everywhere takes the stream away; that is answered alike, with
+    An offer in which all has port 0, audio too, takes the stream away; that is answered alike, with
     a plan that allows nothing. It makes sense in a running call only.
 
     Raises:
@@ -173,6 +173,9 @@ def _choose(
         raise unacceptable(304, "Media type not available")
     live = [line for line in lines if line.port]
     if not live:
+        if any(line.port for line in offer.media):
+            # Audio given up for a fax, say: without this stream nothing would be left of the call.
+            raise unacceptable(304, "Media type not available")
         return None, plan_for(lines[0], local)  # there is nothing to protect
     refusal: SdpError | None = None
     for line in live:

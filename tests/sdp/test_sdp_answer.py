@@ -425,6 +425,29 @@ def test_a_stream_taken_away_in_a_call() -> None:
     assert not plan.can_send and not plan.can_receive
 
 
+@pytest.mark.parametrize(
+    "other",
+    ["m=image 5000 udptl t38\r\n", "m=video 5000 RTP/AVP 96\r\n", "m=text 9 RTP/AVP 98\r\n"],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_audio_given_up_for_what_we_have_not_is_refused(other: str, first: bool) -> None:
+    """Otherwise the call would go on without any media, such as one that is to become a fax."""
+    off = "m=audio 0 RTP/AVP 0\r\n"
+    with pytest.raises(SdpError) as caught:
+        answered(audio(other + off if first else off + other))
+    assert caught.value.status == 488
+    assert caught.value.warning == '304 gateway "Media type not available"'
+
+
+def test_audio_taken_away_beside_what_was_off_before() -> None:
+    lines, plan = answered(audio("m=audio 0 RTP/AVP 0\r\nm=image 0 udptl t38\r\n"))
+    assert [line for line in lines if line[0] == "m"] == [
+        "m=audio 0 RTP/AVP 0",
+        "m=image 0 udptl t38",
+    ]
+    assert plan.direction == "inactive"
+
+
 def test_a_live_stream_counts_before_one_taken_away() -> None:
     lines, plan = answered(audio("m=audio 0 RTP/AVP 0\r\nm=audio 4000 RTP/AVP 8\r\n"))
     assert plan.codec == "pcma"
