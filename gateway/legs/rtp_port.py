@@ -86,7 +86,7 @@ class RtpPort(AudioPort):
             self._reachable = reachable
         config = RtpConfig(
             payload_type=plan.payload_type,
-            dtmf_payload_types=() if plan.dtmf_payload_type is None else (plan.dtmf_payload_type,),
+            dtmf_payload_types=plan.dtmf_payload_types,
             remote=self._remote,
             reachable=self._reachable,
             rtcp_mux=plan.rtcp_mux,

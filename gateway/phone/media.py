@@ -72,10 +72,9 @@ class Media:
         self._plan = plan
         self._timeline = timeline
         self._remote, rtcp_port = plan.target(self._remote)
-        dtmf = plan.dtmf_payload_type
         config = RtpConfig(
             payload_type=plan.payload_type,
-            dtmf_payload_types=() if dtmf is None else (dtmf,),
+            dtmf_payload_types=plan.dtmf_payload_types,
             remote=self._remote,
             rtcp_mux=plan.rtcp_mux,
             remote_rtcp_port=rtcp_port,

@@ -32,6 +32,7 @@ from gateway.sdp.plan import (
     AudioPlan,
     LocalMedia,
     connection_of,
+    heard_as_offered,
     plan_for,
     unacceptable,
 )
@@ -144,12 +145,11 @@ def plan_from_answer(
     Raises:
         SdpError: the peer refused the audio, or answered with something we cannot use.
     """
-    place, keys_offered = 0, _offered(local)
+    place, stream = 0, _offered_audio("RTP/AVP", local, offered)
     if said is not None:
         place = _audio_place(said)
         stream = said.media[place]
-        offered = stream.direction
-        keys_offered = crypto.read(values(stream.attributes, "crypto"))
+    keys_offered = crypto.read(values(stream.attributes, "crypto"))
     line = answer.media[place] if place < len(answer.media) else None
     if line is None or line.kind != "audio" or line.port == 0:
         raise unacceptable(304, "Media type not available")
@@ -161,7 +161,7 @@ def plan_from_answer(
     keys = None
     if ours is not None and theirs is not None:
         keys = SrtpKeys(ours.suite, sends=ours.key, receives=theirs.key, mki=theirs.mki)
-    return plan_for(line, local, offered, keys)
+    return heard_as_offered(plan_for(line, local, stream.direction, keys), stream, line)
 
 
 def _choose(

@@ -7,7 +7,7 @@ description says, is decided in `answer`.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Final, Literal
 
@@ -55,7 +55,7 @@ class AudioPlan:
     codec: AudioCodec
     payload_type: int
     dtmf_payload_type: int | None
-    """None: the peer has no telephone-events (RFC 4733)."""
+    """The peer's number, under which keys are sent; None: it has no telephone-events (RFC 4733)."""
     ptime_ms: int
     """How much audio to send in a packet: a multiple of 10, at most 60."""
     remote_host: str
@@ -71,6 +71,14 @@ class AudioPlan:
     """How the media is protected; None: it is not."""
     crypto: Crypto | None = None
     """What an answer of ours says of that."""
+    heard_dtmf_payload_type: int | None = None
+    """Under which keys may come as well: our own number, where the peer's answer has another."""
+
+    @property
+    def dtmf_payload_types(self) -> tuple[int, ...]:
+        """All under which keys are heard, the one that is sent first; () for no keys."""
+        types = self.dtmf_payload_type, self.heard_dtmf_payload_type
+        return tuple(number for number in types if number is not None)
 
     @property
     def can_send(self) -> bool:
@@ -135,6 +143,27 @@ def plan_for(
         direction=_direction(send=bool(send), receive=bool(receive)),
         srtp=keys,
     )
+
+
+def heard_as_offered(
+    plan: AudioPlan, ours: MediaDescription, theirs: MediaDescription
+) -> AudioPlan:
+    """The plan for an answer, `theirs`, to our offer, `ours`, with what comes under our numbers.
+
+    The peer need not take a number of ours over (RFC 3264 section 6.1), and whoever sends takes the
+    number that the receiver gave to a format.
+    """
+    numbers, common = _numbers(ours), _numbers(theirs)
+    dtmf = numbers.get(TELEPHONE_EVENT) if TELEPHONE_EVENT in common else None
+    if dtmf in (plan.dtmf_payload_type, plan.payload_type):
+        dtmf = None
+    return replace(plan, heard_dtmf_payload_type=dtmf)
+
+
+def _numbers(line: MediaDescription) -> dict[str, int]:
+    """The payload type of each format at our clock, by its name; of several the first counts."""
+    codecs = [item for item in line.codecs() if (item.clock_hz, item.channels) == (CLOCK_HZ, 1)]
+    return {item.name: item.payload_type for item in reversed(codecs)}
 
 
 def _direction(*, send: bool, receive: bool) -> Direction:
