@@ -9,13 +9,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from gateway.sdp.crypto import Crypto, SrtpKeys, Suite
 from gateway.sdp.description import Codec, Connection, Direction, MediaDescription, SdpError
 from gateway.sdp.events import TELEPHONE_EVENT
 
 AudioCodec = Literal["pcmu", "pcma"]
+_LAWS: Final[tuple[AudioCodec, ...]] = get_args(AudioCodec)
 
 CLOCK_HZ: Final = 8000
 PTIME_MS: Final = 20
@@ -71,6 +72,8 @@ class AudioPlan:
     """How the media is protected; None: it is not."""
     crypto: Crypto | None = None
     """What an answer of ours says of that."""
+    heard: tuple[tuple[int, AudioCodec], ...] = ()
+    """Payload types under which audio may come besides `payload_type`, each with its law."""
     heard_dtmf_payload_type: int | None = None
     """Under which keys may come as well: our own number, where the peer's answer has another."""
 
@@ -148,16 +151,21 @@ def plan_for(
 def heard_as_offered(
     plan: AudioPlan, ours: MediaDescription, theirs: MediaDescription
 ) -> AudioPlan:
-    """The plan for an answer, `theirs`, to our offer, `ours`, with what comes under our numbers.
+    """The plan for an answer, `theirs`, to our offer, `ours`, with all that may come by both.
 
-    The peer need not take a number of ours over (RFC 3264 section 6.1), and whoever sends takes the
-    number that the receiver gave to a format.
+    The peer sends whichever format both have, and may change at any time (RFC 3264 sections 5.1 and
+    7). It need not take our numbers over into its answer (section 6.1), and whoever sends takes the
+    number that the receiver gave to a format. A number that the plan has already keeps its meaning.
     """
-    numbers, common = _numbers(ours), _numbers(theirs)
-    dtmf = numbers.get(TELEPHONE_EVENT) if TELEPHONE_EVENT in common else None
+    theirs_too = _numbers(theirs)
+    numbers = {name: number for name, number in _numbers(ours).items() if name in theirs_too}
+    heard = tuple(
+        (numbers[law], law) for law in _LAWS if law in numbers and numbers[law] != plan.payload_type
+    )
+    dtmf = numbers.get(TELEPHONE_EVENT)
     if dtmf in (plan.dtmf_payload_type, plan.payload_type):
         dtmf = None
-    return replace(plan, heard_dtmf_payload_type=dtmf)
+    return replace(plan, heard=heard, heard_dtmf_payload_type=dtmf)
 
 
 def _numbers(line: MediaDescription) -> dict[str, int]:

@@ -123,6 +123,49 @@ def test_our_number_for_keys_is_what_we_said_last() -> None:
     assert plan_from_answer(parse(other), LOCAL, said=keyless).dtmf_payload_types == (97,)
 
 
+@pytest.mark.parametrize(
+    ("lines", "codec", "payload_type", "heard"),
+    [
+        ("0 8 101", "pcmu", 0, {8: "pcma"}),
+        ("8 0", "pcma", 8, {0: "pcmu"}),
+        ("8 101", "pcma", 8, {}),
+        ("0 18 9", "pcmu", 0, {}),
+        (
+            "96 97\r\na=rtpmap:96 PCMA/8000\r\na=rtpmap:97 PCMU/8000",
+            "pcma",
+            96,
+            {0: "pcmu", 8: "pcma"},
+        ),
+        ("96\r\na=rtpmap:96 PCMA/8000", "pcma", 96, {8: "pcma"}),
+        ("0 97\r\na=rtpmap:97 PCMA/8000/2", "pcmu", 0, {}),
+        ("8 0\r\na=rtpmap:8 PCMU/8000\r\na=rtpmap:0 PCMA/8000", "pcmu", 8, {0: "pcmu"}),
+    ],
+)
+def test_all_that_was_agreed_on_is_heard(
+    lines: str, codec: str, payload_type: int, heard: dict[int, str]
+) -> None:
+    """Each law that both have (RFC 3264 sections 5.1 and 7), under the number that we gave it."""
+    plan = plan_from_answer(parse(audio(f"m=audio 4000 RTP/AVP {lines}\r\n")), LOCAL)
+    assert (plan.codec, plan.payload_type, dict(plan.heard)) == (codec, payload_type, heard)
+
+
+def test_what_was_not_offered_is_not_heard() -> None:
+    local = LocalMedia("192.0.2.10", 20_000, 77, codecs=("pcma",))
+    both = audio("m=audio 4000 RTP/AVP 0 8\r\n")
+    assert plan_from_answer(parse(both), local).heard == ()
+    said, plan = answer(parse(both), LOCAL)  # an answer of ours says one law
+    assert plan.heard == ()
+    assert plan_from_answer(parse(both), LOCAL, said=said).heard == ()
+    assert plan_from_answer(parse(both), LOCAL, said=offer(LOCAL)).heard == ((8, "pcma"),)
+
+
+def test_audio_under_the_number_that_the_answer_has_for_keys() -> None:
+    lines = "m=audio 4000 RTP/AVP 0 97 8\r\na=rtpmap:97 PCMA/8000\r\n" + EVENTS.format(8)
+    plan = plan_from_answer(parse(audio(lines)), LOCAL)
+    assert plan.heard == ((8, "pcma"),)  # since that is what we said of it
+    assert plan.dtmf_payload_types == (8, 101)
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(MEDIA, min_size=1, max_size=2))
 def test_any_answer_is_a_plan_or_of_no_use(media: list[str]) -> None:
@@ -131,5 +174,7 @@ def test_any_answer_is_a_plan_or_of_no_use(media: list[str]) -> None:
     except SdpError as error:
         assert error.status == 488
         return
-    types = (plan.payload_type, *plan.dtmf_payload_types)
-    assert len(set(types)) == len(types)
+    for others in (plan.dtmf_payload_types, [number for number, _ in plan.heard]):
+        types = (plan.payload_type, *others)
+        assert len(set(types)) == len(types)
+    assert plan.heard_dtmf_payload_type not in dict(plan.heard)
