@@ -11,6 +11,7 @@ complement bits of the sample), 256 bytes to go from law to law. The tables are 
 from the definition, in about two milliseconds.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -94,3 +95,8 @@ TRANSLATE: Final[dict[Law, bytes]] = {
     "pcma": encode(_DECODE["pcma"], "pcmu"),
 }
 """By the law to translate from: the 256 bytes of the other law, for `bytes.translate`."""
+
+
+def translations(streams: Iterable[tuple[int, Law]], law: Law) -> dict[int, bytes | None]:
+    """For each number of a stream, the table to this law for `bytes.translate`; None: it has it."""
+    return {number: None if own == law else TRANSLATE[own] for number, own in streams}

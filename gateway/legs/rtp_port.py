@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import cast
 
+from gateway.audio import g711
 from gateway.audio.formats import Law
 from gateway.audio.g711_codec import G711Codec
 from gateway.audio.tones import ToneKeys
@@ -86,11 +87,12 @@ class RtpPort(AudioPort):
             self._reachable = reachable
         config = RtpConfig(
             payload_type=plan.payload_type,
-            dtmf_payload_types=() if plan.dtmf_payload_type is None else (plan.dtmf_payload_type,),
+            dtmf_payload_types=plan.dtmf_payload_types,
             remote=self._remote,
             reachable=self._reachable,
             rtcp_mux=plan.rtcp_mux,
             remote_rtcp_port=rtcp_port,
+            other_audio=g711.translations(plan.heard, plan.codec),
         )
         self._g711.wire(plan.codec)
         self._protect(plan.srtp)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from gateway.audio import g711
 from gateway.phone.plan import Press, Script, Speak
 from gateway.phone.sockets import open_media, port_of
 from gateway.phone.timeline import Timeline
@@ -41,6 +42,7 @@ class Media:
         self._timeline: Timeline | None = None
         self._plan: AudioPlan | None = None
         self._remote: tuple[str, int] | None = None
+        self._other_audio: dict[int, bytes | None] = {}
         self._rtp: RtpSession | None = None
         self._uplink: Uplink | None = None
         self._rtp_socket: asyncio.DatagramTransport | None = None
@@ -72,13 +74,14 @@ class Media:
         self._plan = plan
         self._timeline = timeline
         self._remote, rtcp_port = plan.target(self._remote)
-        dtmf = plan.dtmf_payload_type
+        self._other_audio = g711.translations(plan.heard, plan.codec)
         config = RtpConfig(
             payload_type=plan.payload_type,
-            dtmf_payload_types=() if dtmf is None else (dtmf,),
+            dtmf_payload_types=plan.dtmf_payload_types,
             remote=self._remote,
             rtcp_mux=plan.rtcp_mux,
             remote_rtcp_port=rtcp_port,
+            other_audio=self._other_audio,
         )
         if self._rtp is None:
             self._rtp = self._begin(plan, config)
@@ -145,13 +148,16 @@ class Media:
             packet = RtpPacket.parse(data)
         except RtpError:
             return
-        if packet.payload_type != plan.payload_type:
+        payload = packet.payload
+        if packet.payload_type in self._other_audio:
+            payload = payload.translate(self._other_audio[packet.payload_type])
+        elif packet.payload_type != plan.payload_type:
             return
         is_voice = timeline.packet(
             now,
             plan.codec,
             timestamp=packet.timestamp,
-            payload=packet.payload,
+            payload=payload,
             ssrc=packet.ssrc,
             sequence_number=packet.sequence_number,
         )

@@ -4,12 +4,17 @@ A press is a run of packets that share one RTP timestamp, the moment the key wen
 repeats the whole event with its duration so far, and the last one is sent three times with the end
 bit. Networks lose, repeat and reorder these packets and senders forget the marker bit, so the only
 thing that tells one press from the next is the timestamp: the first packet that shows a new one is
-the press, and everything else with that timestamp is the same press again.
+the press, and everything else with that timestamp is the same press again. Two exceptions follow.
 
 A key held longer than the 16-bit duration (8.2 s at 8 kHz, but 1.4 s at 48 kHz) goes on under a
 new timestamp, without marker, that begins where the full duration ended (section 2.5.1.3); that is
 not a new press. Browsers begin it at their next frame, and if the key goes up just then they put
 the end bit on the full duration as well, which therefore ends nothing.
+
+Some senders stamp each packet with its own time, against section 2.2.2. Their press is told by what
+else it has: no marker, a duration that does not shrink, and a timestamp that the growth of the
+duration explains. A new press cannot look like that: it begins after the whole duration of the one
+before, and its own duration begins anew.
 
 Beside Opus, senders count keys at 8 or at 48 kHz, under a payload type for each clock. Two payload
 types may stand for two timelines, so only presses under the same one are put in order.
@@ -28,6 +33,7 @@ DIGITS = "0123456789*#ABCD"
 _FULL_DURATION = 0xFFFF
 _END = 0x80
 _SEGMENT_SLACK_S = 0.100  # by which senders miss the exact start of a segment
+_MOVING_SLACK_S = 0.060  # two packets lost, where the duration has nothing more to tell
 _REORDER_S = 10.0
 _REMEMBERED_PRESSES = 64
 
@@ -44,8 +50,10 @@ class DtmfReceiver:
     """Turns event packets into presses, each at its first packet that arrives."""
 
     __slots__ = (
+        "_duration",
         "_ended",
         "_event",
+        "_moving_slack",
         "_recent",
         "_reorder_samples",
         "_segment_slack",
@@ -58,8 +66,11 @@ class DtmfReceiver:
         """SSRC and payload type of the newest event."""
         self._timestamp = 0
         self._event = -1
+        self._duration = 0
+        """The longest so far, in samples."""
         self._ended = False
         self._segment_slack = int(_SEGMENT_SLACK_S * format.clock_hz)
+        self._moving_slack = int(_MOVING_SLACK_S * format.clock_hz)
         # An event older than the newest one is a straggler. One that is older by more than any
         # network delays is the sender starting a new timeline, and must not silence the keypad.
         self._reorder_samples = int(_REORDER_S * format.clock_hz)
@@ -74,8 +85,9 @@ class DtmfReceiver:
         duration = int.from_bytes(payload[2:4], "big")
         ended = bool(payload[1] & _END) and duration < _FULL_DURATION
         if (packet.ssrc, packet.timestamp) in self._recent:
-            if packet.timestamp == self._timestamp and ended:
-                self._ended = True
+            if packet.timestamp == self._timestamp:
+                self._duration = max(self._duration, duration)
+                self._ended = self._ended or ended
             return None
         continues = False
         stream = packet.ssrc, packet.payload_type
@@ -85,16 +97,28 @@ class DtmfReceiver:
                 return None
             continues = (
                 event == self._event
-                and not self._ended
                 and not packet.marker
-                and abs(since - _FULL_DURATION) <= self._segment_slack
+                and (self._is_next_segment(since) or self._has_moved(since, duration, ended))
             )
         self._stream = stream
         self._timestamp = packet.timestamp
         self._event = event
+        self._duration = duration
         self._ended = ended
         self._recent.append((packet.ssrc, packet.timestamp))
         return None if continues else Digit(DIGITS[event])
+
+    def _is_next_segment(self, since: int) -> bool:
+        return not self._ended and abs(since - _FULL_DURATION) <= self._segment_slack
+
+    def _has_moved(self, since: int, duration: int, ended: bool) -> bool:
+        """Whether a packet `since` samples after the newest is of the same press."""
+        grown = duration - self._duration
+        if since < 0 or grown < 0:
+            return False
+        if self._ended:  # then only a repetition of the end is, and it comes soon
+            return ended and since <= min(self._duration, self._moving_slack)
+        return since - grown <= self._moving_slack
 
 
 def event_payloads(

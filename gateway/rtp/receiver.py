@@ -10,11 +10,15 @@ nothing is lost. Gateways that send keys under an SSRC of their own are known af
 
 Packets that are not audio (keys, comfort noise) share the numbering of the audio they replace: the
 jitter buffer is told that they came, and the time they take passes as `Lost`.
+
+Audio may come under several payload types and change from packet to packet (RFC 3264 section 7).
+What is not of the main one, off the way of nearly all packets, is translated to it first.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gateway.rtp.config import RtpConfig
 from gateway.rtp.dtmf import Digit, DtmfReceiver
 from gateway.rtp.jitter import JitterBuffer
 from gateway.rtp.latch import Latch, Source
@@ -51,17 +55,18 @@ class RtpReceiver:
         "_clock_hz",
         "_dtmf",
         "_event_ssrc",
+        "_event_types",
         "_malformed",
         "_most_bytes",
         "_new_audio",
         "_new_events",
+        "_other_audio",
         "_past_lost",
         "_past_received",
         "_push",
         "_source",
         "dropped_payload",
         "dropped_source",
-        "dtmf_payload_types",
         "last_received",
         "latch",
         "payload_type",
@@ -69,17 +74,9 @@ class RtpReceiver:
         "statistics",
     )
 
-    def __init__(
-        self,
-        *,
-        payload_type: int,
-        dtmf_payload_types: tuple[int, ...],
-        remote: Source | None,
-        format: PayloadFormat = G711,
-    ) -> None:
-        self.payload_type = payload_type
-        self.dtmf_payload_types = dtmf_payload_types
-        self.latch = Latch(remote)
+    def __init__(self, config: RtpConfig, format: PayloadFormat = G711) -> None:
+        self._hear(config)
+        self.latch = Latch(config.remote)
         self.ssrc = -1
         """The source that is heard, -1 before the first packet."""
         self.statistics = SourceStatistics()
@@ -155,14 +152,17 @@ class RtpReceiver:
         """On hold: audio is ignored and no time passes until `start`. Keys are still heard."""
         self._buffer.pause()
 
-    def retarget(
-        self, *, payload_type: int, dtmf_payload_types: tuple[int, ...], remote: Source | None
-    ) -> None:
+    def retarget(self, config: RtpConfig) -> None:
         """A new description was agreed on."""
-        self.payload_type = payload_type
-        self.dtmf_payload_types = dtmf_payload_types
-        self.latch.retarget(remote)
+        self._hear(config)
+        self.latch.retarget(config.remote)
         self._source = self.latch.source
+
+    def _hear(self, config: RtpConfig) -> None:
+        self.payload_type = config.payload_type
+        self._other_audio = config.other_audio
+        audio = {config.payload_type, *config.other_audio}
+        self._event_types = frozenset(config.dtmf_payload_types) - audio
 
     def _count(self, sequence: int, timestamp: int, now: float) -> None:
         statistics = self.statistics
@@ -199,14 +199,15 @@ class RtpReceiver:
             self.ssrc = packet.ssrc
         if packet.ssrc == self.ssrc:
             return self._accept(packet, now)
-        if packet.payload_type in self.dtmf_payload_types:
+        if packet.payload_type in self._event_types:
             return self._foreign_event(packet, now)
         return self._foreign_audio(packet, now)
 
     def _is_agreed(self, payload_type: int) -> bool:
         return (
             payload_type == self.payload_type
-            or payload_type in self.dtmf_payload_types
+            or payload_type in self._event_types
+            or payload_type in self._other_audio
             or payload_type == _COMFORT_NOISE
         )
 
@@ -222,15 +223,25 @@ class RtpReceiver:
 
     def _accept(self, packet: RtpPacket, now: float) -> Sequence[Heard]:
         """A packet of the known source."""
-        if packet.payload_type == self.payload_type and packet.payload:
+        payload = self._audio_of(packet)
+        if payload:
             self._count(packet.sequence_number, packet.timestamp, now)
-            return self._push(packet.sequence_number, packet.timestamp, packet.payload, now)
+            return self._push(packet.sequence_number, packet.timestamp, payload, now)
         heard = self._account(packet, now)
-        if packet.payload_type in self.dtmf_payload_types:
+        if packet.payload_type in self._event_types:
             digit = self._dtmf.receive(packet)
             if digit is not None:
                 return [*heard, digit]
         return heard
+
+    def _audio_of(self, packet: RtpPacket) -> bytes:
+        """The payload as it is under the main payload type; b"" where there is no audio."""
+        kind = packet.payload_type
+        if kind == self.payload_type:
+            return packet.payload
+        if kind in self._other_audio:
+            return packet.payload.translate(self._other_audio[kind])
+        return b""
 
     def _account(self, packet: RtpPacket, now: float) -> Sequence[Placed]:
         """A packet of the known source that is not audio: keys repeat one timestamp for long, which

@@ -13,6 +13,7 @@ anew at the next address, or a caller could keep a victim's ports busy by turns.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from gateway.rtp.config import RtpConfig
 from gateway.rtp.latch import Source
 from gateway.rtp.payload import G711, PayloadFormat
 from gateway.rtp.receiver import Heard, RtpReceiver
@@ -28,34 +29,14 @@ from gateway.rtp.rtcp import (
 )
 from gateway.rtp.sender import RtpSender
 
+__all__ = ["RtpConfig", "RtpSession", "RtpStats"]
+
 _INTERVAL_S = 5.0
 _REPORTS_REMEMBERED = 8
 _RTT_AT_MOST_S = 10.0
 _TRIAL_S = 10.0
 _TRIAL_PACKETS = 500
 _NOTHING: tuple[()] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class RtpConfig:
-    """What signalling agreed on for one leg."""
-
-    payload_type: int
-    dtmf_payload_types: tuple[int, ...] = ()
-    """Of telephone-event, as far as it was agreed on. All are heard, the first is sent."""
-    remote: Source | None = None
-    """The signalled address; None when there is none to send to."""
-    reachable: bool = True
-    """False: nothing may be sent to `remote` before a packet came from the caller. So it is with a
-    private address behind a NAT, which means another host here or none."""
-    consented: bool = False
-    """Somebody else makes sure that `remote` wants what it is sent, as ICE does."""
-    rtcp_mux: bool = False
-    """RTCP shares the RTP port (RFC 5761)."""
-    remote_rtcp_port: int | None = None
-    """None: the port after the RTP port."""
-    dtmf_clock_hz: int = 0
-    """Of the first telephone-event; 0 is that of the audio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +107,7 @@ class RtpSession:
         self._clock_hz = format.clock_hz
         self._cname = cname
         self._random = random
-        self._receiver = RtpReceiver(
-            payload_type=config.payload_type,
-            dtmf_payload_types=config.dtmf_payload_types,
-            remote=config.remote,
-            format=format,
-        )
+        self._receiver = RtpReceiver(config, format)
         self._latch = self._receiver.latch
         self.sender = RtpSender(
             payload_type=config.payload_type,
@@ -212,11 +188,7 @@ class RtpSession:
                 self._trial_until = None
             self._reporter = None
         self._config = config
-        self._receiver.retarget(
-            payload_type=config.payload_type,
-            dtmf_payload_types=config.dtmf_payload_types,
-            remote=config.remote,
-        )
+        self._receiver.retarget(config)
         self.sender.payload_type = config.payload_type
         self.sender.dtmf_payload_types = config.dtmf_payload_types
         self.sender.dtmf_clock_hz = config.dtmf_clock_hz or self._clock_hz

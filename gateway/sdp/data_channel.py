@@ -44,9 +44,13 @@ def read_data_line(line: MediaDescription, mid: str) -> DataPlan | None:
     protocol = line.protocol.upper()
     if protocol in _PROTOCOLS and _USAGE in line.formats:
         port = line.attribute("sctp-port") or str(SCTP_PORT)
-    elif protocol == _OLD_PROTOCOL and any(
-        value.split()[:2] == [line.formats[0], _USAGE]
-        for value in values(line.attributes, "sctpmap")
+    elif (
+        protocol == _OLD_PROTOCOL
+        and line.formats
+        and any(
+            value.split()[:2] == [line.formats[0], _USAGE]
+            for value in values(line.attributes, "sctpmap")
+        )
     ):
         port = line.formats[0]
     else:

@@ -114,6 +114,7 @@ class MediaDescription:
     """0: the stream is refused or taken away."""
     protocol: str
     formats: tuple[str, ...]
+    """Never empty but with port 0, where some peers name none."""
     connection: Connection | None = None
     direction: Direction = "sendrecv"
     attributes: Attributes = ()
@@ -189,8 +190,8 @@ class SessionDescription:
         lines.append(f"t={self.timing}")
         lines += _attribute_lines(self.attributes)
         for media in self.media:
-            formats = " ".join(media.formats)
-            lines.append(f"m={media.kind} {media.port} {media.protocol} {formats}")
+            fields = (media.kind, str(media.port), media.protocol, *media.formats)
+            lines.append(f"m={' '.join(fields)}")
             if media.connection and media.connection != self.connection:
                 lines.append(f"c={media.connection}")
             lines += _attribute_lines(media.attributes)
@@ -276,12 +277,14 @@ def _read(section: _Section, letter: str, value: str) -> None:
 
 def _media(section: _Section, session: _Section) -> MediaDescription:
     fields = section.media.split()
-    if len(fields) < 4 or not all(_TOKEN.fullmatch(item) for item in fields):
+    if len(fields) < 3 or not all(_TOKEN.fullmatch(item) for item in fields):
         raise SdpError("Malformed media description")
     kind, port, protocol, *formats = fields
     match = _PORT.fullmatch(port)
     if match is None or int(match[1]) > 65_535:
         raise SdpError("Malformed port in a media description")
+    if int(match[1]) and not formats:
+        raise SdpError("Malformed media description")
     if len(formats) > MAX_FORMATS:
         raise SdpError("Too many formats in a media description")
     return MediaDescription(

@@ -299,7 +299,7 @@ def _refused(line: MediaDescription, lines: Lines, local: LocalTransport) -> Med
     either, but aiortc takes no answer whose data channel line does not tell a transport."""
     is_data = line.kind == "application" and "TLS" in line.protocol.upper()
     said = _transport(line, lines, local) if is_data else _name(line)
-    formats = line.formats[:1]
+    formats = line.formats[:1] or ("0",)
     return MediaDescription(line.kind, 0, line.protocol, formats, _NOWHERE, "inactive", said)
 
 

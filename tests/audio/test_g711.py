@@ -95,3 +95,10 @@ def test_samples_may_be_a_view() -> None:
 def test_nothing_in_nothing_out() -> None:
     assert g711.decode(b"", "pcmu").tolist() == []
     assert g711.encode(np.empty(0, np.int16), "pcmu") == b""
+
+
+def test_tables_for_streams_that_join() -> None:
+    """By number: the table to the law of the other streams, and none for those that have it."""
+    tables = g711.translations([(8, "pcma"), (96, "pcmu")], "pcmu")
+    assert tables == {8: g711.TRANSLATE["pcma"], 96: None}
+    assert ALL_CODES.translate(tables[96]) == ALL_CODES

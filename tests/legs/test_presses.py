@@ -98,6 +98,8 @@ class Telephone(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from("01#"))
     def press(self, key: str) -> None:
+        """Nobody presses more than twenty keys a second."""
+        self.let_pass(0.05)
         for way in self.on_the_way:
             self.on_the_way[way].append((key, self.now))
 
@@ -109,6 +111,9 @@ class Telephone(RuleBasedStateMachine):
 
     @rule(passes=st.floats(0.01, 0.6))
     def wait(self, passes: float) -> None:
+        self.let_pass(passes)
+
+    def let_pass(self, passes: float) -> None:
         """Nothing is on its way for longer than a second."""
         self.now += passes
         for way, keys in self.on_the_way.items():

@@ -220,6 +220,7 @@ async def test_a_call_may_begin_on_hold_without_an_address(lines: Lines) -> None
         (sdp(codecs="18"), 488),
         (sdp(host="169.254.169.254", direction="sendonly"), 488),
         (sdp(host="169.254.169.254", port=0), 488),
+        (sdp(port=0) + b"m=image 5000 udptl t38\r\n", 488),
         (b"?", 400),
     ],
 )

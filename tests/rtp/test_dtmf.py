@@ -109,6 +109,8 @@ def test_timestamps_wrap() -> None:
 
 def test_a_new_timeline_does_not_silence_the_keypad() -> None:
     assert digits(press("1", 3_000_000_000) + press("2", 2_000_000_000)) == "12"
+    begun = press("1", 3_000_000_000)[:2]
+    assert digits([*begun, event(1, 2_000_000_000, 800)]) == "11"
 
 
 @each_format
@@ -149,6 +151,101 @@ def test_a_key_held_for_half_a_minute_is_one_press(lost: float, format: PayloadF
     receiver = DtmfReceiver(format)
     assert digits(long_press(6, 2**32 - 100_000, 30.0, format, lost=lost), receiver) == "6"
     assert digits(press("6", 100_000_000), receiver) == "6"
+
+
+def moving_press(
+    code: int,
+    start: int,
+    *,
+    updates: int = 8,
+    step: int = 160,
+    marker: bool = True,
+    ends_move: bool = True,
+) -> list[RtpPacket]:
+    """As senders do it whose timestamp is that of the packet, against RFC 4733 section 2.2.2."""
+    packets = [
+        event(code, start + n * step, (n + 1) * step, marker=marker and n == 0)
+        for n in range(updates)
+    ]
+    return packets + [
+        event(code, start + (updates + n * ends_move) * step, updates * step, end=True)
+        for n in range(3)
+    ]
+
+
+@pytest.mark.parametrize("ends_move", [True, False])
+@pytest.mark.parametrize("marker", [True, False])
+@pytest.mark.parametrize("step", [80, 160, 240, 480])
+def test_a_timestamp_that_moves_with_each_packet_is_one_press(
+    step: int, marker: bool, ends_move: bool
+) -> None:
+    packets = moving_press(5, 2**32 - 500, step=step, marker=marker, ends_move=ends_move)
+    assert digits(packets) == "5"
+    assert digits([each for each in packets for _ in range(2)]) == "5"
+
+
+def test_moving_timestamps_of_an_opus_call() -> None:
+    assert digits(moving_press(5, 1000, step=960), DtmfReceiver(OPUS)) == "5"
+
+
+def test_a_moving_press_that_is_held_for_long_is_one() -> None:
+    packets = [event(5, 160 * n, min(160 * n, 0xFFFF)) for n in range(1, 600)]
+    ends = [event(5, 160 * (600 + n), 0xFFFF, end=True) for n in range(3)]
+    assert digits(packets + ends) == "5"
+
+
+@given(
+    updates=st.integers(2, 20),
+    gap=st.integers(4, 50),
+    marker=st.booleans(),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=150, deadline=None)
+def test_moving_presses_are_counted_whatever_is_lost(
+    updates: int, gap: int, marker: bool, seed: int
+) -> None:
+    """The same key twice, of which any packets are lost."""
+    random = Random(seed)
+    first = moving_press(8, 2**32 - 1000, updates=updates, marker=marker)
+    again = first[-1].timestamp + gap * 160
+    second = moving_press(8, again, updates=updates, marker=marker)
+    kept = [
+        [packet for packet in packets if random.random() < 0.5] or [random.choice(packets)]
+        for packets in (first, second)
+    ]
+    receiver = DtmfReceiver()
+    assert digits(kept[0], receiver) == "8"
+    assert digits(kept[1], receiver) == "8"
+
+
+@pytest.mark.parametrize("seen", [1, 2, 8, 9, 11])
+def test_a_moving_press_right_after_another_has_a_marker_or_begins_anew(seen: int) -> None:
+    first = moving_press(8, 1000)[:seen]
+    after = first[-1].timestamp + 160
+    assert digits(first + moving_press(8, after)) == "88"
+    if seen > 1:
+        assert digits(first + moving_press(8, after, marker=False)) == "88"
+    assert digits(first + moving_press(9, after, marker=False)) == "89"
+
+
+@given(
+    updates=st.integers(2, 20),
+    gap=st.integers(3, 50),
+    marker=st.booleans(),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=150, deadline=None)
+def test_quick_presses_by_the_rules_are_two_whatever_is_lost(
+    updates: int, gap: int, marker: bool, seed: int
+) -> None:
+    """As short as machines make them: 40 ms, and 60 ms until the next."""
+    random = Random(seed)
+    receiver = DtmfReceiver()
+    duration = updates * 160
+    for start in (1000, 1000 + duration + gap * 160):
+        packets = press("8", start, duration=duration, marker=marker)
+        kept = [packet for packet in packets if random.random() < 0.6]
+        assert digits(kept or [random.choice(packets)], receiver) == "8"
 
 
 def browser_press(code: int, start: int, duration_ms: int) -> list[RtpPacket]:

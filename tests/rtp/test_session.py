@@ -125,6 +125,50 @@ def test_an_unexpected_payload_type_is_dropped_and_leaves_no_gap() -> None:
     assert session.last_received == 0.22
 
 
+def other_way(payload: bytes) -> bytes:
+    return payload.translate(OTHER)
+
+
+OTHER = bytes(255 - n for n in range(256))
+
+
+def test_audio_of_another_payload_type_is_translated_and_keeps_the_order() -> None:
+    session, caller = gateway(other_audio={8: OTHER, 9: None}), phone()
+    heard: list[Heard] = []
+    for n in range(60):
+        caller.sender.payload_type = kind = (0, 8, 9)[n // 3 % 3]
+        packet = caller.send(other_way(frame(n)) if kind == 8 else frame(n))
+        heard += session.receive(packet, CALLER, n * 0.02)
+        heard += session.tick(n * 0.02 + 0.01)
+    assert heard == [frame(n) for n in range(60)]
+    assert (session.stats.received, session.stats.dropped_payload) == (60, 0)
+    assert session.stats.jitter_ms == pytest.approx(0)
+
+
+def test_a_new_source_may_begin_with_either_payload_type() -> None:
+    session = gateway(other_audio={8: OTHER})
+    talk(session, phone(), 0.0, 5)
+    other = phone(ssrc=0xCCCC, sequence=7, timestamp=9)
+    other.sender.payload_type = 8
+    heard = [
+        *session.receive(other.send(other_way(frame(5))), CALLER, 0.10),
+        *session.receive(other.send(other_way(frame(6))), CALLER, 0.12),
+    ]
+    assert audio(heard) == [frame(5), frame(6)]
+
+
+def test_what_is_agreed_on_next_holds_for_other_payload_types_too() -> None:
+    session, caller = gateway(other_audio={8: OTHER}), phone()
+    caller.sender.payload_type = 8
+    session.receive(caller.send(other_way(frame(0))), CALLER, 0.0)
+    session.retarget(RtpConfig(0, (101,), CALLER))
+    assert not audio(session.receive(caller.send(frame(1)), CALLER, 0.02))
+    assert session.stats.dropped_payload == 1
+    session.retarget(RtpConfig(0, (8, 101), CALLER, other_audio={8: OTHER}))
+    heard = session.receive(caller.send(other_way(frame(2))), CALLER, 0.04)
+    assert audio(heard) == [frame(2)]  # and no key, whatever else the number stands for
+
+
 def test_comfort_noise_is_silence() -> None:
     session, caller = gateway(), phone()
     heard = talk(session, caller, 0.0, 10)

@@ -24,6 +24,9 @@ _LINES = [
     "m=audio 9 UDP/TLS/RTP/SAVPF 72",
     "m=application 9 DTLS/SCTP x",
     "m=video 0 x y\r\na=bundle-only",
+    "m=video 0 UDP/TLS/RTP/SAVPF",
+    "m=audio 0 UDP/TLS/RTP/SAVPF\r\na=bundle-only",
+    "m=application 0 DTLS/SCTP\r\na=bundle-only\r\na=sctpmap:webrtc-datachannel",
 ]
 
 

@@ -158,6 +158,9 @@ def test_codecs_of_formats(attributes: str, codecs: list[Codec] | None) -> None:
         "v=0\r\nc=IN IP4 192.0.2.\u00e9\r\n",
         "v=0\r\nm=\r\n",
         "v=0\r\nm=audio 1 RTP/AVP\r\n",
+        "v=0\r\nm=audio 0\r\n",
+        "v=0\r\nm=audio RTP/AVP\r\n",
+        "v=0\r\nm=audio 65536 RTP/AVP\r\n",
         "v=0\r\nm=audio x RTP/AVP 0\r\n",
         "v=0\r\nm=audio -1 RTP/AVP 0\r\n",
         "v=0\r\nm=audio 65536 RTP/AVP 0\r\n",
@@ -173,6 +176,15 @@ def test_what_is_not_a_description(text: str) -> None:
         parse(text)
     assert caught.value.status == 400
     assert caught.value.warning.startswith('399 gateway "')
+
+
+def test_a_stream_that_is_off_needs_no_formats() -> None:
+    lines = "m=audio 4000 RTP/AVP 0\r\nm=video 0 RTP/AVP\r\n"
+    description = parse(START + lines)
+    assert [(line.port, line.formats) for line in description.media] == [(4000, ("0",)), (0, ())]
+    assert description.media[1].codecs() == []
+    assert b"m=video 0 RTP/AVP\r\n" in description.to_bytes()
+    assert parse(description.to_bytes()) == description
 
 
 def test_the_reason_names_the_line() -> None:
@@ -243,7 +255,15 @@ LINE = st.builds(
     st.one_of(
         st.text(max_size=20),
         st.sampled_from(
-            ["0", "audio 1 RTP/AVP 0", "IN IP4 1.2.3.4", "rtpmap:0 x/1", "sendonly", "ptime:20"]
+            [
+                "0",
+                "audio 1 RTP/AVP 0",
+                "video 0 x",
+                "IN IP4 1.2.3.4",
+                "rtpmap:0 x/1",
+                "sendonly",
+                "ptime:20",
+            ]
         ),
     ),
 )

@@ -166,6 +166,17 @@ def test_video_that_the_peer_took_away_leads_nothing() -> None:
     assert plan == answered(offer("wrtc_video"))[1]
 
 
+def test_lines_that_are_off_and_have_no_formats_are_refused_with_one() -> None:
+    description, _ = answered(offer("safari") + "m=video 0 UDP/TLS/RTP/SAVPF\r\n")
+    assert (description.media[-1].port, description.media[-1].formats) == (0, ("0",))
+    bare = ("m=application 9 DTLS/SCTP 5000", "m=application 0 DTLS/SCTP\r\na=bundle-only")
+    for said in ("sctpmap:5000 webrtc-datachannel", "sctpmap:webrtc-datachannel"):
+        change = ("sctpmap:5000 webrtc-datachannel", said)
+        description, plan = answered(offer("old_sctp", bare, change))
+        assert plan.data is None
+        assert (description.media[1].port, description.media[1].formats) == (0, ("0",))
+
+
 def test_the_format_of_a_line_without_media_is_the_peers() -> None:
     change = ("a=rtpmap:96 VP8/90000", "a=rtpmap:96 H264/90000\r\na=fmtp:96 profile-level-id=42e0")
     description, _ = answered(offer("wrtc_video", change))
