@@ -6,9 +6,10 @@ Prints microseconds for each packet, the best of several rounds, without a socke
 from collections.abc import Callable
 from time import perf_counter
 
+from gateway.rtp.config import RtpConfig
 from gateway.rtp.packet import RtpPacket
 from gateway.rtp.payload import G711, OPUS, PayloadFormat
-from gateway.rtp.session import RtpConfig, RtpSession
+from gateway.rtp.session import RtpSession
 from gateway.rtp.srtp import Opener, Seal
 from gateway.sdp.crypto import KEY_BYTES, SUITES, Suite
 

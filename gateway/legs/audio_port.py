@@ -21,12 +21,13 @@ from gateway.audio.tones import ToneKeys
 from gateway.legs.key_sender import KeySender
 from gateway.legs.leg import DtmfIn, KeysError, LegBroken, LegEvent, MediaStats, Played
 from gateway.legs.pacer import FRAME_S, Pacer
+from gateway.rtp.config import RtpConfig
 from gateway.rtp.dtmf import Digit
 from gateway.rtp.latch import Source
 from gateway.rtp.mos import estimate_mos
 from gateway.rtp.payload import Clipped, PayloadFormat
 from gateway.rtp.receiver import Heard
-from gateway.rtp.session import RtpConfig, RtpSession
+from gateway.rtp.session import RtpSession
 from gateway.rtp.timeline import Lost
 
 FRAME_MS: Final = int(FRAME_S * 1000)

@@ -13,9 +13,9 @@ from gateway.legs.ports import NoPortError
 from gateway.legs.rtp_port import RtpPort
 from gateway.reach import reachable_host, usable_host
 from gateway.sdp import answer as offer_answer
-from gateway.sdp.answer import AudioPlan, LocalMedia
 from gateway.sdp.crypto import KEY_BYTES, Suite
 from gateway.sdp.description import SdpError, SessionDescription, parse
+from gateway.sdp.plan import AudioPlan, LocalMedia
 
 _CODECS: Final[tuple[Law, ...]] = ("pcmu", "pcma")
 

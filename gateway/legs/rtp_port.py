@@ -14,12 +14,13 @@ from gateway.legs.leg import LegEvent, LegSilent
 from gateway.legs.outlet import unheard
 from gateway.legs.pacer import Pacer
 from gateway.legs.ports import bind_udp
+from gateway.rtp.config import RtpConfig
 from gateway.rtp.latch import Source
 from gateway.rtp.payload import G711
-from gateway.rtp.session import RtpConfig, RtpSession
+from gateway.rtp.session import RtpSession
 from gateway.rtp.srtp import Opener, Seal
-from gateway.sdp.answer import AudioPlan
 from gateway.sdp.crypto import SrtpKeys, Suite
+from gateway.sdp.plan import AudioPlan
 
 
 class RtpPort(AudioPort):

@@ -13,9 +13,10 @@ from gateway.legs.audio_port import AudioPort, RtpFlow
 from gateway.legs.leg import LegEvent
 from gateway.legs.leg_media import PACKET_MS
 from gateway.legs.pacer import Pacer
+from gateway.rtp.config import RtpConfig
 from gateway.rtp.latch import Source
 from gateway.rtp.payload import PayloadFormat
-from gateway.rtp.session import RtpConfig, RtpSession
+from gateway.rtp.session import RtpSession
 from gateway.sdp.webrtc import WebRtcPlan
 from gateway.webrtc.peer import Peer
 

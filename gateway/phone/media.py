@@ -15,10 +15,11 @@ from gateway.phone.plan import Press, Script, Speak
 from gateway.phone.sockets import open_media, port_of
 from gateway.phone.timeline import Timeline
 from gateway.phone.uplink import KeyImpossible, KeyPressed, Mark, SpeechBegan, SpeechEnded, Uplink
+from gateway.rtp.config import RtpConfig
 from gateway.rtp.packet import RtpError, RtpPacket
 from gateway.rtp.payload import PayloadFormat
-from gateway.rtp.session import RtpConfig, RtpSession, RtpStats
-from gateway.sdp.answer import AudioPlan
+from gateway.rtp.session import RtpSession, RtpStats
+from gateway.sdp.plan import AudioPlan
 
 _STALL_S: Final = 0.2
 _NTP_EPOCH_S: Final = 2_208_988_800

@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.phone.plan import MAX_DURATION_S, Plan
 from gateway.phone.voice import speech
-from gateway.sdp.answer import AudioCodec
+from gateway.sdp.plan import AudioCodec
 from gateway.sip.uri import NameAddr, SipUri, UriError
 
 _DEFAULT_PORT: Final = 5060

@@ -24,8 +24,8 @@ from gateway.phone.result import CallResult
 from gateway.phone.sockets import SipChannel, open_sip
 from gateway.phone.timeline import Moment, Timeline
 from gateway.sdp import answer as offer_answer
-from gateway.sdp.answer import AudioPlan, LocalMedia
 from gateway.sdp.description import Direction, SdpError, parse
+from gateway.sdp.plan import AudioPlan, LocalMedia
 from gateway.sip.agent import SipAgent
 from gateway.sip.config import SipConfig
 from gateway.sip.events import Answered, CallEnded, Reanswered, Reoffer, Ringing, SipEvent

@@ -10,7 +10,7 @@ from typing import Any
 from gateway.phone.listener import PAUSE_S, ReceivedPacket, Stretch
 from gateway.phone.timeline import Moment
 from gateway.rtp.session import RtpStats
-from gateway.sdp.answer import AudioCodec
+from gateway.sdp.plan import AudioCodec
 from gateway.sip.compose import reason_of
 
 _BUSY = (486, 600)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from gateway.phone.listener import Listener, ReceivedPacket, Stretch, is_voice
-from gateway.sdp.answer import AudioCodec
+from gateway.sdp.plan import AudioCodec
 
 
 class Moment(NamedTuple):

@@ -29,8 +29,6 @@ from gateway.rtp.rtcp import (
 )
 from gateway.rtp.sender import RtpSender
 
-__all__ = ["RtpConfig", "RtpSession", "RtpStats"]
-
 _INTERVAL_S = 5.0
 _REPORTS_REMEMBERED = 8
 _RTT_AT_MOST_S = 10.0

@@ -37,16 +37,6 @@ from gateway.sdp.plan import (
     unacceptable,
 )
 
-__all__ = [
-    "AudioCodec",
-    "AudioPlan",
-    "LocalMedia",
-    "answer",
-    "has_audio",
-    "offer",
-    "plan_from_answer",
-]
-
 _PAYLOAD_TYPES: Final[dict[AudioCodec, int]] = {"pcmu": 0, "pcma": 8}
 _DTMF_PAYLOAD_TYPE: Final = 101
 

@@ -6,8 +6,9 @@
 from tests.fuzz.target import begin, instrumented
 
 with instrumented():
-    from gateway.sdp.answer import LocalMedia, answer, plan_from_answer
+    from gateway.sdp.answer import answer, plan_from_answer
     from gateway.sdp.description import SdpError, parse
+    from gateway.sdp.plan import LocalMedia
     from gateway.sdp.webrtc import read_offer
     from tests.sdp.samples import NAMES, sample
     from tests.sdp.webrtc_offers import CODECS

@@ -15,7 +15,7 @@ from gateway.legs import audio_port, rtp_port
 from gateway.legs.audio_port import RtpFlow
 from gateway.legs.leg import DtmfIn, LegBroken, LegEvent, LegSilent, Played
 from gateway.legs.rtp_port import RtpPort
-from gateway.sdp.answer import AudioPlan
+from gateway.sdp.plan import AudioPlan
 
 pytestmark = pytest.mark.loop
 

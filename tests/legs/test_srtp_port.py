@@ -14,9 +14,10 @@ from gateway.legs.ports import PortPool
 from gateway.rtp.packet import RtpPacket
 from gateway.rtp.rollover import wind
 from gateway.rtp.srtp import Opener, Seal
-from gateway.sdp.answer import AudioPlan, LocalMedia, answer, offer, plan_from_answer
+from gateway.sdp.answer import answer, offer, plan_from_answer
 from gateway.sdp.crypto import KEY_BYTES, SUITES, SrtpKeys, Suite
 from gateway.sdp.description import SdpError, parse, values
+from gateway.sdp.plan import AudioPlan, LocalMedia
 from tests.legs.test_rtp_port import Bench, HandPacer, Peer
 
 pytestmark = pytest.mark.loop

@@ -14,7 +14,7 @@ from gateway.phone.result import CallResult
 from gateway.phone.timeline import Moment
 from gateway.phone.voice import speech
 from gateway.phone.wavefile import recording
-from gateway.sdp.answer import AudioCodec
+from gateway.sdp.plan import AudioCodec
 from tests.phone.uas import Manners, answering
 
 pytestmark = [pytest.mark.loop, pytest.mark.live]

@@ -9,8 +9,9 @@ from gateway.audio.g711 import TRANSLATE
 from gateway.phone.media import Media
 from gateway.phone.plan import Script
 from gateway.phone.timeline import Timeline
-from gateway.sdp.answer import LocalMedia, plan_from_answer
+from gateway.sdp.answer import plan_from_answer
 from gateway.sdp.description import parse
+from gateway.sdp.plan import LocalMedia
 from tests.legs.test_rtp_port import Peer
 
 pytestmark = pytest.mark.loop

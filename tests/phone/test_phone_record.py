@@ -25,8 +25,9 @@ from gateway.phone.uplink import (
     Uplink,
 )
 from gateway.phone.wavefile import WavError, read_wav, recording, write_wav
+from gateway.rtp.config import RtpConfig
 from gateway.rtp.packet import RtpPacket
-from gateway.rtp.session import RtpConfig, RtpSession, RtpStats
+from gateway.rtp.session import RtpSession, RtpStats
 
 pytestmark = pytest.mark.pure
 

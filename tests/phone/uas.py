@@ -10,11 +10,12 @@ from itertools import count
 from gateway.audio import g711
 from gateway.phone.listener import is_voice
 from gateway.phone.voice import speech
+from gateway.rtp.config import RtpConfig
 from gateway.rtp.dtmf import Digit
-from gateway.rtp.session import RtpConfig, RtpSession
+from gateway.rtp.session import RtpSession
 from gateway.sdp import answer as offer_answer
-from gateway.sdp.answer import AudioCodec, AudioPlan, LocalMedia
 from gateway.sdp.description import Direction, parse
+from gateway.sdp.plan import AudioCodec, AudioPlan, LocalMedia
 from gateway.sip.agent import SipAgent
 from gateway.sip.config import SipConfig
 from gateway.sip.events import Answered, CallEnded, IncomingCall, Reanswered, Reoffer, SipEvent

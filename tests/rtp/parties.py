@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from gateway.rtp.config import RtpConfig
 from gateway.rtp.dtmf import Digit
 from gateway.rtp.payload import G711, PayloadFormat
 from gateway.rtp.receiver import Heard
-from gateway.rtp.session import RtpConfig, RtpSession
+from gateway.rtp.session import RtpSession
 from tests.rtp.simulation import payload_of, samples_of
 
 CALLER = ("192.0.2.10", 4000)

@@ -2,8 +2,9 @@
 
 import pytest
 
+from gateway.rtp.config import RtpConfig
 from gateway.rtp.rtcp import ReceiverReport, build_compound
-from gateway.rtp.session import RtpConfig, RtpSession
+from gateway.rtp.session import RtpSession
 from tests.rtp.parties import ATTACKER, CALLER, CALLER_RTCP, frame, gateway, phone, talk
 
 pytestmark = pytest.mark.pure

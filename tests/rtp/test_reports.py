@@ -4,6 +4,7 @@ from random import Random
 
 import pytest
 
+from gateway.rtp.config import RtpConfig
 from gateway.rtp.rtcp import (
     Goodbye,
     ReceiverReport,
@@ -13,7 +14,7 @@ from gateway.rtp.rtcp import (
     build_compound,
     parse_compound,
 )
-from gateway.rtp.session import RtpConfig, RtpSession
+from gateway.rtp.session import RtpSession
 from tests.rtp.parties import (
     ATTACKER,
     CALLER,

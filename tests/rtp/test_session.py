@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.rtp.config import RtpConfig
 from gateway.rtp.dtmf import Digit
 from gateway.rtp.packet import RtpPacket
 from gateway.rtp.receiver import Heard
-from gateway.rtp.session import RtpConfig
 from gateway.rtp.timeline import Lost
 from tests.rtp.parties import (
     ATTACKER,

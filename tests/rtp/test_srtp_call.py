@@ -2,9 +2,10 @@
 
 import pytest
 
+from gateway.rtp.config import RtpConfig
 from gateway.rtp.packet import RtpPacket
 from gateway.rtp.receiver import Heard
-from gateway.rtp.session import RtpConfig, RtpSession
+from gateway.rtp.session import RtpSession
 from gateway.rtp.srtp import Opener, Seal
 from gateway.sdp.crypto import KEY_BYTES, SUITES, Suite
 

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sdp.answer import AudioPlan, LocalMedia, answer, offer, plan_from_answer
+from gateway.sdp.answer import answer, offer, plan_from_answer
 from gateway.sdp.crypto import KEY_BYTES, SUITES, Crypto, SrtpKeys, Suite
 from gateway.sdp.description import SdpError, parse, values
+from gateway.sdp.plan import AudioPlan, LocalMedia
 
 pytestmark = pytest.mark.pure
 

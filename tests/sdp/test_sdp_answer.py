@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.sdp.answer import AudioPlan, LocalMedia, answer
+from gateway.sdp.answer import answer
 from gateway.sdp.description import (
     Connection,
     Direction,
@@ -12,6 +12,7 @@ from gateway.sdp.description import (
     SessionDescription,
     parse,
 )
+from gateway.sdp.plan import AudioPlan, LocalMedia
 from tests.circles import circles
 from tests.sdp.samples import NAMES, sample, with_line
 

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.sdp.answer import LocalMedia, answer, offer, plan_from_answer
+from gateway.sdp.answer import answer, offer, plan_from_answer
 from gateway.sdp.description import Direction, SdpError, parse
+from gateway.sdp.plan import LocalMedia
 from tests.sdp.test_sdp_answer import DIRECTIONS, LOCAL, LOCAL_6, MEDIA, audio
 
 pytestmark = pytest.mark.pure

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from gateway.sdp.answer import LocalMedia
 from gateway.sdp.answer import answer as described
 from gateway.sdp.description import parse as sdp_parse
+from gateway.sdp.plan import LocalMedia
 from gateway.sip.agent import SipAgent
 from gateway.sip.config import SipConfig
 from gateway.sip.events import IncomingCall

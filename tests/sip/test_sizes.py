@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from gateway.sdp.answer import LocalMedia, answer
+from gateway.sdp.answer import answer
 from gateway.sdp.description import SdpError
 from gateway.sdp.description import parse as parse_sdp
+from gateway.sdp.plan import LocalMedia
 from gateway.sip.message import MAX_MESSAGE_BYTES, Response
 from tests.sip.raw import SDP, Desk, request
 
