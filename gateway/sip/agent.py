@@ -376,6 +376,10 @@ class SipAgent:
             or source.host in self._board.callees
         )
 
+    def has_second_way(self, to: Address) -> bool:
+        """Whether a request that waits for a connection to `to` goes over UDP if none is made."""
+        return self._board.transactions.has_second_way(to)
+
     def is_in_call(self, host: str) -> bool:
         """Whether a call that is not over is with that IP address."""
         return host in self._board.callers or host in self._board.callees

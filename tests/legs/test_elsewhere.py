@@ -1,17 +1,18 @@
 """A trunk of several servers, found by DNS: who fails is passed over (RFC 3263 section 4.3)."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 
 import pytest
 
-from gateway.legs import sip_outgoing
+from gateway.legs import sip_outgoing, sip_tcp
 from gateway.legs.dns import Dns
-from gateway.legs.leg import LegAnswered, LegEnded
+from gateway.legs.leg import Headers, LegAnswered, LegEnded
 from gateway.sip.message import Address
 from tests.legs.name_server import NameServer
-from tests.legs.office import Office, Phone, free_port, header
+from tests.legs.office import HOST, Office, Phone, free_port, header
 from tests.legs.test_sip_leg import sdp
 
 pytestmark = pytest.mark.loop
@@ -32,8 +33,8 @@ class Carrier:
             f"{number} 0 {port} host.{TRUNK}." for number, port in enumerate(ports)
         ]
 
-    async def dial(self) -> None:
-        leg = self.office.leg(f"sip:+4930@{TRUNK}", hop=Address(TRUNK, 0, ""))
+    async def dial(self, headers: Headers = ()) -> None:
+        leg = self.office.leg(f"sip:+4930@{TRUNK}", hop=Address(TRUNK, 0, ""), headers=headers)
         await leg.dial()
 
 
@@ -103,6 +104,50 @@ async def test_a_server_where_no_connection_can_be_made(
     carrier.serve(phones[0].port)
     await carrier.dial()
     await taken(carrier, phones[0])
+
+
+@contextmanager
+def deaf(port: int) -> Iterator[None]:
+    """What would open a connection to that port is swallowed, as by a firewall."""
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        full.bind((HOST, port))
+        full.listen(0)
+        for _ in range(4):
+            one = stack.enter_context(socket.socket())
+            one.setblocking(False)
+            with suppress(BlockingIOError):
+                one.connect((HOST, port))
+        yield
+
+
+async def test_a_server_that_swallows_connections_is_asked_over_udp_before_it_is_left(
+    carrier: Carrier, phones: list[Phone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sip_tcp, "_TRIAL_S", 0.2)
+    first, other = phones
+    with deaf(first.port):
+        carrier.serve(first.port, other.port)
+        await carrier.dial((("X-Long", "x" * 1300),))
+        invite = await first.until("INVITE")
+        await asyncio.sleep(0.15)
+        first.answer(invite, 180)
+        await taken(carrier, first)
+    assert other.heard == []
+
+
+async def test_a_server_that_swallows_connections_and_says_nothing_over_udp_either(
+    carrier: Carrier, phones: list[Phone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sip_tcp, "_TRIAL_S", 0.2)
+    silent, free = phones
+    with deaf(silent.port):
+        carrier.serve(silent.port, free.port)
+        await carrier.dial((("X-Long", "x" * 1300),))
+        await taken(carrier, free)
+    silent.answer(await silent.until("INVITE"), 487)
+    await silent.until("ACK")
 
 
 @pytest.mark.parametrize("status", [486, 404, 603, 500])
