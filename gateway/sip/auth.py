@@ -3,8 +3,9 @@
 Who asks for a proof is given a hash of the password, mixed with whatever it chose to ask with. In
 the hands of a stranger that is enough to try passwords at leisure, and a stranger is what every
 peer of a call is: it can refuse our BYE or REFER with a challenge of its own making. So a call
-answers challenges only if it is one of ours and was given credentials, only for the realm that
-these are for, and only where its INVITE was sent to. Calls that came in never answer any.
+answers challenges only if it was given credentials, only for the realm that these are for, and only
+where its INVITE was sent to. A call that came in has credentials only if its INVITE came from where
+a registration of ours was agreed to, and answers only there: that host has had such a proof.
 
 Left out: `auth-int` and `-sess`, which no trunk asks for alone, and user names in other characters
 sets than UTF-8.
@@ -200,12 +201,12 @@ def _quoted(text: str) -> str:
 
 
 class Login:
-    """What one call of ours may answer challenges with, and to whom."""
+    """What one call may answer challenges with, and to whom."""
 
     __slots__ = ("_asked", "_counts", "_credentials", "_host", "_token")
 
     def __init__(self, credentials: Credentials, host: str, token: Callable[[], str]) -> None:
-        """`host` is where the call's INVITE goes; `token` makes cnonces."""
+        """`host` is where the call's INVITE goes, or came from; `token` makes cnonces."""
         self._credentials = credentials
         self._host = host
         self._token = token
