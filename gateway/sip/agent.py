@@ -15,7 +15,7 @@ What the application does to a dialog that has ended does nothing: the end may a
 
 from collections.abc import Callable, Sequence
 
-from gateway.sip.auth import Credentials
+from gateway.sip.auth import Credentials, Login
 from gateway.sip.call_life import Phase
 from gateway.sip.compose import (
     ACCEPT,
@@ -216,6 +216,7 @@ class SipAgent:
         from_name: str = "",
         headers: Sequence[tuple[str, str]] = (),
         credentials: Credentials | None = None,
+        places: Sequence[Address] = (),
         replaces: str = "",
         referred_by: str = "",
         silent_s: float = 0.0,
@@ -223,7 +224,8 @@ class SipAgent:
         """Call `target` through `to`; returns the dialog id.
 
         `body` is the SDP offer; None asks the peer for one, which `ack` then answers. With
-        `credentials` a challenge is answered (see `auth`). `replaces` and `referred_by` are what a
+        `credentials` a challenge is answered, there and at the other `places` at which the trunk is
+        known to be (see `auth`). `replaces` and `referred_by` are what a
         REFER that we follow wants to stand in the headers of that name (RFC 3891, RFC 3892). If
         nothing at all is heard for `silent_s`, it has timed out; 0 is as long as SIP waits. Raises
         ValueError (also as UriError) for text that must not go into a message, and for `headers`
@@ -249,7 +251,9 @@ class SipAgent:
             *((("Content-Type", ACCEPT),) if body else ()),
         ):
             invite.headers.add(name, value)
-        call = UacCall(board, invite, to, credentials)
+        others = [place.host for place in places]
+        login = None if credentials is None else Login(credentials, to.host, board.token, others)
+        call = UacCall(board, invite, to, login)
         call.begin(now, silent_s)
         return call.id
 

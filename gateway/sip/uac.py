@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway.sip.asking import Asking, renumbered
-from gateway.sip.auth import PROOFS, Credentials, Login
+from gateway.sip.auth import PROOFS, Login
 from gateway.sip.call import Call
 from gateway.sip.call_life import Phase
 from gateway.sip.compose import cancel_of, sequence_number, why
@@ -57,12 +57,11 @@ class UacCall(Call):
     chose_call_id = True
 
     def __init__(
-        self, board: Switchboard, invite: Request, to: Address, credentials: Credentials | None
+        self, board: Switchboard, invite: Request, to: Address, login: Login | None
     ) -> None:
         self._networks = board.config.allow or ()
         super().__init__(board, Dialog.proposed(invite, to, self._networks))
-        if credentials is not None:
-            self._requests.login = Login(credentials, to.host, board.token)
+        self._requests.login = login
         self._invite = invite
         self._inviting: Asking
         """Of that, once it is said."""

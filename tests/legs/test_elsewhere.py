@@ -3,13 +3,15 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, closing, contextmanager, suppress
+from typing import Any
 
 import pytest
 
 from gateway.legs import sip_outgoing, sip_tcp
 from gateway.legs.dns import Dns
-from gateway.legs.leg import Headers, LegAnswered, LegEnded
+from gateway.legs.leg import LegAnswered, LegEnded
+from gateway.sip.auth import Credentials
 from gateway.sip.message import Address
 from tests.legs.name_server import NameServer
 from tests.legs.office import HOST, Office, Phone, free_port, header
@@ -33,8 +35,8 @@ class Carrier:
             f"{number} 0 {port} host.{TRUNK}." for number, port in enumerate(ports)
         ]
 
-    async def dial(self, headers: Headers = ()) -> None:
-        leg = self.office.leg(f"sip:+4930@{TRUNK}", hop=Address(TRUNK, 0, ""), headers=headers)
+    async def dial(self, **plan: Any) -> None:
+        leg = self.office.leg(f"sip:+4930@{TRUNK}", hop=Address(TRUNK, 0, ""), **plan)
         await leg.dial()
 
 
@@ -93,6 +95,30 @@ async def test_a_server_that_says_nothing(carrier: Carrier, phones: list[Phone])
     await silent.until("ACK")
 
 
+async def test_a_server_that_goes_on_at_another_address_of_the_trunk(
+    carrier: Carrier, phones: list[Phone]
+) -> None:
+    """What asks for the password there is the same carrier, as DNS has it."""
+    first, _ = phones
+    host, other_host = HOST, "127.0.0.2"
+    carrier._server.zone[(f"host.{TRUNK}", "A")] = [host, other_host]
+    loop = asyncio.get_running_loop()
+    _, second = await loop.create_datagram_endpoint(Phone, (other_host, first.port))
+    with closing(second):
+        carrier.serve(first.port)
+        asks = 'Proxy-Authenticate: Digest realm="r", nonce="%s"'
+        await carrier.dial(credentials=Credentials("me", "secret", "r"))
+        first.answer(await first.until("INVITE"), 407, asks % "1")
+        invite = await first.until("INVITE", lambda text: "Proxy-Authorization" in text)
+        route = f"Record-Route: <sip:{other_host}:{first.port};lr>"
+        first.answer(invite, 200, route, body=sdp())
+        await carrier.office.until(LegAnswered())
+        assert "Proxy-Authorization" in await second.until("ACK")
+        carrier.office.legs[0].hang_up()
+        second.answer(await second.until("BYE"), 407, asks % "2")
+        second.answer(await second.until("BYE", lambda text: "Proxy-Authorization" in text), 200)
+
+
 async def test_a_server_where_no_connection_can_be_made(
     carrier: Carrier, phones: list[Phone]
 ) -> None:
@@ -129,7 +155,7 @@ async def test_a_server_that_swallows_connections_is_asked_over_udp_before_it_is
     first, other = phones
     with deaf(first.port):
         carrier.serve(first.port, other.port)
-        await carrier.dial((("X-Long", "x" * 1300),))
+        await carrier.dial(headers=(("X-Long", "x" * 1300),))
         invite = await first.until("INVITE")
         await asyncio.sleep(0.15)
         first.answer(invite, 180)
@@ -144,7 +170,7 @@ async def test_a_server_that_swallows_connections_and_says_nothing_over_udp_eith
     silent, free = phones
     with deaf(silent.port):
         carrier.serve(silent.port, free.port)
-        await carrier.dial((("X-Long", "x" * 1300),))
+        await carrier.dial(headers=(("X-Long", "x" * 1300),))
         await taken(carrier, free)
     silent.answer(await silent.until("INVITE"), 487)
     await silent.until("ACK")
