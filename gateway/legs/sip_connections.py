@@ -49,6 +49,9 @@ class Endpoint(Protocol):
     def unreachable(self, to: Address) -> None:
         """No connection could be made there."""
 
+    def has_second_way(self, to: Address) -> bool:
+        """Whether what waits for a connection to `to` goes over UDP if none is made."""
+
     async def locate(self, hop: Address) -> list[Address]:
         """Where to send what is meant for `hop`, the best place first. Raises LegError."""
 

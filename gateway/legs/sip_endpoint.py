@@ -212,6 +212,10 @@ class SipEndpoint:
         self._agent.transport_failed(to, self._loop.time())
         self._drain()
 
+    def has_second_way(self, to: Address) -> bool:
+        """Whether what waits for a connection to `to` goes over UDP if none is made."""
+        return self._agent.has_second_way(to)
+
     def _timeout(self, now: float) -> None:
         self._agent.timeout(now)
         self._drain()

@@ -86,6 +86,7 @@ class SipOutgoingLeg(SipLeg):
         super().__init__(signalling, media, caller=plan.from_uri, callee=plan.target)
         self._dial_plan = plan
         self._course = course
+        self._places: list[Address] = []  # all that the plan's way was found to lead to
         self._others: list[Address] = []  # where else the callee may be
         self._is_private = self._is_ipv6 = False
         self._following: asyncio.Task[None] | None = None
@@ -95,6 +96,7 @@ class SipOutgoingLeg(SipLeg):
         # The offer is made once: keys that stand in it are told to nobody without encryption.
         self._is_private, self._is_ipv6 = to.is_private, ":" in to.host
         self._others = self._fit(others)
+        self._places = [to, *self._others]
         self._media = PlainMedia(
             self._config,
             to.host,
@@ -154,7 +156,8 @@ class SipOutgoingLeg(SipLeg):
             try:
                 places = self._fit(await self._signalling.locate(_hop(plan)))
                 if places:
-                    self._dial_plan, self._others, self._following = plan, places[1:], None
+                    self._dial_plan, self._places, self._others = plan, places, places[1:]
+                    self._following = None
                     self._invite(places[0])
                     return
             except LegError:
@@ -189,6 +192,7 @@ class SipOutgoingLeg(SipLeg):
                 replaces=plan.replaces,
                 referred_by=plan.referred_by,
                 credentials=plan.credentials,
+                places=self._places,
                 silent_s=_SILENT_S if self._others else 0.0,
             )
             self.sip_call_id = agent.call_id(dialog_id)

@@ -29,6 +29,8 @@ from gateway.sip.services import DEFAULT_PORTS
 from gateway.sip.stream import StreamFramer
 
 _CONNECT_TIMEOUT_S = 5.0
+_TRIAL_S = 2.0
+"""For what goes over UDP if there is no connection by then: a SYN may be lost once."""
 _LAST_WORDS_S = 0.5
 """For a peer to take what was said before its connection is closed, and the end of TLS."""
 _AFTER_FAILURE_S = 0.1
@@ -95,8 +97,9 @@ class Tcp:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _connect(self, to: Address) -> None:
+        timeout_s = _TRIAL_S if self._endpoint.has_second_way(to) else _CONNECT_TIMEOUT_S
         try:
-            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 await self._reach(to)
         except (LegError, OSError, ValueError, OverflowError) as error:  # also no name, or no port
             self._failed(to, error)

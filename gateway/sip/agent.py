@@ -15,7 +15,7 @@ What the application does to a dialog that has ended does nothing: the end may a
 
 from collections.abc import Callable, Sequence
 
-from gateway.sip.auth import Credentials
+from gateway.sip.auth import Credentials, Login
 from gateway.sip.call_life import Phase
 from gateway.sip.compose import (
     ACCEPT,
@@ -53,7 +53,7 @@ class SipAgent:
         """Where we tell that we can be reached; its events are drained apart."""
         self.probes = Probes(self._board)
         """Whom we ask whether they are there; its events are drained apart."""
-        self._reception = Reception(self._board, self.registrations.trusts)
+        self._reception = Reception(self._board, self.registrations)
 
     # From the network and the clock.
 
@@ -216,6 +216,7 @@ class SipAgent:
         from_name: str = "",
         headers: Sequence[tuple[str, str]] = (),
         credentials: Credentials | None = None,
+        places: Sequence[Address] = (),
         replaces: str = "",
         referred_by: str = "",
         silent_s: float = 0.0,
@@ -223,7 +224,8 @@ class SipAgent:
         """Call `target` through `to`; returns the dialog id.
 
         `body` is the SDP offer; None asks the peer for one, which `ack` then answers. With
-        `credentials` a challenge is answered (see `auth`). `replaces` and `referred_by` are what a
+        `credentials` a challenge is answered, there and at the other `places` at which the trunk is
+        known to be (see `auth`). `replaces` and `referred_by` are what a
         REFER that we follow wants to stand in the headers of that name (RFC 3891, RFC 3892). If
         nothing at all is heard for `silent_s`, it has timed out; 0 is as long as SIP waits. Raises
         ValueError (also as UriError) for text that must not go into a message, and for `headers`
@@ -249,7 +251,9 @@ class SipAgent:
             *((("Content-Type", ACCEPT),) if body else ()),
         ):
             invite.headers.add(name, value)
-        call = UacCall(board, invite, to, credentials)
+        others = [place.host for place in places]
+        login = None if credentials is None else Login(credentials, to.host, board.token, others)
+        call = UacCall(board, invite, to, login)
         call.begin(now, silent_s)
         return call.id
 
@@ -375,6 +379,10 @@ class SipAgent:
             or self.registrations.trusts(source)
             or source.host in self._board.callees
         )
+
+    def has_second_way(self, to: Address) -> bool:
+        """Whether a request that waits for a connection to `to` goes over UDP if none is made."""
+        return self._board.transactions.has_second_way(to)
 
     def is_in_call(self, host: str) -> bool:
         """Whether a call that is not over is with that IP address."""

@@ -32,6 +32,11 @@ class Asking:
     answered: list[str] = field(default_factory=list)
     """The nonces of the challenges that were answered."""
 
+    @property
+    def said_at(self) -> float:
+        """When it was said first on the way that it takes now."""
+        return 0.0 if self.transaction is None else self.transaction.said_at
+
     def forget(self) -> None:
         """Nothing more will come: let go of who asked, and knows this."""
         self.on_response = self.on_failure = self.on_repeat = None
@@ -84,6 +89,11 @@ class Requests:
         """Ask it no more, and hear no answer."""
         if asking.transaction is not None:
             asking.transaction.abandon(now)
+
+    def stay(self, asking: Asking) -> None:
+        """Say it no other way than it was said: an answer may come, but is not wanted any more."""
+        if asking.transaction is not None:
+            asking.transaction.second_way = None
 
     def acknowledge(self, invite: Request, dialog: Dialog, answer: bytes | None = None) -> Outgoing:
         """Send the ACK of a 2xx to `invite`, with our SDP `answer`; returns it for the next copy.

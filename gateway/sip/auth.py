@@ -3,8 +3,11 @@
 Who asks for a proof is given a hash of the password, mixed with whatever it chose to ask with. In
 the hands of a stranger that is enough to try passwords at leisure, and a stranger is what every
 peer of a call is: it can refuse our BYE or REFER with a challenge of its own making. So a call
-answers challenges only if it is one of ours and was given credentials, only for the realm that
-these are for, and only where its INVITE was sent to. Calls that came in never answer any.
+answers challenges only if it was given credentials, only for the realm that these are for, and only
+where its INVITE was sent to, or where else DNS has the trunk that carries it: never at an address
+that only a Contact or Record-Route names. A call that came in has credentials only if its INVITE
+came from where a registration of ours was agreed to, and answers only there: that host has had such
+a proof.
 
 Left out: `auth-int` and `-sess`, which no trunk asks for alone, and user names in other characters
 sets than UTF-8.
@@ -12,7 +15,7 @@ sets than UTF-8.
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from gateway.sip.message import FORBIDDEN, Headers, Request, Response
@@ -200,14 +203,21 @@ def _quoted(text: str) -> str:
 
 
 class Login:
-    """What one call of ours may answer challenges with, and to whom."""
+    """What one call may answer challenges with, and to whom."""
 
-    __slots__ = ("_asked", "_counts", "_credentials", "_host", "_token")
+    __slots__ = ("_asked", "_counts", "_credentials", "_hosts", "_token")
 
-    def __init__(self, credentials: Credentials, host: str, token: Callable[[], str]) -> None:
-        """`host` is where the call's INVITE goes; `token` makes cnonces."""
+    def __init__(
+        self,
+        credentials: Credentials,
+        host: str,
+        token: Callable[[], str],
+        others: Collection[str] = (),
+    ) -> None:
+        """`host` is where the call's INVITE goes, or came from, `others` are those of the same
+        trunk, as DNS has them: what its peer says of itself is none. `token` makes cnonces."""
         self._credentials = credentials
-        self._host = host
+        self._hosts = frozenset((host, *others))
         self._token = token
         self._asked: dict[str, Challenge] = {}
         """What was asked last, by the header that answers it."""
@@ -216,7 +226,7 @@ class Login:
 
     def is_for(self, host: str) -> bool:
         """Whether a proof may go there."""
-        return host == self._host
+        return host in self._hosts
 
     def answer(
         self, request: Request, response: Response, host: str, answered: Sequence[str]

@@ -195,12 +195,18 @@ def name_addrs(headers: Headers, name: str) -> list[NameAddr]:
     return [NameAddr.parse(part) for value in headers.get_all(name) for part in split_list(value)]
 
 
-def option_tags(headers: Headers, name: str) -> list[str]:
-    """The words of a list header (Require, Supported, Allow, Accept), empty elements left out.
+def words(headers: Headers, name: str) -> list[str]:
+    """The elements of a list header (Allow, Accept) as they stand, empty ones left out.
 
     Raises HeaderError for unbalanced quotes.
     """
     return [part for value in headers.get_all(name) for part in split_list(value) if part]
+
+
+def option_tags(headers: Headers, name: str) -> list[str]:
+    """The extensions that Require or Supported names, in lower case: the case of a token says
+    nothing, unless it is a method (RFC 3261 sections 7.1, 7.3.1). Raises HeaderError."""
+    return [word.lower() for word in words(headers, name)]
 
 
 def media_type(value: str) -> str:

@@ -13,12 +13,12 @@ when it is gone. They are let go of at its end.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
 
 from gateway.sip.compose import ack_of_refusal
 from gateway.sip.config import SipConfig
 from gateway.sip.deadlines import Deadlines
 from gateway.sip.headers import BRANCH_MAGIC, CSeq, Via, tag_of, top_via
+from gateway.sip.long_requests import MAX_UDP_REQUEST_BYTES, WithoutTcp
 from gateway.sip.message import Address, Outgoing, Request, Response
 from gateway.sip.outbox import Outbox, countable
 from gateway.sip.services import DEFAULT_PORTS
@@ -42,12 +42,6 @@ OnCancel = Callable[[Request, "ServerTransaction", float], None]
 OnOver = Callable[[float], None]
 Key = tuple[str, ...]
 
-MAX_UDP_REQUEST_BYTES: Final = 1300
-"""Longer ones go over TCP: in pieces, UDP is easily lost (RFC 3261 section 18.1.1)."""
-_WITHOUT_TCP_S: Final = 600.0
-"""Where TCP was tried in vain it is not tried again for so long."""
-_MAX_WITHOUT_TCP: Final = 256
-
 
 class ClientTransaction(Transaction):
     """A request of ours."""
@@ -60,6 +54,7 @@ class ClientTransaction(Transaction):
         "on_over",
         "on_response",
         "request",
+        "said_at",
         "second_way",
     )
 
@@ -70,6 +65,8 @@ class ClientTransaction(Transaction):
         self.key = key
         self.second_way: Address | None = None
         """Over UDP, where the request was too long for that."""
+        self.said_at = 0.0
+        """When it was said first on the way that it takes now."""
         self.on_response: OnResponse | None = None
         self.on_failure: OnFailure | None = None
         self.on_over: OnOver | None = None
@@ -77,9 +74,15 @@ class ClientTransaction(Transaction):
         self._heard: tuple[Response, Address] | None = None
 
     def start(self, data: bytes, now: float) -> None:
+        self.said_at = now
         self._say(data)
         self._send()
         self._keep_timers(now)
+
+    @property
+    def has_second_way(self) -> bool:
+        """Whether it is said over UDP if the way that it takes now leads nowhere."""
+        return self.second_way is not None and self.state in (State.CALLING, State.TRYING)
 
     def take_second_way(self, via: Via, now: float) -> None:
         """The first one leads nowhere: say it again as if nothing had been said."""
@@ -193,7 +196,7 @@ class TransactionLayer:
         self._servers: dict[Key, ServerTransaction] = {}
         self._asked: Counter[str] = Counter()  # hosts that requests of ours were sent to
         self._calls_heard: set[Key] = set()  # INVITEs outside dialogs, however they came
-        self._without_tcp: dict[Address, float] = {}  # and the time until which that is believed
+        self._without_tcp = WithoutTcp()
 
     def __len__(self) -> int:
         return len(self._clients) + len(self._servers)
@@ -278,16 +281,17 @@ class TransactionLayer:
         """Whether what is meant for a UDP address may be tried over TCP."""
         if to.transport != "udp" or not self.config.tcp_port:
             return False
-        return self._without_tcp.get(to, now) <= now
+        return not self._without_tcp.holds(to, now)
+
+    def has_second_way(self, to: Address) -> bool:
+        """Whether a request that waits for a connection to `to` can go there over UDP."""
+        return any(one.to == to and one.has_second_way for one in self._clients.values())
 
     def _goes_second_way(self, client: ClientTransaction, now: float) -> bool:
         to = client.second_way
-        if to is None or client.state not in (State.CALLING, State.TRYING):
+        if to is None or not client.has_second_way:
             return False
-        self._without_tcp.pop(to, None)
-        if len(self._without_tcp) >= _MAX_WITHOUT_TCP:
-            del self._without_tcp[next(iter(self._without_tcp))]  # the oldest
-        self._without_tcp[to] = now + _WITHOUT_TCP_S
+        self._without_tcp.note(to, now)
         client.take_second_way(self._via(to, top_via(client.request.headers).branch or ""), now)
         return True
 

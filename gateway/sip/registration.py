@@ -13,6 +13,7 @@ is left alone for longer, because whoever asks again and again with a wrong pass
 A redirection (3xx) is not followed: nobody but the registrar named is told our password.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -42,6 +43,7 @@ _LEAST_S = 5.0
 _MAX_TOO_BRIEF = 2
 _PASSING = frozenset((408, 480, 486, 491))
 """Refusals that say nothing about us."""
+_SECONDS = re.compile(r' *+(?:([0-9]{1,10})|"([0-9]{1,10})") *+')
 PING = b"\r\n\r\n"
 """RFC 5626 sections 3.5.1 and 4.4.1; over UDP it does as well: what matters is that it passes."""
 
@@ -158,6 +160,14 @@ class Registration:
         """Whether requests from there come from the registrar that knows us."""
         return self.to is not None and source.host in self._hosts
 
+    def brings(self, source: Address) -> bool:
+        """Whether a call from there came over it: it was agreed to at that host. Over TLS only what
+        comes on that very connection has proved to be the registrar's."""
+        to = self.to
+        if to is None or to.is_private:
+            return source == to
+        return source.host == to.host
+
     # One attempt.
 
     def _try_next(self, now: float) -> None:
@@ -235,7 +245,7 @@ class Registration:
 
     def _asked_too_briefly(self, response: Response) -> bool:
         """Whether the registrar says how long is long enough (section 10.2.8)."""
-        least = _number(response.headers.get("Min-Expires"))
+        least = _seconds(response.headers.get("Min-Expires")) or 0
         self._too_brief += 1
         if self._too_brief > _MAX_TOO_BRIEF or not self._expires_s < least <= MAX_EXPIRES_S:
             return False
@@ -266,7 +276,7 @@ class Registration:
 
     def _granted(self, to: Address, response: Response) -> int:
         """Seconds (section 10.2.4): of our own Contact, else of the answer, else the fewest of any
-        Contact. Raises ValueError."""
+        Contact. What cannot be read is as if it were not said. Raises ValueError."""
         ours = self._contact(to)
         contacts = name_addrs(response.headers, "Contact")
         for contact in contacts:
@@ -276,14 +286,14 @@ class Registration:
                 ours.host.lower(),
                 ours.port or 5060,
             ):
-                if (granted := contact.param("expires")) is not None:
-                    return min(_number(granted), MAX_EXPIRES_S)
-        if (granted := response.headers.get("Expires")) is not None:
-            return min(_number(granted), MAX_EXPIRES_S)
+                if (granted_s := _seconds(contact.param("expires"))) is not None:
+                    return min(granted_s, MAX_EXPIRES_S)
+        if (granted_s := _seconds(response.headers.get("Expires"))) is not None:
+            return min(granted_s, MAX_EXPIRES_S)
         # Who stands between may have written another address into ours; so may one of these be it.
-        others = [contact.param("expires") for contact in contacts]
-        granted_s = [_number(granted) for granted in others if granted is not None]
-        return max(min([*granted_s, self._expires_s]), MIN_EXPIRES_S)
+        others = [_seconds(contact.param("expires")) for contact in contacts]
+        said_s = [one for one in others if one is not None]
+        return max(min([*said_s, self._expires_s]), MIN_EXPIRES_S)
 
     def _pause_before_refresh(self, expires_s: int) -> float:
         """At 80 to 90 % of the time, but with enough of it left to be heard after a time-out."""
@@ -363,13 +373,14 @@ class Registration:
             self._next_ping = None
 
 
-def _number(text: str | None) -> int:
-    """A number of seconds; 0 for none."""
-    text = (text or "").strip(" ")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+def _seconds(text: str | None) -> int | None:
+    """A number of seconds, which some registrars put in quotes; None if there is none, as in the
+    date that RFC 2543 allowed."""
+    match = _SECONDS.fullmatch(text or "")
+    return None if match is None else int(match[1] or match[2])
 
 
 def _retry_after(response: Response) -> int:
     """Seconds; a comment and parameters may follow (RFC 3261 section 20.33)."""
     value = (response.headers.get("Retry-After") or "").partition(";")[0].partition("(")[0]
-    return min(_number(value), MAX_RETRY_AFTER_S)
+    return min(_seconds(value) or 0, MAX_RETRY_AFTER_S)

@@ -16,6 +16,7 @@ from gateway.sip.headers import (
     option_tags,
     tag_of,
     top_via,
+    words,
 )
 from gateway.sip.message import TOKEN, Message, Request
 from gateway.sip.multipart import MultipartError, contents, handling, is_multipart
@@ -98,7 +99,7 @@ def _objection_to_invite(request: Request, outside: bool) -> Refusal | None:
     if refusal is not None:
         return refusal
     try:
-        accepted = {media_type(element) for element in option_tags(headers, "Accept")}
+        accepted = {media_type(element) for element in words(headers, "Accept")}
     except HeaderError:
         return Refusal(400, reason="Malformed Accept Header")
     if "Accept" in headers and not accepted & {ACCEPT, "application/*", "*/*"}:

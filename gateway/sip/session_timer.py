@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from gateway.sip.compose import abilities
 from gateway.sip.config import SipConfig
 from gateway.sip.deadlines import Deadline
-from gateway.sip.headers import HeaderError, option_tags
+from gateway.sip.headers import HeaderError, option_tags, words
 from gateway.sip.message import Address, Headers, Message, Request, Response
 from gateway.sip.uri import UriError, find_param, parse_params
 from gateway.sip.voice import Voice
@@ -139,11 +139,7 @@ def _said(interval_s: int, refresher: str | None, minimum_s: int) -> tuple[tuple
 
 def _speaks_of(message: Message, tag: str) -> bool:
     try:
-        return any(
-            tag == word.lower()
-            for name in ("Supported", "Require")
-            for word in option_tags(message.headers, name)
-        )
+        return any(tag in option_tags(message.headers, name) for name in ("Supported", "Require"))
     except HeaderError:
         return False
 
@@ -198,7 +194,7 @@ class SessionTimer:
     def learn(self, message: Message) -> None:
         """Note from a message of the peer what it can do."""
         try:
-            methods = option_tags(message.headers, "Allow")
+            methods = words(message.headers, "Allow")
         except HeaderError:
             return
         if methods:

@@ -11,9 +11,10 @@ cancelled may still be answered by a 2xx that crossed: that too is acknowledged 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from gateway.sip.asking import renumbered
-from gateway.sip.auth import PROOFS, Credentials, Login
+from gateway.sip.asking import Asking, renumbered
+from gateway.sip.auth import PROOFS, Login
 from gateway.sip.call import Call
 from gateway.sip.call_life import Phase
 from gateway.sip.compose import cancel_of, sequence_number, why
@@ -56,13 +57,14 @@ class UacCall(Call):
     chose_call_id = True
 
     def __init__(
-        self, board: Switchboard, invite: Request, to: Address, credentials: Credentials | None
+        self, board: Switchboard, invite: Request, to: Address, login: Login | None
     ) -> None:
         self._networks = board.config.allow or ()
         super().__init__(board, Dialog.proposed(invite, to, self._networks))
-        if credentials is not None:
-            self._requests.login = Login(credentials, to.host, board.token)
+        self._requests.login = login
         self._invite = invite
+        self._inviting: Asking
+        """Of that, once it is said."""
         self._to = to
         self._forks: dict[str, Fork] = {}
         self._late_offer = not invite.body
@@ -83,16 +85,24 @@ class UacCall(Call):
         self._board.calls[self.id] = self
         self._moved()
         if silent_s:
-            self._board.deadlines.set(now + silent_s, self._if_silent)
+            self._board.deadlines.set(now + silent_s, partial(self._if_silent, silent_s))
 
-    def _if_silent(self, now: float) -> None:
-        """Leave a place where nobody seems to be; whoever is there after all is told so."""
-        if self.phase is Phase.EARLY and not self._has_answered:
-            self._give_up(now)
-            self._end("timeout", 408, now)
+    def _if_silent(self, silent_s: float, now: float) -> None:
+        """Leave a place where nobody seems to be; whoever is there after all is told so.
+
+        Where TCP leads nowhere it has had no time to answer before it is asked over UDP.
+        """
+        if self.phase is not Phase.EARLY or self._has_answered:
+            return
+        until = self._inviting.said_at + silent_s
+        if now < until:
+            self._board.deadlines.set(until, partial(self._if_silent, silent_s))
+            return
+        self._give_up(now)
+        self._end("timeout", 408, now)
 
     def _send_invite(self, now: float) -> None:
-        self._requests.send(
+        self._inviting = self._requests.send(
             self._invite,
             self.dialog,
             now,
@@ -160,6 +170,8 @@ class UacCall(Call):
         self._cancel_due = True
         if self._was_heard:
             self._cancel(now)
+        else:
+            self._requests.stay(self._inviting)
 
     def _cancel(self, now: float) -> None:
         self._cancel_due = False

@@ -1,17 +1,20 @@
 """A trunk of several servers, found by DNS: who fails is passed over (RFC 3263 section 4.3)."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, closing, contextmanager, suppress
+from typing import Any
 
 import pytest
 
-from gateway.legs import sip_outgoing
+from gateway.legs import sip_outgoing, sip_tcp
 from gateway.legs.dns import Dns
 from gateway.legs.leg import LegAnswered, LegEnded
+from gateway.sip.auth import Credentials
 from gateway.sip.message import Address
 from tests.legs.name_server import NameServer
-from tests.legs.office import Office, Phone, free_port, header
+from tests.legs.office import HOST, Office, Phone, free_port, header
 from tests.legs.test_sip_leg import sdp
 
 pytestmark = pytest.mark.loop
@@ -32,8 +35,8 @@ class Carrier:
             f"{number} 0 {port} host.{TRUNK}." for number, port in enumerate(ports)
         ]
 
-    async def dial(self) -> None:
-        leg = self.office.leg(f"sip:+4930@{TRUNK}", hop=Address(TRUNK, 0, ""))
+    async def dial(self, **plan: Any) -> None:
+        leg = self.office.leg(f"sip:+4930@{TRUNK}", hop=Address(TRUNK, 0, ""), **plan)
         await leg.dial()
 
 
@@ -92,6 +95,30 @@ async def test_a_server_that_says_nothing(carrier: Carrier, phones: list[Phone])
     await silent.until("ACK")
 
 
+async def test_a_server_that_goes_on_at_another_address_of_the_trunk(
+    carrier: Carrier, phones: list[Phone]
+) -> None:
+    """What asks for the password there is the same carrier, as DNS has it."""
+    first, _ = phones
+    host, other_host = HOST, "127.0.0.2"
+    carrier._server.zone[(f"host.{TRUNK}", "A")] = [host, other_host]
+    loop = asyncio.get_running_loop()
+    _, second = await loop.create_datagram_endpoint(Phone, (other_host, first.port))
+    with closing(second):
+        carrier.serve(first.port)
+        asks = 'Proxy-Authenticate: Digest realm="r", nonce="%s"'
+        await carrier.dial(credentials=Credentials("me", "secret", "r"))
+        first.answer(await first.until("INVITE"), 407, asks % "1")
+        invite = await first.until("INVITE", lambda text: "Proxy-Authorization" in text)
+        route = f"Record-Route: <sip:{other_host}:{first.port};lr>"
+        first.answer(invite, 200, route, body=sdp())
+        await carrier.office.until(LegAnswered())
+        assert "Proxy-Authorization" in await second.until("ACK")
+        carrier.office.legs[0].hang_up()
+        second.answer(await second.until("BYE"), 407, asks % "2")
+        second.answer(await second.until("BYE", lambda text: "Proxy-Authorization" in text), 200)
+
+
 async def test_a_server_where_no_connection_can_be_made(
     carrier: Carrier, phones: list[Phone]
 ) -> None:
@@ -103,6 +130,50 @@ async def test_a_server_where_no_connection_can_be_made(
     carrier.serve(phones[0].port)
     await carrier.dial()
     await taken(carrier, phones[0])
+
+
+@contextmanager
+def deaf(port: int) -> Iterator[None]:
+    """What would open a connection to that port is swallowed, as by a firewall."""
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        full.bind((HOST, port))
+        full.listen(0)
+        for _ in range(4):
+            one = stack.enter_context(socket.socket())
+            one.setblocking(False)
+            with suppress(BlockingIOError):
+                one.connect((HOST, port))
+        yield
+
+
+async def test_a_server_that_swallows_connections_is_asked_over_udp_before_it_is_left(
+    carrier: Carrier, phones: list[Phone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sip_tcp, "_TRIAL_S", 0.2)
+    first, other = phones
+    with deaf(first.port):
+        carrier.serve(first.port, other.port)
+        await carrier.dial(headers=(("X-Long", "x" * 1300),))
+        invite = await first.until("INVITE")
+        await asyncio.sleep(0.15)
+        first.answer(invite, 180)
+        await taken(carrier, first)
+    assert other.heard == []
+
+
+async def test_a_server_that_swallows_connections_and_says_nothing_over_udp_either(
+    carrier: Carrier, phones: list[Phone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sip_tcp, "_TRIAL_S", 0.2)
+    silent, free = phones
+    with deaf(silent.port):
+        carrier.serve(silent.port, free.port)
+        await carrier.dial(headers=(("X-Long", "x" * 1300),))
+        await taken(carrier, free)
+    silent.answer(await silent.until("INVITE"), 487)
+    await silent.until("ACK")
 
 
 @pytest.mark.parametrize("status", [486, 404, 603, 500])

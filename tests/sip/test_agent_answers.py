@@ -55,6 +55,7 @@ REFUSED: list[tuple[int, bytes, dict[str, str]]] = [
         {"Unsupported": "precondition, foo, bar"},
     ),
     (420, request("OPTIONS", headers=(("Require", "foo"),)), {"Unsupported": "foo"}),
+    (420, request("OPTIONS", headers=(("Require", "Foo, TIMER"),)), {"Unsupported": "foo"}),
     (481, request("BYE"), {}),
     (481, request("INFO"), {}),
     (481, request("UPDATE"), {}),

@@ -14,7 +14,7 @@ from gateway.sip.events import (
     ReferProgress,
     Ringing,
 )
-from gateway.sip.message import Message, Request
+from gateway.sip.message import Address, Message, Request
 from tests.sip.network import Network, Node
 from tests.sip.others import Trunk, proof_fields, put, response_to
 from tests.sip.raw import PEER, PEER_TCP, SDP, Desk, answer_to, codes
@@ -434,6 +434,33 @@ class TestStrangers:
         ack = only_request(desk.send(answer))
         assert (desk.addresses[0].host, has_proof(ack)) == ("8.8.8.8", False)
         self.attack(desk, dialog_id)
+
+    @pytest.mark.parametrize("header", ["Contact", "Record-Route"])
+    def test_another_host_is_told_if_it_is_the_trunk_s_by_dns(self, header: str) -> None:
+        """Nothing changes by who names it, only by who it is."""
+        for there, told in (("8.8.4.4", True), ("8.8.8.8", False)):
+            desk = Desk()
+            places = [PEER, Address("8.8.4.4", 5060, "udp")]
+            dialog_id, _, invite = challenged(desk, places=places)
+            if header == "Contact":
+                answer = answer_to(invite, 200, body=SDP, contact=f"<sip:callee@{there}>")
+            else:
+                route = (("Record-Route", f"<sip:{there};lr>"),)
+                answer = answer_to(invite, 200, body=SDP, headers=route)
+            ack = only_request(desk.send(answer))
+            assert (desk.addresses[0].host, has_proof(ack)) == (there, told)
+            desk.agent.hang_up(dialog_id, desk.now)
+            said = desk.send(challenge(only_request(desk.drain()), "2", status=407))
+            assert codes(said) == (["BYE"] if told else [])
+            assert all(has_proof(one) for one in said if isinstance(one, Request))
+            assert {address.host for address in desk.addresses} <= {there}
+
+    def test_the_other_hosts_of_a_trunk_are_told_nothing_in_another_realm(self) -> None:
+        desk = Desk()
+        places = [PEER, Address("8.8.4.4", 5060, "udp")]
+        dialog_id, _, invite = challenged(desk, places=places)
+        desk.send(answer_to(invite, 200, body=SDP, contact="<sip:callee@8.8.4.4>"))
+        self.attack(desk, dialog_id, realm="evil")
 
     def test_while_we_call(self) -> None:
         """A challenge to the first reINVITE of a callee that we called through another trunk."""

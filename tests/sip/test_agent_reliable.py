@@ -271,6 +271,14 @@ def test_the_switch() -> None:
     ]
 
 
+@pytest.mark.parametrize("header", [("Require", "100REL"), ("Supported", "Timer, 100Rel")])
+def test_a_caller_may_write_option_tags_as_it_likes(header: tuple[str, str]) -> None:
+    desk = Desk(reliable_provisionals="required")
+    dialog_id, answer = early(desk, headers=(header,))
+    assert answer.headers.get("Require") == "100rel"
+    assert desk.status(desk.within("PRACK", dialog_id, headers=rack(answer))) == 200
+
+
 # We call.
 
 
@@ -278,6 +286,14 @@ def told(desk: Desk, asked: Request, number: object, status: int = 183, **change
     """A reliable answer of the callee."""
     headers = (("Require", "100rel"), ("RSeq", str(number)))
     return answer_to(asked, status, headers=headers, **changes)  # type: ignore[arg-type]
+
+
+def test_a_callee_may_write_option_tags_as_it_likes() -> None:
+    desk = Desk()
+    _, invite = desk.calling()
+    headers = (("Require", "100Rel"), ("RSeq", "7"))
+    (prack,) = desk.send(answer_to(invite, 183, headers=headers, body=EARLY))
+    assert prack.headers.get("RAck") == "7 1 INVITE"
 
 
 def test_each_one_is_acknowledged_in_its_turn_and_told_once() -> None:

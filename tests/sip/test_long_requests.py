@@ -2,16 +2,19 @@
 
 import pytest
 
+from gateway.sip.auth import Credentials
 from gateway.sip.events import Answered, CallEnded, IncomingCall, Ringing
 from gateway.sip.headers import top_via
-from gateway.sip.layer import MAX_UDP_REQUEST_BYTES
-from gateway.sip.message import Outgoing
+from gateway.sip.long_requests import MAX_UDP_REQUEST_BYTES
+from gateway.sip.message import Address, Outgoing
 from gateway.sip.parse import parse
 from tests.sip.network import Network, Node
+from tests.sip.raw import PEER, Desk, answer_to, codes
 from tests.sip.test_agent_pair import FREED_AFTER_S, pair
 
 pytestmark = pytest.mark.pure
 
+OVER_TCP = Address(PEER.host, PEER.port, "tcp")
 LONG = (("X-Long", "x" * MAX_UDP_REQUEST_BYTES),)
 
 
@@ -124,6 +127,64 @@ def test_a_peer_that_is_nowhere_is_told_of_once() -> None:
     net.run(FREED_AFTER_S)
     assert caller.told == [CallEnded(dialog_id, "timeout", 408)]
     assert caller.is_empty
+
+
+def silently(desk: Desk, silent_s: float = 4.0) -> str:
+    """Call PEER, whose firewall swallows what would open a connection; the dialog id."""
+    dialog_id, _ = desk.calling(headers=LONG, silent_s=silent_s)
+    assert desk.addresses == [OVER_TCP]
+    assert desk.agent.has_second_way(OVER_TCP)
+    return dialog_id
+
+
+def test_the_silence_counts_from_when_it_goes_over_udp() -> None:
+    desk = Desk()
+    dialog_id = silently(desk)
+    assert desk.wait(2) == []
+    desk.agent.transport_failed(OVER_TCP, desk.now)
+    assert (codes(desk.drain()), desk.addresses) == (["INVITE"], [PEER])
+    assert not desk.agent.has_second_way(OVER_TCP)
+    assert codes([one for _, one in desk.wait(3.9)]) == ["INVITE"] * 3
+    assert desk.events() == []
+    desk.wait(0.2)
+    assert desk.events() == [CallEnded(dialog_id, "timeout", 408)]
+
+
+def test_a_server_that_asked_for_a_password_has_as_long_for_the_next_invite() -> None:
+    desk = Desk()
+    dialog_id, invite = desk.calling(credentials=Credentials("me", "secret", "r"), silent_s=4.0)
+    desk.wait(3.5)
+    asked = (("WWW-Authenticate", 'Digest realm="r", nonce="n"'),)
+    assert codes(desk.send(answer_to(invite, 401, headers=asked))) == ["ACK", "INVITE"]
+    desk.wait(3.9)
+    assert desk.events() == []
+    desk.wait(0.2)
+    assert desk.events() == [CallEnded(dialog_id, "timeout", 408)]
+
+
+@pytest.mark.parametrize("by_us", [True, False])
+def test_what_was_given_up_unheard_goes_no_other_way(by_us: bool) -> None:
+    desk = Desk()
+    dialog_id = silently(desk)
+    if by_us:
+        desk.agent.hang_up(dialog_id, desk.now)
+        assert desk.drain() == []
+    else:
+        assert desk.wait(4) == []
+    assert [type(event) for event in desk.events()] == [CallEnded]
+    assert not desk.agent.has_second_way(OVER_TCP)
+    desk.agent.transport_failed(OVER_TCP, desk.now)
+    assert desk.drain() == []
+    desk.skip(80)
+    assert desk.is_empty
+
+
+def test_over_a_connection_that_came_about_it_is_cancelled_when_it_is_heard() -> None:
+    desk = Desk()
+    dialog_id, invite = desk.calling(headers=LONG)
+    desk.agent.hang_up(dialog_id, desk.now)
+    (cancel,) = desk.send(answer_to(invite, 180), OVER_TCP)
+    assert (codes([cancel]), desk.addresses) == (["CANCEL"], [OVER_TCP])
 
 
 @pytest.mark.parametrize(("tcp_port", "length"), [(0, 1300), (5060, 100)])

@@ -228,6 +228,43 @@ class TestTheRefresh:
         office.send(refusal(register, 200, *lines), FIRST)
         assert office.told() == [Registered(QUIET, expires_s, "")]
 
+    @pytest.mark.parametrize(
+        ("said", "header", "expires_s"),
+        [
+            ('"300"', None, 300),
+            ('"300"', "90", 300),
+            ('"Thu, 01 Dec 2026 16:00:00 GMT"', "90", 90),
+            ("soon", None, 600),
+            ("", "Thu, 01 Dec 2026 16:00:00 GMT", 600),
+            ("", "1200;max", 600),
+            ("4294967295", None, 86_400),
+        ],
+    )
+    def test_a_time_that_cannot_be_read_is_passed_over(
+        self, said: str, header: str | None, expires_s: int
+    ) -> None:
+        office = Office()
+        register = office.found(FIRST)
+        contact = f"{register.headers.get('Contact')}" + (f";expires={said}" if said else "")
+        more = () if header is None else (("Expires", header),)
+        office.send(refusal(register, 200, ("Contact", contact), *more), FIRST)
+        assert office.told() == [Registered(QUIET, expires_s, "")]
+
+    def test_nor_does_it_hide_that_of_another_contact(self) -> None:
+        office = Office()
+        register = office.found(FIRST)
+        lines = "<sip:agent@203.0.113.7:1>;expires=soon, <sip:agent@203.0.113.7:2>;expires=60"
+        office.send(refusal(register, 200, ("Contact", lines)), FIRST)
+        assert office.told() == [Registered(QUIET, 60, "")]
+
+    @pytest.mark.parametrize("said", ["0", '"0"'])
+    def test_that_grants_no_time_in_writing_is_no_registration(self, said: str) -> None:
+        office = Office()
+        register = office.found(FIRST)
+        contact = f"{register.headers.get('Contact')};expires={said}"
+        office.send(refusal(register, 200, ("Contact", contact), ("Expires", "600")), FIRST)
+        assert office.failed().cause == "bad_answer"
+
     def test_that_grants_nothing_is_no_registration(self) -> None:
         office = Office()
         register = office.found(FIRST)

@@ -16,6 +16,7 @@ from gateway.sip.headers import (
     tag_of,
     top_via,
     with_tag,
+    words,
 )
 from gateway.sip.message import Headers
 
@@ -43,10 +44,15 @@ def test_lists_left_open(value: str) -> None:
 
 
 def test_words() -> None:
-    headers = Headers([("Require", "100rel, ,timer"), ("require", "replaces")])
-    assert option_tags(headers, "Require") == ["100rel", "timer", "replaces"]
+    headers = Headers([("Allow", "INVITE, ,update"), ("allow", "BYE")])
+    assert words(headers, "Allow") == ["INVITE", "update", "BYE"]
     assert media_type("Application / SDP ; charset=x") == "application/sdp"
     assert media_type("") == ""
+
+
+def test_option_tags_have_no_case() -> None:
+    headers = Headers([("Require", "100Rel, ,TIMER"), ("require", "replaces")])
+    assert option_tags(headers, "Require") == ["100rel", "timer", "replaces"]
 
 
 @pytest.mark.parametrize(
