@@ -173,13 +173,16 @@ class TestNobodyElse:
         line = Line(others=(ELSEWHERE,))
         assert line.gives_nothing(line.confirmed(ELSEWHERE))
 
-    @pytest.mark.parametrize("header", ["Contact", "Record-Route"])
-    def test_a_call_of_it_that_leads_elsewhere(self, header: str) -> None:
+    @pytest.mark.parametrize(
+        ("header", "value"),
+        [
+            ("contact", "<sip:bob@8.8.8.8:5062>"),
+            ("headers", (("Record-Route", "<sip:8.8.8.8;lr>"),)),
+        ],
+    )
+    def test_a_call_of_it_that_leads_elsewhere(self, header: str, value: object) -> None:
         line = Line()
-        changes = {"contact": "<sip:bob@8.8.8.8:5062>"}
-        if header == "Record-Route":
-            changes = {"headers": (("Record-Route", "<sip:8.8.8.8;lr>"),)}
-        dialog_id = line.confirmed(**changes)
+        dialog_id = line.confirmed(PEER, **{header: value})
         asked = line.asked(dialog_id)
         assert {address.host for address in line.addresses} == {"8.8.8.8"}
         for one in asked:
