@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 Scene = Callable[[Path], Result]
 """What happens; it is given a directory of its own."""
 
-_AT_ONCE = 5
+_AT_ONCE = 4
 
 
 class Ahead:
@@ -72,6 +72,6 @@ def early(scene: Scene[str | None]) -> Callable[[Ahead, None], None]:
     return marked
 
 
-def looks_at(scene: Scene[Any], *, longest: bool = False) -> pytest.MarkDecorator:
-    """The test will ask for this scene; the longest ones begin first."""
-    return pytest.mark.ahead.with_args(scene, longest=longest)
+def looks_at(scene: Scene[Any]) -> pytest.MarkDecorator:
+    """The test will ask for this scene."""
+    return pytest.mark.ahead.with_args(scene)

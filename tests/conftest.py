@@ -77,10 +77,10 @@ def ahead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ahead]:
 @pytest.fixture(scope="module")
 def meanwhile(request: pytest.FixtureRequest, ahead: Ahead) -> None:
     """Scenes of this folder go on from here, those that a test of this run looks at."""
-    items = [one for one in request.session.items if one.path.parent == request.path.parent]
-    marks = [mark for item in items for mark in item.iter_markers("ahead")]
-    for mark in sorted(marks, key=lambda mark: not mark.kwargs["longest"]):
-        ahead.begin(mark.args[0])
+    for item in request.session.items:
+        if item.path.parent == request.path.parent:
+            for mark in item.iter_markers("ahead"):
+                ahead.begin(mark.args[0])
 
 
 def pytest_terminal_summary(

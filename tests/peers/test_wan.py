@@ -81,8 +81,7 @@ def one_lost_of_twenty(directory: Path) -> Crossing:
 
 NETWORKS = (clean, one_lost_of_a_hundred, one_lost_of_twenty)
 across_each = pytest.mark.parametrize(
-    "network",
-    [pytest.param(one, marks=looks_at(one, longest=True), id=one.__name__) for one in NETWORKS],
+    "network", [pytest.param(one, marks=looks_at(one), id=one.__name__) for one in NETWORKS]
 )
 
 
