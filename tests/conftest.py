@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 import uvloop
 
+from gateway import collector
 from tests.ahead import Ahead
 from tests.peers.record import EVENTS
 
@@ -40,6 +41,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return folders[item.path.parent], item.path.stem == "test_zero", looks, beside
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """People speak in threads of this process: a collection of all that the tests are made of stops
+    them for half a second, and they are not understood."""
+    collector.settle()
 
 
 @pytest.fixture(scope="session", autouse=True)
