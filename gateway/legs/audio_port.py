@@ -236,7 +236,7 @@ class AudioPort(ABC):
                 self._said_key = True
                 self._emit(DtmfIn(item.event, int(time.time())))
                 continue
-            if self._ear is not None:
+            if self._ear is not None and self._sends:  # music on hold presses none
                 self._listen_for_keys(self._ear, audio)
             if self._sink is not None:
                 self._sink(audio)

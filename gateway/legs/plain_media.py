@@ -2,7 +2,7 @@
 
 import ipaddress
 import secrets
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.audio.formats import G711, Law
@@ -18,6 +18,16 @@ from gateway.sdp.description import SdpError, SessionDescription, parse
 from gateway.sdp.plan import AudioPlan, LocalMedia
 
 _CODECS: Final[tuple[Law, ...]] = ("pcmu", "pcma")
+
+
+@dataclass(frozen=True, slots=True)
+class _EarlyChange:
+    """What whom we call changed before the answer."""
+
+    offer: SessionDescription
+    plan: AudioPlan
+    said: SessionDescription | None
+    """Our own offer."""
 
 
 class PlainMedia:
@@ -59,6 +69,7 @@ class PlainMedia:
         self._offered: SessionDescription | None = None
         self._plan: AudioPlan | None = None
         self._last: SessionDescription | None = None
+        self._early: _EarlyChange | None = None
         self._port: RtpPort | None = None
         self._port_number: int | None = None
         self._closed = False
@@ -131,6 +142,7 @@ class PlainMedia:
         if self._plan is None and self._last is not None and self._local.keys:
             # Somebody else is asked now: who was asked before knows the keys.
             self._local = replace(self._local, keys=_new_keys())
+        self._early = None
         local = self._local
         if self.media_security == "srtp":
             # Also a stream that sleeps, of which the last description says no key.
@@ -138,7 +150,10 @@ class PlainMedia:
         return self._described(offer_answer.offer(local, before=self._last))
 
     def take_answer(self, body: bytes) -> None:
-        if self._last is None or offer_answer.has_audio(self._last):
+        said, early = self._said, self._early
+        if early is not None and parse(body) == early.offer:
+            self._apply(early.plan)
+        elif said is None or offer_answer.has_audio(said):
             self._apply(self._agreed(body))
         # Else the session was refreshed while the stream is taken away, and so it stays.
 
@@ -152,8 +167,9 @@ class PlainMedia:
 
     def answer_early(self, offer: SessionDescription) -> bytes:
         """As `answer_again`, before whom we call has answered (RFC 3311): nothing is agreed on for
-        good, and what comes is heard only if it may be."""
+        good, and what comes is heard only if it may be. Who answers may be somebody else."""
         description, plan = self._answered_again(offer)
+        self._early = _EarlyChange(offer, plan, self._said)
         if self._port is not None and self._config.hears_early:
             self._port.apply(plan, reachable=self._reachable(plan), early=True)
         return self._described(description)
@@ -177,10 +193,15 @@ class PlainMedia:
         if number is not None:
             self._config.ports.give_back(number)
 
+    @property
+    def _said(self) -> SessionDescription | None:
+        """What answers are to: our last description, but for answers of ours to early changes."""
+        return self._last if self._early is None else self._early.said
+
     def _agreed(self, body: bytes) -> AudioPlan:
-        """What follows from an answer to what we said last."""
+        """What follows from an answer to what we said."""
         answer = parse(body)
-        return self._checked(offer_answer.plan_from_answer(answer, self._local, said=self._last))
+        return self._checked(offer_answer.plan_from_answer(answer, self._local, said=self._said))
 
     def _answered_again(self, offer: SessionDescription) -> tuple[SessionDescription, AudioPlan]:
         """Stay with the codec in use if the new offer still has it, else take what it has."""
@@ -227,7 +248,7 @@ class PlainMedia:
             # A stream that is taken away sleeps with its keys; nobody may wake it without them.
             plan = replace(plan, srtp=self._plan.srtp)
         self._take_fresh_key(plan)
-        self._plan = plan
+        self._plan, self._early = plan, None
         if self._port is not None:
             self._port.apply(plan, reachable=self._reachable(plan))
         if was_held == plan.can_send:

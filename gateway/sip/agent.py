@@ -53,7 +53,7 @@ class SipAgent:
         """Where we tell that we can be reached; its events are drained apart."""
         self.probes = Probes(self._board)
         """Whom we ask whether they are there; its events are drained apart."""
-        self._reception = Reception(self._board, self.registrations)
+        self._reception = Reception(self._board, self.registrations.trusts)
 
     # From the network and the clock.
 

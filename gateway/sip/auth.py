@@ -3,11 +3,10 @@
 Who asks for a proof is given a hash of the password, mixed with whatever it chose to ask with. In
 the hands of a stranger that is enough to try passwords at leisure, and a stranger is what every
 peer of a call is: it can refuse our BYE or REFER with a challenge of its own making. So a call
-answers challenges only if it was given credentials, only for the realm that these are for, and only
-where its INVITE was sent to, or where else DNS has the trunk that carries it: never at an address
-that only a Contact or Record-Route names. A call that came in has credentials only if its INVITE
-came from where a registration of ours was agreed to, and answers only there: that host has had such
-a proof.
+answers challenges only if it is one of ours and was given credentials, only for the realm that
+these are for, and only where its INVITE was sent to, or where else DNS has the trunk that carries
+it: never at an address that only a Contact or Record-Route names. Calls that came in never answer
+any: a proxy passes the challenges of whoever calls us on to us.
 
 Left out: `auth-int` and `-sess`, which no trunk asks for alone, and user names in other characters
 sets than UTF-8.
@@ -203,7 +202,7 @@ def _quoted(text: str) -> str:
 
 
 class Login:
-    """What one call may answer challenges with, and to whom."""
+    """What one call of ours may answer challenges with, and to whom."""
 
     __slots__ = ("_asked", "_counts", "_credentials", "_hosts", "_token")
 
@@ -214,8 +213,8 @@ class Login:
         token: Callable[[], str],
         others: Collection[str] = (),
     ) -> None:
-        """`host` is where the call's INVITE goes, or came from, `others` are those of the same
-        trunk, as DNS has them: what its peer says of itself is none. `token` makes cnonces."""
+        """`host` is where the call's INVITE goes, `others` are those of the same trunk, as DNS has
+        them: what its peer says of itself is none. `token` makes cnonces."""
         self._credentials = credentials
         self._hosts = frozenset((host, *others))
         self._token = token

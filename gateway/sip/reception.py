@@ -5,7 +5,7 @@ nobody. What is refused on sight is answered without state (8.2.7), so that a fl
 nothing; whoever repeats one is answered alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.sip.call import Call
 from gateway.sip.challenge import Challenger, Verdict
@@ -16,7 +16,6 @@ from gateway.sip.invites import AskedInvite
 from gateway.sip.message import Address, Request
 from gateway.sip.outbox import countable
 from gateway.sip.pending import Pending
-from gateway.sip.registrations import Registrations
 from gateway.sip.replaces import replaced_by
 from gateway.sip.screening import Refusal, objection
 from gateway.sip.switchboard import Switchboard
@@ -30,12 +29,12 @@ MAX_DELAYED = 1000
 class Reception:
     """Where the requests of strangers and of peers arrive."""
 
-    def __init__(self, board: Switchboard, registrations: Registrations) -> None:
-        """Whoever brings calls over one of the `registrations` is let in without being listed."""
+    def __init__(self, board: Switchboard, trusts: Callable[[Address], bool]) -> None:
+        """`trusts` says of addresses that are not listed whether they are let in all the same."""
         self.available = True
         self.throttle = Throttle(board.config.rate)
         self._pending = Pending(board.config.pending)
-        self._registrations = registrations
+        self._trusts = trusts
         self._board = board
         self._config = config = board.config
         self._challenger: Challenger | None = None
@@ -129,7 +128,7 @@ class Reception:
         return host in self._board.callees or self._board.transactions.awaits(host)
 
     def _knows(self, source: Address) -> bool:
-        return self._config.serves(source) or self._registrations.trusts(source)
+        return self._config.serves(source) or self._trusts(source)
 
     def _is_proven(self, request: Request, source: Address, reply_to: Address, now: float) -> bool:
         """Whether a stranger's request brings a proof that lets it in; else it is refused here."""
@@ -197,8 +196,7 @@ class Reception:
         else:
             asked = AskedInvite(request, transactions.serve(request, reply_to))
             self._pending.add(source.host, asked.transaction)
-            login = self._registrations.login_for(request, source)
-            UasCall(self._board, request, source, login).begin(asked, now, replaced)
+            UasCall(self._board, request, source).begin(asked, now, replaced)
 
     def _receive_ack(self, ack: Request, now: float) -> None:
         if call := self._call_of(ack):

@@ -160,14 +160,6 @@ class Registration:
         """Whether requests from there come from the registrar that knows us."""
         return self.to is not None and source.host in self._hosts
 
-    def brings(self, source: Address) -> bool:
-        """Whether a call from there came over it: it was agreed to at that host. Over TLS only what
-        comes on that very connection has proved to be the registrar's."""
-        to = self.to
-        if to is None or to.is_private:
-            return source == to
-        return source.host == to.host
-
     # One attempt.
 
     def _try_next(self, now: float) -> None:

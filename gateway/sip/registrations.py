@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 from gateway.sip.account import Account
-from gateway.sip.auth import Credentials, Login
-from gateway.sip.message import Address, Request
+from gateway.sip.auth import Credentials
+from gateway.sip.message import Address
 from gateway.sip.registration import Registration, RegistrationEvent
 from gateway.sip.switchboard import Switchboard
-from gateway.sip.uri import SipUri, UriError
 
 
 class Registrations:
@@ -46,15 +45,6 @@ class Registrations:
         """Whether requests from there come from a registrar that knows us."""
         return any(one.trusts(source) for one in self._all.values())
 
-    def login_for(self, invite: Request, source: Address) -> Login | None:
-        """What a call that came from there answers challenges with: the password of the account
-        that it is for, or else of the first whose registrar is there. None: with nothing."""
-        bringing = [one for one in self._all.values() if one.brings(source)]
-        user = _user_of(invite.uri)
-        bringing.sort(key=lambda one: (one.account.contact or one.account.user) != user)
-        credentials = bringing[0].account.credentials if bringing else None
-        return None if credentials is None else Login(credentials, source.host, self._board.token)
-
     def routes(self, to: Address, credentials: Credentials | None) -> tuple[str, ...]:
         """The Service-Route that a call to `to` has to take, as whom the credentials prove."""
         for one in self._all.values():
@@ -66,10 +56,3 @@ class Registrations:
         """Where the registration at `hop` was agreed to: calls through it go the same way."""
         ups = (one for one in self._all.values() if one.is_up and one.account.hop == hop)
         return next((one.to for one in ups), None)
-
-
-def _user_of(uri: str) -> str | None:
-    try:
-        return SipUri.parse(uri).user
-    except UriError:
-        return None

@@ -10,7 +10,6 @@ import re
 from collections.abc import Sequence
 from functools import partial
 
-from gateway.sip.auth import Login
 from gateway.sip.call import Call
 from gateway.sip.call_life import Phase
 from gateway.sip.deadlines import Deadline
@@ -33,13 +32,9 @@ EXPIRES = re.compile(r"[1-9][0-9]{0,8}")
 class UasCall(Call):
     """A call of somebody else's making."""
 
-    def __init__(
-        self, board: Switchboard, invite: Request, source: Address, login: Login | None = None
-    ) -> None:
-        """`login` is for challenges of a provider that sent the call over a registration."""
+    def __init__(self, board: Switchboard, invite: Request, source: Address) -> None:
         networks = board.config.allow or ()
         super().__init__(board, Dialog.of_invite(invite, source, board.token(), networks))
-        self._requests.login = login
         self._ring_again: Deadline | None = None
         self._expiry: Deadline | None = None
         self._reliable: ReliableAnswers | None = None

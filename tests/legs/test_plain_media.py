@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.audio.g711 import TRANSLATE
-from gateway.legs.leg import DtmfIn, LegEvent
+from gateway.legs.leg import DtmfIn, LegEvent, LegHeld
 from gateway.legs.plain_media import PlainMedia
 from gateway.legs.rtp_port import RtpPort
 from gateway.sdp.description import parse
@@ -32,15 +32,28 @@ class Call:
 
     async def open(self, formats: str, attributes: str = "") -> None:
         """Offer, and be answered with these formats."""
+        await self.offer()
+        self.media.take_answer(self.says(formats, attributes))
+
+    async def offer(self) -> None:
         self.port = await self.media.open()
         self.port.join(self.heard.append)
         self.number = parse(self.media.offer()).media[0].port
-        self.media.take_answer(
-            (
-                f"v=0\r\no=- 1 1 IN IP4 {HOST}\r\ns=-\r\nc=IN IP4 {HOST}\r\nt=0 0\r\n"
-                f"m=audio {self.peer.address[1]} RTP/AVP {formats}\r\n{attributes}"
-            ).encode()
-        )
+
+    def says(self, formats: str, attributes: str = "", port: int | None = None) -> bytes:
+        """A description of whom we call."""
+        number = self.peer.address[1] if port is None else port
+        return (
+            f"v=0\r\no=- 1 1 IN IP4 {HOST}\r\ns=-\r\nc=IN IP4 {HOST}\r\nt=0 0\r\n"
+            f"m=audio {number} RTP/AVP {formats}\r\n{attributes}"
+        ).encode()
+
+    async def sent(self) -> list[int]:
+        """The payload types of what is sent now."""
+        for _ in range(3):
+            self.port.tick()
+        await asyncio.sleep(0.005)
+        return [packet[1] & 0x7F for packet in self.peer.packets]
 
     async def say(self, payload: bytes, payload_type: int) -> None:
         self.peer.send(payload, (HOST, self.number), payload_type)
@@ -119,3 +132,26 @@ async def test_audio_wins_where_the_answer_has_our_number_of_a_law_for_keys(call
     await call.say(FRAME, 8)
     await call.press(5, 101)
     assert (call.heard[0], call.keys) == (FRAME.translate(TRANSLATE["pcma"]), "5")
+
+
+async def test_a_change_before_the_answer_counts_as_it_was_answered(call: Call) -> None:
+    """UPDATE (RFC 3311): the 2xx without a description stands for it, of which we took one law."""
+    await call.offer()
+    change = call.says("8 0 101")
+    (line,) = parse(call.media.answer_early(parse(change))).media
+    assert line.formats[0] == "0"
+    assert await call.sent() == []
+    call.media.take_answer(change)
+    assert await call.sent() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("attributes", "port"), [("a=inactive\r\n", None), ("", 0)])
+async def test_a_change_before_the_answer_is_not_of_another_who_answers(
+    call: Call, attributes: str, port: int | None
+) -> None:
+    """One telephone of several holds, or takes the audio away, and another picks up."""
+    await call.offer()
+    call.media.answer_early(parse(call.says("0 101", attributes, port)))
+    call.media.take_answer(call.says("0 101"))
+    assert await call.sent() == [0, 0, 0]
+    assert LegHeld(True) not in call.events
