@@ -146,8 +146,11 @@ class FollowedCall:
         return self.phone.media.heard()
 
     def mark(self) -> int:
-        """A place in what is heard, to look only at what comes after it."""
-        return len(self.phone.media.packets)
+        """A place in what is heard, to look only at what comes after it: all that was sent before
+        is in front of it, also what the phone had no time to look at."""
+        media = self.phone.media
+        eventually(lambda: not media.behind, 2, 0.001)
+        return len(media.packets)
 
     def sounds(self, since: int = 0) -> list[Packet]:
         """All packets so far with sound in them."""
